@@ -1,0 +1,3 @@
+//! Device drivers.
+#![no_std]
+#![deny(unsafe_code)]

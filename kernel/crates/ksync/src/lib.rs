@@ -1,0 +1,2 @@
+//! Locks for the kernel.
+#![no_std]
