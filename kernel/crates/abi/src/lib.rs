@@ -1,3 +1,13 @@
 //! The Linux x86-64 ABI: errno, system call numbers, flags and structures.
-#![no_std]
+//!
+//! Constants come from `linux-raw-sys`, which is generated from the kernel's own headers; structures that user
+//! space passes by memory are declared here with `zerocopy` derives, so that copying them needs no unsafe code,
+//! and their sizes are asserted against the generated ones where those exist.
+#![cfg_attr(not(test), no_std)]
 #![deny(unsafe_code)]
+
+pub mod errno;
+pub mod poll;
+
+pub use errno::{Errno, Result};
+pub use linux_raw_sys as raw;
