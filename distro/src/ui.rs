@@ -1,0 +1,110 @@
+//! Progress bars and messages. All of it goes to stderr: stdout belongs to what the user asked for.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Where progress and messages go. Cheap to clone; clones share one set of bars.
+#[derive(Clone)]
+pub struct Ui {
+    bars: MultiProgress,
+    verbose: bool,
+    live: bool,
+}
+
+impl Ui {
+    pub fn new(verbose: bool) -> Self {
+        let live = std::io::stderr().is_terminal();
+        let bars = MultiProgress::new();
+        if !live {
+            bars.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        Self {
+            bars,
+            verbose,
+            live,
+        }
+    }
+
+    pub fn verbose(&self) -> bool {
+        self.verbose
+    }
+
+    /// One line for the user that stays on the screen.
+    pub fn note(&self, line: &str) {
+        self.bars.suspend(|| eprintln!("{line}"));
+    }
+
+    /// A line that is shown only with `--verbose`.
+    pub fn detail(&self, line: &str) {
+        if self.verbose {
+            self.note(line);
+        }
+    }
+
+    pub fn warn(&self, line: &str) {
+        self.note(&format!("warning: {line}"));
+    }
+
+    pub fn error(&self, line: &str) {
+        self.note(&format!("error: {line}"));
+    }
+
+    /// Work of unknown length: a spinner, which ends when the answer is dropped. Without a
+    /// terminal the message is printed once, so that a log shows what took the time.
+    pub fn spinner(&self, message: &str) -> Step {
+        let style = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}")
+            .expect("the template is well-formed");
+        self.step(ProgressBar::new_spinner().with_style(style), message)
+    }
+
+    /// Work of `total` equal steps.
+    pub fn bar(&self, message: &str, total: u64) -> Step {
+        let style = ProgressStyle::with_template("{spinner} {msg} [{wide_bar}] {pos}/{len} {eta}")
+            .expect("the template is well-formed")
+            .progress_chars("=> ");
+        self.step(ProgressBar::new(total).with_style(style), message)
+    }
+
+    /// A download or copy of `total` bytes.
+    pub fn bytes_bar(&self, message: &str, total: u64) -> Step {
+        let style = ProgressStyle::with_template(
+            "{spinner} {msg} [{wide_bar}] {bytes}/{total_bytes} {eta}",
+        )
+        .expect("the template is well-formed")
+        .progress_chars("=> ");
+        self.step(ProgressBar::new(total).with_style(style), message)
+    }
+
+    fn step(&self, bar: ProgressBar, message: &str) -> Step {
+        if !self.live {
+            self.note(message);
+        }
+        let bar = self.bars.add(bar);
+        bar.set_message(message.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(120));
+        Step { bar }
+    }
+}
+
+/// A piece of work under way; its bar disappears on drop.
+pub struct Step {
+    bar: ProgressBar,
+}
+
+impl Step {
+    pub fn inc(&self, by: u64) {
+        self.bar.inc(by);
+    }
+
+    pub fn message(&self, text: &str) {
+        self.bar.set_message(text.to_owned());
+    }
+}
+
+impl Drop for Step {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
