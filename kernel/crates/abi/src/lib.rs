@@ -7,6 +7,7 @@
 #![deny(unsafe_code)]
 
 pub mod errno;
+pub mod fs;
 pub mod poll;
 
 pub use errno::{Errno, Result};
