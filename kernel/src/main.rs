@@ -2,6 +2,8 @@
 #![no_std]
 #![no_main]
 
+mod tty;
+
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     loop {}

@@ -9,6 +9,8 @@
 pub mod errno;
 pub mod fs;
 pub mod poll;
+pub mod termios;
+pub mod vt;
 
 pub use errno::{Errno, Result};
 pub use linux_raw_sys as raw;
