@@ -54,14 +54,23 @@ impl BlockRequest {
     pub fn sectors(&self) -> u64 {
         match self.op {
             BlockOp::Discard { sectors } => sectors,
-            _ => self.segments.iter().map(|s| u64::from(s.bytes)).sum::<u64>() / SECTOR_BYTES,
+            _ => {
+                self.segments
+                    .iter()
+                    .map(|s| u64::from(s.bytes))
+                    .sum::<u64>()
+                    / SECTOR_BYTES
+            }
         }
     }
 
     /// Checks the request against the disk, before any driver sees it.
     pub fn check(&self, info: &BlockInfo) -> Result<()> {
         let unit = info.logical_block_bytes;
-        let aligned = self.segments.iter().all(|s| s.bytes != 0 && s.bytes % unit == 0)
+        let aligned = self
+            .segments
+            .iter()
+            .all(|s| s.bytes != 0 && s.bytes % unit == 0)
             && (self.sector * SECTOR_BYTES).is_multiple_of(u64::from(unit));
         let end = self.sector.checked_add(self.sectors());
         if !aligned || self.segments.len() > info.max_segments {

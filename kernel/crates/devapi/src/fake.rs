@@ -29,7 +29,11 @@ impl RamDisk {
             read_only,
             max_segments: 128,
         };
-        Self { info, bytes: Mutex::new(content), fail_after: AtomicU64::new(u64::MAX) }
+        Self {
+            info,
+            bytes: Mutex::new(content),
+            fail_after: AtomicU64::new(u64::MAX),
+        }
     }
 
     pub fn info(&self) -> BlockInfo {
@@ -83,8 +87,19 @@ impl Wire {
     /// Two cards joined by a wire.
     pub fn pair() -> (Self, Self) {
         let (a, b) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(None)));
-        let left = Self { mac: MacAddress([2, 0, 0, 0, 0, 1]), sink: a.clone(), peer: b.clone() };
-        (left, Self { mac: MacAddress([2, 0, 0, 0, 0, 2]), sink: b, peer: a })
+        let left = Self {
+            mac: MacAddress([2, 0, 0, 0, 0, 1]),
+            sink: a.clone(),
+            peer: b.clone(),
+        };
+        (
+            left,
+            Self {
+                mac: MacAddress([2, 0, 0, 0, 0, 2]),
+                sink: b,
+                peer: a,
+            },
+        )
     }
 }
 
@@ -171,7 +186,10 @@ impl ConsoleDevice for FakeConsole {
     }
 
     fn window_size(&self) -> Option<WindowSize> {
-        Some(WindowSize { columns: 80, rows: 25 })
+        Some(WindowSize {
+            columns: 80,
+            rows: 25,
+        })
     }
 
     fn set_events(&self, events: Arc<dyn ConsoleEvents>) {
@@ -214,7 +232,10 @@ mod tests {
         disk.read(7, &mut sector).unwrap();
         assert_eq!(sector, [9; 512]);
         assert_eq!(disk.read(8, &mut sector), Err(DeviceError::Invalid));
-        assert_eq!(disk.read(u64::MAX / 512, &mut sector), Err(DeviceError::Invalid));
+        assert_eq!(
+            disk.read(u64::MAX / 512, &mut sector),
+            Err(DeviceError::Invalid)
+        );
         disk.die_after(1);
         assert_eq!(disk.read(0, &mut sector), Ok(()));
         assert_eq!(disk.read(0, &mut sector), Err(DeviceError::Io));
@@ -233,7 +254,10 @@ mod tests {
         let request = |op, sector, sizes: &[u32]| BlockRequest {
             op,
             sector,
-            segments: sizes.iter().map(|&bytes| Segment { phys: 0, bytes }).collect(),
+            segments: sizes
+                .iter()
+                .map(|&bytes| Segment { phys: 0, bytes })
+                .collect(),
             done: Box::new(|_| ()),
         };
         assert_eq!(request(BlockOp::Read, 14, &[1024]).check(&info), Ok(()));
@@ -241,8 +265,14 @@ mod tests {
             (request(BlockOp::Read, 16, &[1024]), DeviceError::Invalid),
             (request(BlockOp::Read, 1, &[1024]), DeviceError::Invalid),
             (request(BlockOp::Read, 0, &[512]), DeviceError::Invalid),
-            (request(BlockOp::Read, 0, &[1024, 1024, 1024]), DeviceError::Invalid),
-            (request(BlockOp::Discard { sectors: u64::MAX }, 2, &[]), DeviceError::Invalid),
+            (
+                request(BlockOp::Read, 0, &[1024, 1024, 1024]),
+                DeviceError::Invalid,
+            ),
+            (
+                request(BlockOp::Discard { sectors: u64::MAX }, 2, &[]),
+                DeviceError::Invalid,
+            ),
             (request(BlockOp::Write, 0, &[1024]), DeviceError::ReadOnly),
         ] {
             assert_eq!(bad.check(&info), Err(why));

@@ -50,7 +50,11 @@ impl CalendarTime {
             && self.hour < 24
             && self.minute < 60
             && self.second < 60;
-        if valid { Ok(()) } else { Err(DeviceError::Invalid) }
+        if valid {
+            Ok(())
+        } else {
+            Err(DeviceError::Invalid)
+        }
     }
 
     /// Seconds since 1970 of a valid time.
@@ -82,7 +86,11 @@ impl CalendarTime {
             (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
         let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
         let shifted = (5 * day_of_year + 2) / 153;
-        let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+        let month = if shifted < 10 {
+            shifted + 3
+        } else {
+            shifted - 9
+        };
         let year = year_of_era + era * 400 + i64::from(month <= 2);
         Ok(Self {
             year: year as u16,
@@ -100,7 +108,14 @@ mod tests {
     use super::*;
 
     fn at(year: u16, month: u8, day: u8, hour: u8, minute: u8, second: u8) -> CalendarTime {
-        CalendarTime { year, month, day, hour, minute, second }
+        CalendarTime {
+            year,
+            month,
+            day,
+            hour,
+            minute,
+            second,
+        }
     }
 
     #[test]
@@ -146,6 +161,9 @@ mod tests {
             assert_eq!(time.to_unix(), Err(DeviceError::Invalid), "{time:?}");
         }
         assert_eq!(CalendarTime::from_unix(-1), Err(DeviceError::Invalid));
-        assert_eq!(CalendarTime::from_unix(253_402_300_800), Err(DeviceError::Invalid));
+        assert_eq!(
+            CalendarTime::from_unix(253_402_300_800),
+            Err(DeviceError::Invalid)
+        );
     }
 }
