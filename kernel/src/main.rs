@@ -2,6 +2,7 @@
 #![no_std]
 #![no_main]
 
+mod device;
 mod tty;
 
 #[panic_handler]
