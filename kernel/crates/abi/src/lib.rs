@@ -11,6 +11,7 @@ pub mod fs;
 pub mod poll;
 pub mod termios;
 pub mod vt;
+pub mod signal;
 
 pub use errno::{Errno, Result};
 pub use linux_raw_sys as raw;
