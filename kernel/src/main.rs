@@ -2,7 +2,10 @@
 #![no_std]
 #![no_main]
 
+extern crate alloc;
+
 mod device;
+mod mm;
 mod tty;
 
 #[panic_handler]

@@ -8,10 +8,11 @@
 
 pub mod errno;
 pub mod fs;
+pub mod mman;
 pub mod poll;
+pub mod signal;
 pub mod termios;
 pub mod vt;
-pub mod signal;
 
 pub use errno::{Errno, Result};
 pub use linux_raw_sys as raw;

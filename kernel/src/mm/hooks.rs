@@ -1,0 +1,57 @@
+//! What memory asks of the tiers above it: limits, candidates to kill. They register once at boot.
+
+use ksync::SpinLock;
+
+/// A resource limit that memory enforces.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Limit {
+    AddressSpace,
+    Data,
+    Stack,
+    Memlock,
+}
+
+/// Implemented by `task`.
+pub trait TaskHooks: Sync {
+    /// The soft limit of the current process, in bytes; `u64::MAX` is unlimited.
+    fn rlimit(&self, limit: Limit) -> u64;
+    /// Whether the current task has CAP_IPC_LOCK.
+    fn may_lock_memory(&self) -> bool;
+    /// Whether a fatal signal is pending for the current task.
+    fn fatal_signal_pending(&self) -> bool;
+    /// Kills the process with the highest badness; `badness(resident pages incl. tables, oom_score_adj)` rates one.
+    /// Answers false when there is nobody to kill.
+    fn oom_kill(&self, badness: fn(pages: u64, adj: i32) -> i64) -> bool;
+    /// Lets others run for a moment.
+    fn relax(&self);
+}
+
+struct Nobody;
+
+impl TaskHooks for Nobody {
+    fn rlimit(&self, _: Limit) -> u64 {
+        u64::MAX
+    }
+    fn may_lock_memory(&self) -> bool {
+        true
+    }
+    fn fatal_signal_pending(&self) -> bool {
+        false
+    }
+    fn oom_kill(&self, _: fn(u64, i32) -> i64) -> bool {
+        false
+    }
+    fn relax(&self) {}
+}
+
+static HOOKS: SpinLock<&'static dyn TaskHooks> = SpinLock::new(&Nobody);
+
+/// Registers the tier above. Before, limits are infinite and nobody can be killed.
+pub fn register(hooks: &'static dyn TaskHooks) {
+    *HOOKS.lock() = hooks;
+}
+
+/// Whoever is registered.
+pub(crate) fn get() -> &'static dyn TaskHooks {
+    *HOOKS.lock()
+}
