@@ -213,8 +213,8 @@ const HANDED_OVER: u8 = 1;
 /// the other. Interrupts must be off from the taking to the release; the caller sees to that.
 ///
 /// # Invariants
-/// `state` is `HANDED_OVER` only while the flag is held and no guard exists, so [`HandOverLock::release`]
-/// can never free a lock from under a guard.
+/// `state` is `HANDED_OVER` only while the flag is held and no guard exists, so [`HandOverLock::resume`]
+/// never makes a second guard.
 pub struct HandOverLock<T> {
     lock: SpinLock<T>,
     state: AtomicU8,
@@ -235,7 +235,7 @@ impl<T> HandOverLock<T> {
         self.lock.lock()
     }
 
-    /// Gives up the guard and keeps the lock held, for [`release`](Self::release) to free.
+    /// Gives up the guard and keeps the lock held, for [`resume`](Self::resume) to take over.
     ///
     /// # Panics
     /// If the guard is of another lock.
@@ -293,19 +293,19 @@ mod tests {
     }
 
     #[test]
-    fn a_handed_over_lock_stays_held_until_released() {
+    fn a_handed_over_lock_stays_held_until_resumed() {
         let lock = HandOverLock::new(1);
         lock.hand_over(lock.lock());
         assert!(lock.lock.try_lock().is_none());
-        lock.release();
+        drop(lock.resume());
         assert_eq!(*lock.lock(), 1);
     }
 
     #[test]
     #[should_panic(expected = "not handed over")]
-    fn releasing_a_lock_under_a_guard_panics() {
+    fn resuming_a_lock_under_a_guard_panics() {
         let lock = HandOverLock::new(());
         let _guard = lock.lock();
-        lock.release();
+        lock.resume();
     }
 }

@@ -1,0 +1,154 @@
+//! The fair class: each task has a virtual run time, which advances the slower the more weight it has, and a virtual
+//! deadline one slice later. The earliest deadline runs.
+
+use alloc::vec::Vec;
+
+use crate::params::{NICE_0_WEIGHT, Params};
+
+/// How long a task of nice 0 may run before another with the same claim does.
+pub const BASE_SLICE_NS: u64 = 3_000_000;
+
+/// A task's standing in the fair class, kept with the task between its stays in a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FairKey {
+    /// Nanoseconds run, scaled by weight.
+    pub vruntime: u64,
+    /// Until when, on the same scale, the current slice lasts.
+    pub deadline: u64,
+}
+
+impl FairKey {
+    /// Charges `ran_ns`; says whether the slice is used up, and then opens the next.
+    pub fn charge(&mut self, ran_ns: u64, params: &Params) -> bool {
+        self.vruntime = self.vruntime.wrapping_add(scaled(ran_ns, params));
+        let used_up = before(self.deadline, self.vruntime) || self.deadline == self.vruntime;
+        if used_up {
+            self.open_slice(params);
+        }
+        used_up
+    }
+
+    /// Starts a slice at the present virtual time.
+    pub fn open_slice(&mut self, params: &Params) {
+        self.deadline = self.vruntime.wrapping_add(scaled(BASE_SLICE_NS, params));
+    }
+}
+
+fn scaled(ns: u64, params: &Params) -> u64 {
+    match params.weight() {
+        NICE_0_WEIGHT => ns,
+        weight => (u128::from(ns) * u128::from(NICE_0_WEIGHT) / u128::from(weight)) as u64,
+    }
+}
+
+/// Whether virtual time `a` comes before `b`; the clock wraps.
+pub(crate) fn before(a: u64, b: u64) -> bool {
+    (a.wrapping_sub(b) as i64) < 0
+}
+
+struct Item<T> {
+    key: FairKey,
+    /// Order of arrival among equal deadlines.
+    sequence: u64,
+    value: T,
+}
+
+impl<T> Item<T> {
+    fn runs_before(&self, other: &Item<T>) -> bool {
+        if self.key.deadline == other.key.deadline {
+            before(self.sequence, other.sequence)
+        } else {
+            before(self.key.deadline, other.key.deadline)
+        }
+    }
+}
+
+/// A binary heap by deadline.
+pub(crate) struct FairQueue<T> {
+    heap: Vec<Item<T>>,
+    sequence: u64,
+    /// The virtual time of the queue: never moves back; newcomers start here.
+    pub(crate) now: u64,
+}
+
+impl<T> FairQueue<T> {
+    pub(crate) const fn new() -> FairQueue<T> {
+        FairQueue {
+            heap: Vec::new(),
+            sequence: 0,
+            now: 0,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    pub(crate) fn reserve(&mut self, total: usize) {
+        self.heap.reserve(total.saturating_sub(self.heap.len()));
+    }
+
+    pub(crate) fn push(&mut self, key: FairKey, value: T) {
+        self.sequence = self.sequence.wrapping_add(1);
+        self.heap.push(Item {
+            key,
+            sequence: self.sequence,
+            value,
+        });
+        self.sift_up(self.heap.len() - 1);
+    }
+
+    pub(crate) fn peek(&self) -> Option<&FairKey> {
+        self.heap.first().map(|item| &item.key)
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<(FairKey, T)> {
+        if self.heap.is_empty() {
+            return None;
+        }
+        let item = self.heap.swap_remove(0);
+        self.sift_down(0);
+        if before(self.now, item.key.vruntime) {
+            self.now = item.key.vruntime;
+        }
+        Some((item.key, item.value))
+    }
+
+    /// Takes out the first item in heap order that `wanted` accepts.
+    pub(crate) fn remove(&mut self, wanted: impl Fn(&T) -> bool) -> Option<(FairKey, T)> {
+        let index = self.heap.iter().position(|item| wanted(&item.value))?;
+        let item = self.heap.swap_remove(index);
+        if index < self.heap.len() {
+            self.sift_down(index);
+            self.sift_up(index);
+        }
+        Some((item.key, item.value))
+    }
+
+    fn sift_up(&mut self, mut index: usize) {
+        while index > 0 {
+            let parent = (index - 1) / 2;
+            if !self.heap[index].runs_before(&self.heap[parent]) {
+                break;
+            }
+            self.heap.swap(index, parent);
+            index = parent;
+        }
+    }
+
+    fn sift_down(&mut self, mut index: usize) {
+        loop {
+            let mut first = index;
+            for child in [2 * index + 1, 2 * index + 2] {
+                if child < self.heap.len() && self.heap[child].runs_before(&self.heap[first]) {
+                    first = child;
+                }
+            }
+            if first == index {
+                return;
+            }
+            self.heap.swap(index, first);
+            index = first;
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! The runnable tasks of one CPU, over all classes.
+
+use crate::fair::{FairKey, FairQueue, before};
+use crate::params::{Params, Policy};
+use crate::rt::RtQueue;
+
+/// A round-robin task's turn.
+const RR_SLICE_NS: u64 = 100_000_000;
+
+/// A task's scheduling state: its parameters and its standing. The kernel keeps it with the task, under the lock of
+/// the run queue the task belongs to.
+#[derive(Clone, Copy, Debug)]
+pub struct Entity {
+    /// What user space set.
+    pub params: Params,
+    /// The standing in the fair class.
+    pub key: FairKey,
+    /// What is left of a round-robin turn.
+    rr_left_ns: u64,
+}
+
+impl Entity {
+    /// A task that never ran.
+    pub const fn new(params: Params) -> Entity {
+        Entity {
+            params,
+            key: FairKey {
+                vruntime: 0,
+                deadline: 0,
+            },
+            rr_left_ns: RR_SLICE_NS,
+        }
+    }
+
+    /// Charges time; says whether others should get a turn.
+    pub fn charge(&mut self, ran_ns: u64) -> bool {
+        match self.params.policy {
+            Policy::Fifo => false,
+            Policy::RoundRobin => {
+                self.rr_left_ns = self.rr_left_ns.saturating_sub(ran_ns);
+                let used_up = self.rr_left_ns == 0;
+                if used_up {
+                    self.rr_left_ns = RR_SLICE_NS;
+                }
+                used_up
+            }
+            _ => self.key.charge(ran_ns, &self.params),
+        }
+    }
+}
+
+/// The runnable tasks of one CPU but the one that runs.
+pub struct RunQueue<T> {
+    rt: RtQueue<T>,
+    fair: FairQueue<T>,
+}
+
+impl<T> RunQueue<T> {
+    /// An empty queue; allocates nothing.
+    pub const fn new() -> RunQueue<T> {
+        RunQueue {
+            rt: RtQueue::new(),
+            fair: FairQueue::new(),
+        }
+    }
+
+    /// How many wait for the CPU.
+    pub fn len(&self) -> usize {
+        self.rt.len() + self.fair.len()
+    }
+
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.rt.highest().is_none() && self.fair.len() == 0
+    }
+
+    /// Makes room, so that enqueueing up to `total` fair tasks does not allocate.
+    pub fn reserve(&mut self, total: usize) {
+        self.fair.reserve(total);
+    }
+
+    /// Gives a newcomer (new, or from another CPU) a place at the queue's present time, and one that slept at most
+    /// half a slice of credit, so that sleeping does not save up time.
+    pub fn place(&self, entity: &mut Entity, slept: bool) {
+        let credit = if slept { crate::BASE_SLICE_NS / 2 } else { 0 };
+        let floor = self.fair.now.wrapping_sub(credit);
+        let far_ahead = self.fair.now.wrapping_add(crate::BASE_SLICE_NS * 100);
+        if !slept || before(entity.key.vruntime, floor) || before(far_ahead, entity.key.vruntime) {
+            entity.key.vruntime = floor;
+        }
+        entity.key.open_slice(&entity.params);
+    }
+
+    /// Adds a runnable task. `preempted`: it was running and has not used up its turn.
+    pub fn enqueue(&mut self, entity: &Entity, value: T, preempted: bool) {
+        if entity.params.policy.is_realtime() {
+            self.rt.push(entity.params.priority, value, preempted);
+        } else {
+            self.fair.push(entity.key, value);
+        }
+    }
+
+    /// Takes the task that should run next.
+    pub fn pick(&mut self) -> Option<T> {
+        self.rt
+            .pop()
+            .or_else(|| self.fair.pop().map(|(_, value)| value))
+    }
+
+    /// Takes out a queued task.
+    pub fn remove(&mut self, wanted: impl Fn(&T) -> bool) -> Option<T> {
+        self.fair
+            .remove(&wanted)
+            .map(|(_, value)| value)
+            .or_else(|| self.rt.remove(wanted))
+    }
+
+    /// Whether a queued task should run instead of `running`.
+    pub fn should_preempt(&self, running: &Entity) -> bool {
+        match (self.rt.highest(), running.params.policy.is_realtime()) {
+            (Some(highest), true) => highest > running.params.priority,
+            (Some(_), false) => true,
+            (None, true) => false,
+            (None, false) => self.fair.peek().is_some_and(|key| {
+                running.params.policy == Policy::Idle || before(key.deadline, running.key.deadline)
+            }),
+        }
+    }
+
+    /// The queue's virtual time moves on with what runs.
+    pub fn advance(&mut self, running: &Entity) {
+        let floor = match self.fair.peek() {
+            Some(key) if before(key.vruntime, running.key.vruntime) => key.vruntime,
+            _ => running.key.vruntime,
+        };
+        if before(self.fair.now, floor) {
+            self.fair.now = floor;
+        }
+    }
+}
+
+impl<T> Default for RunQueue<T> {
+    fn default() -> Self {
+        RunQueue::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entity(policy: Policy, nice: i8, priority: u8) -> Entity {
+        Entity::new(Params {
+            policy,
+            nice,
+            priority,
+            reset_on_fork: false,
+        })
+    }
+
+    /// Runs the queue for `total` turns of one millisecond; says how many each task got.
+    fn simulate(entities: &mut [Entity], turns: usize) -> Vec<usize> {
+        let mut queue = RunQueue::new();
+        let mut got = vec![0; entities.len()];
+        for (index, entity) in entities.iter_mut().enumerate() {
+            queue.place(entity, false);
+            queue.enqueue(entity, index, false);
+        }
+        let mut running = queue.pick().expect("a task");
+        for _ in 0..turns {
+            got[running] += 1;
+            let over = entities[running].charge(1_000_000);
+            queue.advance(&entities[running]);
+            if over || queue.should_preempt(&entities[running]) {
+                queue.enqueue(&entities[running], running, !over);
+                running = queue.pick().expect("a task");
+            }
+        }
+        got
+    }
+
+    #[test]
+    fn equals_share_equally() {
+        let got = simulate(&mut [entity(Policy::Normal, 0, 0); 4], 4_000);
+        assert!(got.iter().all(|&n| (950..=1_050).contains(&n)), "{got:?}");
+    }
+
+    #[test]
+    fn five_nice_steps_are_a_factor_of_three() {
+        let got = simulate(
+            &mut [entity(Policy::Normal, 0, 0), entity(Policy::Normal, 5, 0)],
+            10_000,
+        );
+        let ratio = got[0] as f64 / got[1] as f64;
+        assert!((2.8..3.3).contains(&ratio), "{got:?}");
+    }
+
+    #[test]
+    fn realtime_runs_first_and_fifo_keeps_the_cpu() {
+        let got = simulate(
+            &mut [
+                entity(Policy::Normal, -20, 0),
+                entity(Policy::Fifo, 0, 10),
+                entity(Policy::Fifo, 0, 10),
+                entity(Policy::Fifo, 0, 9),
+            ],
+            100,
+        );
+        assert_eq!(got, [0, 100, 0, 0]);
+    }
+
+    #[test]
+    fn round_robin_takes_turns() {
+        let got = simulate(
+            &mut [
+                entity(Policy::RoundRobin, 0, 5),
+                entity(Policy::RoundRobin, 0, 5),
+            ],
+            1_000,
+        );
+        assert_eq!(got, [500, 500]);
+    }
+
+    #[test]
+    fn a_sleeper_does_not_save_up_time() {
+        let mut queue: RunQueue<u32> = RunQueue::new();
+        let mut runner = entity(Policy::Normal, 0, 0);
+        queue.place(&mut runner, false);
+        for _ in 0..1_000 {
+            runner.charge(1_000_000);
+            queue.advance(&runner);
+        }
+        let mut sleeper = entity(Policy::Normal, 0, 0);
+        queue.place(&mut sleeper, true);
+        let lead = runner.key.vruntime - sleeper.key.vruntime;
+        assert!(lead <= crate::BASE_SLICE_NS, "{lead}");
+    }
+
+    #[test]
+    fn a_queued_task_can_be_taken_out() {
+        let mut queue = RunQueue::new();
+        for n in 0..10 {
+            let mut e = entity(Policy::Normal, 0, 0);
+            e.key.deadline = 100 - n;
+            queue.enqueue(&e, n, false);
+        }
+        assert_eq!(queue.remove(|&n| n == 5), Some(5));
+        assert_eq!(queue.remove(|&n| n == 5), None);
+        let order: Vec<_> = core::iter::from_fn(|| queue.pick()).collect();
+        assert_eq!(order, [9, 8, 7, 6, 4, 3, 2, 1, 0]);
+    }
+}

@@ -1,0 +1,268 @@
+//! Run queues and the switch between tasks.
+
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use sched::RunQueue;
+
+use super::state::{SleepKind, TaskState};
+use super::{balance, tick};
+use crate::arch::{self, cpu::CpuId};
+use crate::mm;
+use crate::sync::{HandOverLock, IrqGuard, PerCpu, SpinGuard, current};
+use crate::task::Task;
+use crate::time;
+
+/// A CPU's tasks.
+pub(super) struct Cpu {
+    pub(super) queue: RunQueue<Arc<Task>>,
+    /// Who runs; `None` until the CPU has started.
+    pub(super) running: Option<Arc<Task>>,
+    /// Runs when nobody else wants to.
+    idle: Option<Arc<Task>>,
+    /// Who ran before the switch under way, kept until it has left its stack.
+    leaving: Option<Arc<Task>>,
+    pub(super) switches: u64,
+}
+
+impl Cpu {
+    const fn new() -> Cpu {
+        Cpu { queue: RunQueue::new(), running: None, idle: None, leaving: None, switches: 0 }
+    }
+
+    /// Whether the CPU runs its idle task.
+    pub(super) fn is_idle(&self) -> bool {
+        match (&self.running, &self.idle) {
+            (Some(running), Some(idle)) => Arc::ptr_eq(running, idle),
+            _ => true,
+        }
+    }
+}
+
+static CPUS: PerCpu<HandOverLock<Cpu>> = crate::per_cpu!(HandOverLock::new(Cpu::new()));
+
+/// CPUs that idle, a bit each: a hint for placement.
+static IDLE_MASK: AtomicU64 = AtomicU64::new(0);
+/// Tasks alive: what the queues reserve room for.
+static TASKS: AtomicUsize = AtomicUsize::new(0);
+
+pub(super) fn idle_mask() -> u64 {
+    IDLE_MASK.load(Ordering::Relaxed)
+}
+
+/// The run queue of a CPU, with interrupts off.
+pub(super) fn lock(cpu: CpuId) -> (SpinGuard<'static, Cpu>, IrqGuard) {
+    let irq = IrqGuard::new();
+    (CPUS.of(cpu).lock(), irq)
+}
+
+pub(super) fn try_lock(cpu: CpuId) -> Option<SpinGuard<'static, Cpu>> {
+    CPUS.of(cpu).try_lock()
+}
+
+/// The run queue that guards a task, locked.
+pub(super) fn lock_of(task: &Task) -> (SpinGuard<'static, Cpu>, IrqGuard) {
+    loop {
+        let cpu = task.sched.cpu();
+        let locked = lock(cpu);
+        if task.sched.cpu() == cpu {
+            return locked;
+        }
+    }
+}
+
+/// Makes `idle`, which must be what runs here now, this CPU's idle task.
+pub fn start_on_this_cpu(idle: Arc<Task>) {
+    let here = arch::cpu::current_id();
+    let (mut cpu, _irq) = lock(here);
+    idle.sched.set(TaskState::Running);
+    idle.sched.set_cpu(here);
+    cpu.running = Some(idle.clone());
+    cpu.idle = Some(idle);
+    drop(cpu);
+    IDLE_MASK.fetch_or(here.bit(), Ordering::Relaxed);
+}
+
+/// Declares that the running task is about to sleep. Its condition must be looked at after this.
+#[inline]
+pub fn set_sleeping(kind: SleepKind) {
+    current().sched.set(kind.state());
+}
+
+/// Takes back `set_sleeping`.
+#[inline]
+pub fn set_running() {
+    current().sched.set(TaskState::Running);
+}
+
+/// Gives up the CPU until a wake-up, if none came since `set_sleeping`.
+pub fn block_current() {
+    schedule();
+}
+
+/// Lets others run first.
+pub fn yield_now() {
+    current().arch.mark(arch::WORK_RESCHED);
+    schedule_with(true);
+}
+
+/// Gives up the CPU if others should have it; for long loops in the kernel.
+#[inline]
+pub fn cond_resched() {
+    if current().arch.work() & arch::WORK_RESCHED != 0 {
+        schedule();
+    }
+}
+
+/// Ends the running task for good.
+pub fn exit_current() -> ! {
+    TASKS.fetch_sub(1, Ordering::Relaxed);
+    current().sched.set(TaskState::Dead);
+    schedule();
+    unreachable!("a dead task was scheduled")
+}
+
+/// Hands the CPU to the task that should have it.
+pub fn schedule() {
+    schedule_with(false);
+}
+
+fn schedule_with(yielding: bool) {
+    let _irq = IrqGuard::new();
+    let here = arch::cpu::current_id();
+    let lock = CPUS.of(here);
+    let mut cpu = lock.lock();
+    let prev = current();
+    prev.arch.unmark(arch::WORK_RESCHED);
+    let now = time::monotonic_ns();
+    tick::charge(&mut cpu, &prev, now);
+    let prev_runs = prev.sched.bits() == TaskState::Running as u32;
+    let prev_idles = cpu.is_idle();
+    if prev_runs && !prev_idles && cpu.queue.is_empty() {
+        return;
+    }
+    let Some(prev_arc) = cpu.running.take() else { return };
+    if prev_runs && !prev_idles {
+        let mut entity = prev.sched.entity.lock();
+        if yielding {
+            // To the end of the slice: everybody with an earlier deadline goes first.
+            entity.key.vruntime = entity.key.vruntime.max(entity.key.deadline);
+            let params = entity.params;
+            entity.key.open_slice(&params);
+        }
+        cpu.queue.enqueue(&entity, prev_arc.clone(), !yielding);
+    }
+    let next = cpu.queue.pick().or_else(|| balance::steal(&mut cpu, here));
+    let next = match next.or_else(|| cpu.idle.clone()) {
+        Some(next) => next,
+        None => prev_arc.clone(),
+    };
+    next.sched.since_ns.store(now, Ordering::Relaxed);
+    if Arc::ptr_eq(&next, &prev_arc) {
+        cpu.running = Some(next);
+        return;
+    }
+    count_switch(&mut cpu, &prev, prev_runs);
+    note_idle(&cpu, here, &next, prev_idles);
+    let next_thread: *const Task = Arc::as_ptr(&next);
+    cpu.running = Some(next);
+    cpu.leaving = Some(prev_arc);
+    switch(lock, cpu, &prev, next_thread);
+    finish_switch();
+}
+
+/// Changes address space, registers and stack. The run queue stays locked until the other side's `finish_switch`.
+fn switch(
+    lock: &HandOverLock<Cpu>,
+    cpu: SpinGuard<'_, Cpu>,
+    prev: &Task,
+    next: *const Task,
+) {
+    // The queue's `running` keeps the incoming task alive; a borrow of it cannot outlive the guard, so the pointer
+    // carries it over.
+    let next = crate::sync::incoming(&cpu.running, next);
+    next.with_mm(|mm| mm::switch_to(mm));
+    lock.hand_over(cpu);
+    arch::switch_to(&prev.arch, &next.arch);
+}
+
+/// Runs on the stack of the task that came in: releases the queue, and lets go of the one that left.
+fn finish_switch() {
+    let lock = CPUS.here();
+    let mut cpu = lock.resume();
+    let left = cpu.leaving.take();
+    drop(cpu);
+    drop(left);
+}
+
+/// What a new task does first, called by the entry code with interrupts off.
+pub fn finish_first_switch() {
+    finish_switch();
+}
+
+fn count_switch(cpu: &mut Cpu, prev: &Task, preempted: bool) {
+    cpu.switches += 1;
+    let counter = if preempted {
+        &prev.usage.involuntary_switches
+    } else {
+        &prev.usage.voluntary_switches
+    };
+    counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+}
+
+fn note_idle(cpu: &Cpu, here: CpuId, next: &Arc<Task>, prev_idles: bool) {
+    let next_idles = cpu.idle.as_ref().is_some_and(|idle| Arc::ptr_eq(idle, next));
+    if next_idles != prev_idles {
+        if next_idles {
+            IDLE_MASK.fetch_or(here.bit(), Ordering::Relaxed);
+        } else {
+            IDLE_MASK.fetch_and(!here.bit(), Ordering::Relaxed);
+        }
+        tick::idle_changed(next_idles);
+    }
+}
+
+/// Makes a new task runnable.
+pub fn spawn(task: Arc<Task>) {
+    let total = TASKS.fetch_add(1, Ordering::Relaxed) + 1;
+    let target = super::wake::choose_cpu(&task);
+    task.sched.set_cpu(target);
+    task.sched.set(TaskState::Running);
+    let (mut cpu, _irq) = lock(target);
+    // Room for every task, so that later wake-ups allocate nothing under the lock.
+    cpu.queue.reserve(total.next_power_of_two());
+    let mut entity = task.sched.entity.lock();
+    cpu.queue.place(&mut entity, false);
+    cpu.queue.enqueue(&entity, task.clone(), false);
+    drop(entity);
+    super::wake::preempt_if_better(&cpu, target);
+}
+
+/// Another CPU put a task into this one's queue. The mark was set by the sender.
+pub fn on_reschedule_ipi() {}
+
+/// Nanoseconds of a running task's present stay on its CPU.
+pub fn running_ns(task: &Task) -> u64 {
+    let (cpu, _irq) = lock_of(task);
+    let runs = cpu.running.as_ref().is_some_and(|running| core::ptr::eq(&raw const **running, task));
+    if runs {
+        time::monotonic_ns().saturating_sub(task.sched.since_ns.load(Ordering::Relaxed))
+    } else {
+        0
+    }
+}
+
+/// Tasks that run or would like to, over all CPUs.
+pub fn nr_running() -> usize {
+    (0..arch::cpu::online() as u32)
+        .map(|id| {
+            let (cpu, _irq) = lock(CpuId(id));
+            cpu.queue.len() + usize::from(!cpu.is_idle())
+        })
+        .sum()
+}
+
+/// Switches since boot, over all CPUs.
+pub fn nr_switches() -> u64 {
+    (0..arch::cpu::online() as u32).map(|id| lock(CpuId(id)).0.switches).sum()
+}

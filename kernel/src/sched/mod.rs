@@ -1,0 +1,49 @@
+//! The scheduler: which task runs where, sleeping and waking, and the time each used.
+//!
+//! | module | what |
+//! |---|---|
+//! | `state` | [`SchedState`]: what the scheduler keeps with a task |
+//! | `core` | run queues, the switch, `block_current`, preemption marks |
+//! | `wake` | waking, and the choice of a CPU |
+//! | `balance` | stealing by idle CPUs |
+//! | `idle` | what a CPU does with nothing to run |
+//! | `tick` | the timer tick, time accounting, load averages |
+//! | `params` | policy, nice and affinity, changed while a task may stand in a queue |
+//! | `timer` | [`WakeTimer`]: ends a sleep |
+//! | `kthread` | tasks without a user space |
+//!
+//! The policy itself (who is next) is the crate `sched`, tested on the host.
+//!
+//! # Lock order
+//! ```text
+//! a CPU's run queue (interrupts off); never two, but for `try_lock` by a thief
+//! ```
+//!
+//! # Invariants
+//! - A task that is not running has its registers saved whenever its CPU's run queue can be locked: the lock is held
+//!   across the switch and released by the task that comes in.
+//! - `SchedState::cpu` changes only under the run queue of the old CPU, by whoever took the task out of it.
+//! - A task is in a queue exactly while it is runnable and not running.
+
+mod balance;
+mod core;
+mod idle;
+mod kthread;
+mod params;
+mod state;
+mod tick;
+mod timer;
+mod wake;
+
+pub use self::core::{
+    block_current, cond_resched, exit_current, finish_first_switch, nr_running, nr_switches,
+    on_reschedule_ipi, running_ns, schedule, set_running, set_sleeping, spawn, start_on_this_cpu,
+    yield_now,
+};
+pub use idle::{idle_ns, run_idle};
+pub use kthread::spawn_kernel_thread;
+pub use params::{affinity, params_of, set_affinity, set_params};
+pub use state::{SchedState, SleepKind, TaskState};
+pub use tick::{load_averages, tick, CpuTimes, cpu_times};
+pub use timer::{WakeTimer, sleep_until};
+pub use wake::{wake, wake_signal, wake_state};

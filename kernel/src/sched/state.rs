@@ -1,0 +1,124 @@
+//! What the scheduler keeps with a task.
+
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use sched::{Entity, Params};
+
+use crate::arch::cpu::CpuId;
+use crate::sync::IrqSpinLock;
+
+/// What a task does. The values are bits, so that a waker can name several.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum TaskState {
+    /// Runs, or would like to.
+    Running = 0,
+    /// Sleeps; a signal wakes it.
+    Interruptible = 1,
+    /// Sleeps; nothing but its condition wakes it.
+    Uninterruptible = 2,
+    /// Sleeps; a fatal signal wakes it.
+    Killable = 4,
+    /// Stopped by job control.
+    Stopped = 8,
+    /// Stopped for its tracer.
+    Traced = 16,
+    /// Gone.
+    Dead = 32,
+}
+
+/// How a sleep may end besides by its condition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SleepKind {
+    /// By any unblocked signal.
+    Interruptible,
+    /// By a fatal signal.
+    Killable,
+    /// Not at all.
+    Uninterruptible,
+    /// By SIGCONT or SIGKILL: the sleep of a stopped task.
+    Stopped,
+}
+
+impl SleepKind {
+    pub(super) fn state(self) -> TaskState {
+        match self {
+            SleepKind::Interruptible => TaskState::Interruptible,
+            SleepKind::Killable => TaskState::Killable,
+            SleepKind::Uninterruptible => TaskState::Uninterruptible,
+            SleepKind::Stopped => TaskState::Stopped,
+        }
+    }
+}
+
+/// The scheduler's part of a task.
+///
+/// # Invariants
+/// `entity` and `affinity` change under the run queue of `cpu`, or before the task first runs; the lock of `entity`
+/// itself is uncontended then and only keeps the borrow checker's promise.
+pub struct SchedState {
+    state: AtomicU32,
+    cpu: AtomicU32,
+    pub(super) entity: IrqSpinLock<Entity>,
+    affinity: AtomicU64,
+    /// Monotonic time of the last accounting while it runs.
+    pub(super) since_ns: AtomicU64,
+}
+
+impl SchedState {
+    /// A task that was never run, to start on `cpu`.
+    pub fn new(params: Params, affinity: u64, cpu: CpuId) -> SchedState {
+        SchedState {
+            state: AtomicU32::new(TaskState::Uninterruptible as u32),
+            cpu: AtomicU32::new(cpu.0),
+            entity: IrqSpinLock::new(Entity::new(params)),
+            affinity: AtomicU64::new(affinity),
+            since_ns: AtomicU64::new(0),
+        }
+    }
+
+    /// The state bits now.
+    #[inline]
+    pub fn bits(&self) -> u32 {
+        self.state.load(Ordering::SeqCst)
+    }
+
+    /// What it does now.
+    pub fn state(&self) -> TaskState {
+        match self.bits() {
+            0 => TaskState::Running,
+            1 => TaskState::Interruptible,
+            2 => TaskState::Uninterruptible,
+            4 => TaskState::Killable,
+            8 => TaskState::Stopped,
+            16 => TaskState::Traced,
+            _ => TaskState::Dead,
+        }
+    }
+
+    /// Sequentially consistent: pairs with the waker's look at the state after it changed the condition.
+    #[inline]
+    pub(super) fn set(&self, state: TaskState) {
+        self.state.store(state as u32, Ordering::SeqCst);
+    }
+
+    /// The CPU whose run queue guards it: where it runs or last ran.
+    #[inline]
+    pub fn cpu(&self) -> CpuId {
+        CpuId(self.cpu.load(Ordering::Acquire))
+    }
+
+    pub(super) fn set_cpu(&self, cpu: CpuId) {
+        self.cpu.store(cpu.0, Ordering::Release);
+    }
+
+    /// The CPUs it may run on, a bit each.
+    #[inline]
+    pub fn affinity(&self) -> u64 {
+        self.affinity.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_affinity(&self, mask: u64) {
+        self.affinity.store(mask, Ordering::Relaxed);
+    }
+}

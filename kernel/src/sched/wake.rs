@@ -1,0 +1,114 @@
+//! Waking sleepers, and the choice of the CPU they run on.
+
+use alloc::sync::Arc;
+
+use super::core::{Cpu, idle_mask, lock, lock_of};
+use super::state::TaskState;
+use crate::arch::{self, cpu::CpuId};
+use crate::task::Task;
+
+/// The states a condition's wake-up ends.
+const SLEEPING: u32 = TaskState::Interruptible as u32
+    | TaskState::Uninterruptible as u32
+    | TaskState::Killable as u32;
+
+/// Wakes a task that sleeps for a condition; false if it does not sleep.
+#[inline]
+pub fn wake(task: &Arc<Task>) -> bool {
+    wake_state(task, SLEEPING)
+}
+
+/// Wakes a task for a signal: any interruptible sleep ends, with `fatal` also a killable one and a stop.
+pub fn wake_signal(task: &Arc<Task>, fatal: bool) -> bool {
+    let states = if fatal {
+        TaskState::Interruptible as u32
+            | TaskState::Killable as u32
+            | TaskState::Stopped as u32
+            | TaskState::Traced as u32
+    } else {
+        TaskState::Interruptible as u32
+    };
+    let woken = wake_state(task, states);
+    if !woken {
+        kick_if_running(task);
+    }
+    woken
+}
+
+/// Makes a CPU that runs the task in user space look at its work bits.
+fn kick_if_running(task: &Task) {
+    let (cpu, _irq) = lock_of(task);
+    let runs = cpu.running.as_ref().is_some_and(|running| core::ptr::eq(&raw const **running, task));
+    let target = task.sched.cpu();
+    if runs && target != arch::cpu::current_id() {
+        arch::ipi::reschedule(target);
+    }
+}
+
+/// Wakes a task whose state is among `states` (a mask of [`TaskState`]s); false if it is not.
+pub fn wake_state(task: &Arc<Task>, states: u32) -> bool {
+    // Sequentially consistent: pairs with the sleeper's store before it looks at its condition.
+    core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
+    if task.sched.bits() & states == 0 {
+        return false;
+    }
+    let (mut cpu, _irq) = lock_of(task);
+    if task.sched.bits() & states == 0 {
+        return false;
+    }
+    task.sched.set(TaskState::Running);
+    // It has not left its CPU yet, and now will not.
+    if cpu.running.as_ref().is_some_and(|running| Arc::ptr_eq(running, task)) {
+        return true;
+    }
+    let old = task.sched.cpu();
+    let target = choose_cpu(task);
+    if target != old {
+        task.sched.set_cpu(target);
+        drop(cpu);
+        (cpu, _) = lock(target);
+        enqueue_woken(&mut cpu, task, true);
+    } else {
+        enqueue_woken(&mut cpu, task, false);
+    }
+    preempt_if_better(&cpu, target);
+    true
+}
+
+fn enqueue_woken(cpu: &mut Cpu, task: &Arc<Task>, moved: bool) {
+    let mut entity = task.sched.entity.lock();
+    cpu.queue.place(&mut entity, !moved);
+    cpu.queue.enqueue(&entity, task.clone(), false);
+}
+
+/// Where a task should run: where it last did if that CPU idles or no allowed one does.
+pub(super) fn choose_cpu(task: &Task) -> CpuId {
+    let last = task.sched.cpu();
+    let online = arch::cpu::online_mask();
+    let allowed = match task.sched.affinity() & online {
+        0 => online,
+        mask => mask,
+    };
+    let idle = idle_mask() & allowed;
+    if idle & last.bit() != 0 {
+        return last;
+    }
+    let here = arch::cpu::current_id();
+    if idle != 0 {
+        let near = if idle & here.bit() != 0 { here.0 } else { idle.trailing_zeros() };
+        return CpuId(near);
+    }
+    if allowed & last.bit() != 0 { last } else { CpuId(allowed.trailing_zeros()) }
+}
+
+/// Marks the CPU for rescheduling if its queue holds somebody better than who runs.
+pub(super) fn preempt_if_better(cpu: &Cpu, id: CpuId) {
+    let Some(running) = &cpu.running else { return };
+    if !cpu.is_idle() && !cpu.queue.should_preempt(&running.sched.entity.lock()) {
+        return;
+    }
+    running.arch.mark(arch::WORK_RESCHED);
+    if id != arch::cpu::current_id() {
+        arch::ipi::reschedule(id);
+    }
+}

@@ -1,0 +1,113 @@
+//! A lock that puts its waiters to sleep.
+
+use core::cell::UnsafeCell;
+use core::ops::{Deref, DerefMut};
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use super::WaitQueue;
+
+const FREE: u32 = 0;
+const HELD: u32 = 1;
+/// Held, and somebody may sleep for it.
+const CONTENDED: u32 = 2;
+
+/// Mutual exclusion across blocking and user memory. Not for interrupts.
+///
+/// # Invariants
+/// `value` is reached only through the one guard that exists while `state` is not `FREE`.
+pub struct Mutex<T: ?Sized> {
+    state: AtomicU32,
+    waiters: WaitQueue,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: the lock hands the value to one task at a time.
+unsafe impl<T: ?Sized + Send> Send for Mutex<T> {}
+// SAFETY: as above.
+unsafe impl<T: ?Sized + Send> Sync for Mutex<T> {}
+
+impl<T> Mutex<T> {
+    /// An unlocked lock.
+    pub const fn new(value: T) -> Mutex<T> {
+        Mutex { state: AtomicU32::new(FREE), waiters: WaitQueue::new(), value: UnsafeCell::new(value) }
+    }
+}
+
+impl<T: ?Sized> Mutex<T> {
+    /// Takes the lock, sleeping for it if need be; signals do not end the wait.
+    #[inline]
+    pub fn lock(&self) -> MutexGuard<'_, T> {
+        if self.state.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            self.waiters.wait_uninterruptible(|| self.take_contended());
+        }
+        MutexGuard { lock: self }
+    }
+
+    /// Takes the lock; a fatal signal ends the wait.
+    ///
+    /// # Errors
+    /// `EINTR` when the task is being killed.
+    #[inline]
+    pub fn lock_killable(&self) -> abi::Result<MutexGuard<'_, T>> {
+        if self.state.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            self.waiters.wait_killable(|| self.take_contended())?;
+        }
+        Ok(MutexGuard { lock: self })
+    }
+
+    /// Takes the lock if it is free.
+    #[inline]
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        self.state
+            .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
+            .ok()
+            .map(|_| MutexGuard { lock: self })
+    }
+
+    /// Who had to wait leaves the lock marked as contended: others may still sleep.
+    fn take_contended(&self) -> Option<()> {
+        (self.state.swap(CONTENDED, Ordering::Acquire) == FREE).then_some(())
+    }
+
+    /// The value, without locking.
+    pub fn get_mut(&mut self) -> &mut T {
+        self.value.get_mut()
+    }
+}
+
+impl<T: Default> Default for Mutex<T> {
+    fn default() -> Self {
+        Mutex::new(T::default())
+    }
+}
+
+/// Proves that a [`Mutex`] is held.
+pub struct MutexGuard<'a, T: ?Sized> {
+    lock: &'a Mutex<T>,
+}
+
+impl<T: ?Sized> Deref for MutexGuard<'_, T> {
+    type Target = T;
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        // SAFETY: the guard proves exclusive possession.
+        unsafe { &*self.lock.value.get() }
+    }
+}
+
+impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as for `deref`, and the guard is borrowed exclusively.
+        unsafe { &mut *self.lock.value.get() }
+    }
+}
+
+impl<T: ?Sized> Drop for MutexGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.lock.state.swap(FREE, Ordering::Release) == CONTENDED {
+            self.lock.waiters.wake_one();
+        }
+    }
+}

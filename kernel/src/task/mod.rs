@@ -1,0 +1,49 @@
+//! Tasks and processes: their making (clone), change (exec), end (exit) and the news of it (wait).
+//!
+//! | module | what |
+//! |---|---|
+//! | `task` | [`Task`]: a thread |
+//! | `process` | [`Process`]: a thread group and what its threads share |
+//! | `pid` | numbers, and finding tasks, processes, groups and sessions by them |
+//! | `tree` | who is whose parent, process groups and sessions |
+//! | `cred` | user and group ids, capabilities |
+//! | `clone` | fork, vfork, clone and clone3 |
+//! | `exec` | execve: load plan, new address space, the stack a program starts with |
+//! | `exit`, `wait` | the end of threads and processes, zombies, and wait4 and waitid |
+//! | `rlimit`, `usage` | limits, and times used |
+//! | `user_return` | what a task does on its way out to user space |
+//!
+//! # Lock order
+//! ```text
+//! Process::exec_lock (sleeping)
+//!   tree lock (one, spinning: parents, children, threads, groups, sessions)
+//!     pid table
+//!     a process's signal lock
+//!       run queues
+//! ```
+//!
+//! # Invariants
+//! - A `Task` runs on its own kernel stack and belongs to one `Process` for good.
+//! - Everything a `CLONE_*` flag may share is behind an `Arc` of its own, so that sharing is cloning the `Arc`.
+//! - A process is a zombie from its last thread's exit until its parent (or a reaper) takes its status.
+
+pub mod clone;
+pub mod cred;
+pub mod exec;
+pub mod exit;
+pub mod pid;
+pub mod process;
+pub mod rlimit;
+mod task;
+pub mod tree;
+pub mod usage;
+mod user_return;
+pub mod wait;
+
+pub use cred::{Cap, CapSet, Cred, Gid, Uid};
+pub use pid::{Pid, find_process, find_task, for_each_process, for_each_task};
+pub use process::Process;
+pub use task::{Comm, Task};
+pub use user_return::exit_to_user_work;
+
+pub use crate::sync::{CurrentTask, current, current_arc};

@@ -1,0 +1,188 @@
+//! A thread group, and what its threads share.
+
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use super::pid::Pid;
+use super::rlimit::Rlimits;
+use super::task::Task;
+use super::tree::{ProcessGroup, Session};
+use super::usage::{ProcessUsage, Rusage};
+use crate::fs::File;
+use crate::signal::{GroupExit, SignalShared};
+use crate::sync::{Mutex, SpinLock, WaitQueue};
+
+/// The status word of `wait4`: an exit code in the second byte, or a signal in the low seven bits and 0x80 for a core.
+pub type WaitStatus = u32;
+
+/// Where a process stands. Guarded by its `links` lock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Life {
+    /// Has threads.
+    Alive,
+    /// All threads are gone, the status waits to be taken.
+    Zombie(WaitStatus),
+    /// The status was taken, or nobody wants it.
+    Reaped,
+}
+
+/// Family and membership. Changed only under the tree lock as well.
+pub struct Links {
+    /// Who gets SIGCHLD and may wait; gone only for init and kernel threads.
+    pub parent: Weak<Process>,
+    /// Children, zombies included, in the order of their making.
+    pub children: Vec<Arc<Process>>,
+    /// The process group.
+    pub group: Arc<ProcessGroup>,
+    /// Alive, zombie or gone.
+    pub life: Life,
+}
+
+/// A process: a thread group.
+///
+/// # Invariants
+/// - `links` changes under the tree lock; reading needs only its own.
+/// - The list of threads is `signal`'s, since signals choose among them; it is empty exactly when `life` is not `Alive`.
+pub struct Process {
+    /// The number of the leader, and of the process.
+    pub pid: Pid,
+    /// Family and membership.
+    pub links: SpinLock<Links>,
+    /// Dispositions, the shared queue, stop state, timers.
+    pub signal: SignalShared,
+    /// What `setrlimit` sets.
+    pub rlimits: Rlimits,
+    /// Time and faults of threads that have exited, and of children waited for.
+    pub usage: ProcessUsage,
+    /// Woken when a child changes state; waiters are threads of this process.
+    pub child_events: WaitQueue,
+    /// Woken when this process ends: pidfds poll it.
+    pub exit_event: WaitQueue,
+    /// Held by execve against ptrace and readers of the memory map.
+    pub exec_lock: Mutex<()>,
+    /// The executable.
+    pub exe: SpinLock<Option<Arc<File>>>,
+    /// Adopts orphaned descendants (`PR_SET_CHILD_SUBREAPER`).
+    pub is_subreaper: AtomicBool,
+    /// Has executed a program since it was forked: its group may then not be changed by its parent.
+    pub did_exec: AtomicBool,
+    /// The dumpable state of `PR_SET_DUMPABLE`: 0, 1 or 2.
+    pub dumpable: AtomicU32,
+    /// `/proc/<pid>/oom_score_adj`.
+    pub oom_score_adj: core::sync::atomic::AtomicI32,
+    /// The personality(2) word.
+    pub personality: AtomicU32,
+    /// Monotonic nanoseconds at the start.
+    pub start_ns: u64,
+    /// What the whole process had used at its end, for the parent's wait.
+    pub final_usage: SpinLock<Rusage>,
+    /// The first process of a user session: `CLONE_PARENT`'s and wait's `__WCLONE` look at the exit signal.
+    pub exit_signal: AtomicU32,
+}
+
+impl Process {
+    /// A process without threads, in `group`, not published yet.
+    pub fn new(
+        pid: Pid,
+        parent: Weak<Process>,
+        group: Arc<ProcessGroup>,
+        signal: SignalShared,
+        rlimits: Rlimits,
+    ) -> Arc<Process> {
+        Arc::new(Process {
+            pid,
+            links: SpinLock::new(Links {
+                parent,
+                children: Vec::new(),
+                group,
+                life: Life::Alive,
+            }),
+            signal,
+            rlimits,
+            usage: ProcessUsage::default(),
+            child_events: WaitQueue::new(),
+            exit_event: WaitQueue::new(),
+            exec_lock: Mutex::new(()),
+            exe: SpinLock::new(None),
+            is_subreaper: AtomicBool::new(false),
+            did_exec: AtomicBool::new(false),
+            dumpable: AtomicU32::new(1),
+            oom_score_adj: core::sync::atomic::AtomicI32::new(0),
+            personality: AtomicU32::new(0),
+            start_ns: crate::time::boottime_ns(),
+            final_usage: SpinLock::new(Rusage::default()),
+            exit_signal: AtomicU32::new(0),
+        })
+    }
+
+    /// The parent, while it exists.
+    pub fn parent(&self) -> Option<Arc<Process>> {
+        self.links.lock().parent.upgrade()
+    }
+
+    /// The parent's number, 0 without one.
+    pub fn ppid(&self) -> Pid {
+        self.parent().map_or(Pid::NONE, |parent| parent.pid)
+    }
+
+    /// The process group.
+    pub fn group(&self) -> Arc<ProcessGroup> {
+        self.links.lock().group.clone()
+    }
+
+    /// The session.
+    pub fn session(&self) -> Arc<Session> {
+        self.links.lock().group.session.clone()
+    }
+
+    /// The process group's number.
+    pub fn pgid(&self) -> Pid {
+        self.links.lock().group.id
+    }
+
+    /// The session's number.
+    pub fn sid(&self) -> Pid {
+        self.links.lock().group.session.id
+    }
+
+    /// Threads that have not exited.
+    pub fn threads(&self) -> Vec<Arc<Task>> {
+        self.signal.shared.lock().threads.to_vec()
+    }
+
+    /// How many threads have not exited.
+    pub fn thread_count(&self) -> usize {
+        self.signal.shared.lock().threads.len()
+    }
+
+    /// The thread that stands for the process: the leader, or after its exit the oldest other.
+    pub fn main_thread(&self) -> Option<Arc<Task>> {
+        self.signal.shared.lock().threads.first().cloned()
+    }
+
+    /// Where it stands.
+    pub fn life(&self) -> Life {
+        self.links.lock().life
+    }
+
+    /// Whether it is a zombie.
+    pub fn is_zombie(&self) -> bool {
+        matches!(self.life(), Life::Zombie(_))
+    }
+
+    /// Whether this is init, which no unhandled signal kills.
+    pub fn is_init(&self) -> bool {
+        self.pid == Pid::INIT
+    }
+
+    /// Whether its end has begun.
+    pub fn is_exiting(&self) -> bool {
+        matches!(self.signal.group_exit(), Some(GroupExit::Status(_)))
+    }
+
+    /// The signal sent to the parent at the end.
+    pub fn exit_signal(&self) -> u32 {
+        self.exit_signal.load(Ordering::Relaxed)
+    }
+}

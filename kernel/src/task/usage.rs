@@ -1,0 +1,114 @@
+//! Time used and events counted, for a thread, a process and its children.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use crate::sync::SpinLock;
+
+/// What `getrusage(2)` and `times(2)` report.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct Rusage {
+    /// Nanoseconds in user space.
+    pub user_ns: u64,
+    /// Nanoseconds in the kernel.
+    pub system_ns: u64,
+    /// Faults served without I/O.
+    pub minor_faults: u64,
+    /// Faults that needed I/O.
+    pub major_faults: u64,
+    /// Times it gave up the CPU by itself.
+    pub voluntary_switches: u64,
+    /// Times the CPU was taken from it.
+    pub involuntary_switches: u64,
+    /// The largest resident set, in KiB.
+    pub max_rss_kib: u64,
+}
+
+impl Rusage {
+    /// Adds up; the resident set is the larger one.
+    pub fn add(&mut self, other: &Rusage) {
+        self.user_ns += other.user_ns;
+        self.system_ns += other.system_ns;
+        self.minor_faults += other.minor_faults;
+        self.major_faults += other.major_faults;
+        self.voluntary_switches += other.voluntary_switches;
+        self.involuntary_switches += other.involuntary_switches;
+        self.max_rss_kib = self.max_rss_kib.max(other.max_rss_kib);
+    }
+}
+
+/// A thread's counters. Written by the thread and the CPU it runs on, read by anybody.
+#[derive(Default)]
+pub struct ThreadUsage {
+    /// Nanoseconds on a CPU, to the last switch.
+    pub ran_ns: AtomicU64,
+    /// Timer ticks that found it in user space, and in the kernel: they split `ran_ns`.
+    pub user_ticks: AtomicU64,
+    /// See `user_ticks`.
+    pub system_ticks: AtomicU64,
+    /// Faults served without I/O.
+    pub minor_faults: AtomicU64,
+    /// Faults that needed I/O.
+    pub major_faults: AtomicU64,
+    /// Times it slept.
+    pub voluntary_switches: AtomicU64,
+    /// Times it was preempted.
+    pub involuntary_switches: AtomicU64,
+}
+
+impl ThreadUsage {
+    /// The counters now; `running_ns` is what the present stay on the CPU adds.
+    pub fn snapshot(&self, running_ns: u64) -> Rusage {
+        let total = self.ran_ns.load(Ordering::Relaxed) + running_ns;
+        let user = self.user_ticks.load(Ordering::Relaxed);
+        let system = self.system_ticks.load(Ordering::Relaxed);
+        // Without a tick yet, all counts as the kernel's, as on Linux with precise totals and sampled halves.
+        let user_ns = match user + system {
+            0 => 0,
+            ticks => (u128::from(total) * u128::from(user) / u128::from(ticks)) as u64,
+        };
+        Rusage {
+            user_ns,
+            system_ns: total - user_ns,
+            minor_faults: self.minor_faults.load(Ordering::Relaxed),
+            major_faults: self.major_faults.load(Ordering::Relaxed),
+            voluntary_switches: self.voluntary_switches.load(Ordering::Relaxed),
+            involuntary_switches: self.involuntary_switches.load(Ordering::Relaxed),
+            max_rss_kib: 0,
+        }
+    }
+}
+
+/// A process's sums.
+#[derive(Default)]
+pub struct ProcessUsage {
+    /// Of threads that have exited.
+    pub exited: SpinLock<Rusage>,
+    /// Of children waited for, and theirs.
+    pub children: SpinLock<Rusage>,
+}
+
+impl super::Process {
+    /// What the whole process has used so far.
+    pub fn rusage(&self) -> Rusage {
+        let mut sum = *self.usage.exited.lock();
+        let mut max_rss_kib = 0;
+        for thread in self.threads() {
+            sum.add(&thread.rusage());
+            max_rss_kib = thread.mm().map_or(0, |mm| mm.max_rss_kib());
+        }
+        sum.max_rss_kib = sum.max_rss_kib.max(max_rss_kib);
+        sum
+    }
+}
+
+impl super::Task {
+    /// What this thread has used so far, the present stay on a CPU included.
+    pub fn rusage(&self) -> Rusage {
+        self.usage.snapshot(crate::sched::running_ns(self))
+    }
+
+    /// Nanoseconds on a CPU.
+    pub fn cpu_time_ns(&self) -> u64 {
+        self.usage.ran_ns.load(Ordering::Relaxed) + crate::sched::running_ns(self)
+    }
+}
