@@ -1,3 +1,22 @@
-//! Device drivers.
+//! Device drivers: each knows its device and the traits of `devapi`, and nothing of the kernel.
+//!
+//! | module | what |
+//! |---|---|
+//! | `hal` | registers, I/O ports, DMA memory and rings: all that is unsafe |
+//! | `pci` | finding PCI functions, their memory windows, capabilities and interrupts |
+//! | `virtio` | the virtio PCI transport, entropy source and console |
+//! | `testing` | a bus of fake devices for the tests of drivers |
+//!
+//! Every wait has a limit: a device that does not answer costs an error, never a hang.
 #![no_std]
 #![deny(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod hal;
+pub mod pci;
+#[cfg(test)]
+mod testing;
+pub mod virtio;
