@@ -11,6 +11,7 @@
 pub mod acpi;
 pub mod power;
 pub mod random;
+pub mod registry;
 
 /// Finds the devices and starts their drivers. Runs once, in a task, with interrupts and timers working.
 pub fn init() {}
