@@ -64,7 +64,7 @@ impl ActionTable {
     }
 
     /// Changes a disposition as `rt_sigaction` does.
-    /// Allocates when [`ActionTable::has_room`] says no: make room with [`ActionTable::try_clone`] first.
+    /// Allocates when [`ActionTable::has_room`] says no: make room with [`ActionTable::with_capacity`] first.
     pub fn set(&mut self, signo: Signo, mut action: SigAction) -> Change {
         action.flags &= UAPI_FLAGS;
         action.mask = action.mask.difference(SigSet::UNMASKABLE);
@@ -147,17 +147,35 @@ impl ActionTable {
         self.after_exec();
     }
 
-    /// A copy with room for a few more, or `None` without memory.
-    pub fn try_clone(&self, extra: usize) -> Option<Self> {
+    /// All defaults, with room for `capacity` entries, or `None` without memory.
+    pub fn with_capacity(capacity: usize) -> Option<Self> {
         let mut entries = Vec::new();
-        entries
-            .try_reserve_exact(self.entries.len().saturating_add(extra))
-            .ok()?;
-        entries.extend_from_slice(&self.entries);
+        entries.try_reserve_exact(capacity).ok()?;
         Some(Self {
-            set: self.set,
+            set: SigSet::EMPTY,
             entries,
         })
+    }
+
+    /// Entries that fit without an allocation.
+    pub fn capacity(&self) -> usize {
+        self.entries.capacity()
+    }
+
+    /// Signals that are not at their default.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Takes over the contents of another table; allocates when they exceed the capacity.
+    pub fn copy_from(&mut self, other: &Self) {
+        self.entries.clear();
+        self.entries.extend_from_slice(&other.entries);
+        self.set = other.set;
     }
 }
 

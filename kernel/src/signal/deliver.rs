@@ -1,0 +1,238 @@
+//! Taking signals: on the way to user space, and in `sigtimedwait`.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use ::signal::DefaultAction;
+use abi::signal::{SaFlags, SigAction, SigInfo, SigSet, Signo};
+use abi::{Errno, Result};
+
+use super::state::{
+    JOBCTL_STOP_DEQUEUED, JOBCTL_STOP_PENDING, JOBCTL_STOPPED, SignalShared, Tag, TaskSignal,
+};
+use super::stop;
+use crate::arch::{self, UserRegs};
+use crate::task::{self, CurrentTask};
+
+/// Bytes of the `syscall` instruction, which a restarted call executes again.
+const SYSCALL_LEN: u64 = 2;
+/// `restart_syscall`'s number.
+const NR_RESTART_SYSCALL: u64 = 219;
+
+/// Handles what is pending for the current thread on its way to user space: ends or stops it, or points `regs` at a
+/// handler, or restarts the system call that a wake-up interrupted.
+pub fn deliver(regs: &mut UserRegs) {
+    let current = task::current();
+    let signal = &current.signal;
+    current.arch.unmark(arch::WORK_SIGNAL);
+    match next(&current) {
+        Some((info, action, signo)) => {
+            fix_restart_for_handler(regs, &action);
+            let mask = mask_to_save(signal);
+            match super::frame::push(&current, regs, &action, &info, mask) {
+                Ok(()) => enter_handler(&current, &action, signo),
+                Err(_) => super::force_segv(signo),
+            }
+        }
+        None => {
+            fix_restart(regs);
+            restore_mask(&current);
+        }
+    }
+    update_work(&current);
+}
+
+/// Sets the work bit again when something is left to do.
+#[inline]
+pub(super) fn update_work(current: &CurrentTask) {
+    if has_work(current) {
+        current.arch.mark(arch::WORK_SIGNAL);
+    }
+}
+
+/// Whether anything unblocked is pending for the current thread.
+#[inline]
+pub(super) fn has_work(current: &CurrentTask) -> bool {
+    let signal = &current.signal;
+    let ready = signal.pending().union(current.process.signal.pending());
+    !ready.difference(signal.blocked()).is_empty() || signal.has_jobctl(JOBCTL_STOP_PENDING)
+}
+
+/// The next signal that a handler wants; everything before it that stops, ends or does nothing is dealt with.
+fn next(current: &CurrentTask) -> Option<(SigInfo, SigAction, Signo)> {
+    let process = &current.process;
+    loop {
+        stop::tell_news(process);
+        if current.signal.has_jobctl(JOBCTL_STOP_PENDING) && stop::stop_current(None) {
+            continue;
+        }
+        let (signo, info) = dequeue(current, current.signal.blocked())?;
+        if signo == Signo::KILL {
+            die(current, signo);
+        }
+        let hand = process.signal.hand.get();
+        let action = hand.take_for_delivery(signo);
+        if action.is_ignore() {
+            continue;
+        }
+        if !action.is_default() {
+            return Some((info, action, signo));
+        }
+        drop(hand);
+        take_default(current, signo);
+    }
+}
+
+fn take_default(current: &CurrentTask, signo: Signo) {
+    let effect = DefaultAction::of(signo);
+    let immune = current.process.signal.unkillable.load(Ordering::Relaxed)
+        && !SigSet::UNMASKABLE.contains(signo);
+    match effect {
+        DefaultAction::Ignore | DefaultAction::Continue => {}
+        _ if immune => {}
+        DefaultAction::Stop => {
+            // Nobody could continue an orphaned process group.
+            if signo == Signo::STOP || !task::tree::is_orphaned(&current.process.group(), None) {
+                stop::stop_current(Some(signo));
+            }
+        }
+        DefaultAction::Terminate | DefaultAction::Core => die(current, signo),
+    }
+}
+
+/// Ends the process by a signal. The kernel writes no core files, so the core bit is never set.
+fn die(current: &CurrentTask, signo: Signo) -> ! {
+    let _ = current;
+    task::exit::do_group_exit(u32::from(signo.get()))
+}
+
+/// Takes the next signal outside `blocked`, the thread's own before the process's.
+pub(super) fn dequeue(current: &CurrentTask, blocked: SigSet) -> Option<(Signo, SigInfo)> {
+    loop {
+        let own = take_own(&current.signal, blocked);
+        let (signo, mut info, tag, shared) = match own {
+            Some((signo, info, tag)) => (signo, info, tag, false),
+            None => {
+                let (signo, info, tag) = take_shared(&current.process.signal, blocked)?;
+                (signo, info, tag, true)
+            }
+        };
+        if SigSet::STOPS.contains(signo) {
+            current
+                .signal
+                .jobctl
+                .fetch_or(JOBCTL_STOP_DEQUEUED, Ordering::SeqCst);
+        }
+        let timer = tag.and_then(|tag| tag.timer);
+        if let Some((id, setting)) = timer
+            && !super::timer_delivered(&current.process, id, setting, &mut info)
+        {
+            continue;
+        }
+        if shared && signo == Signo::ALRM {
+            super::alarm_taken(&current.process);
+        }
+        return Some((signo, info));
+    }
+}
+
+type Taken = (Signo, SigInfo, Option<Tag>);
+
+fn take_own(signal: &TaskSignal, blocked: SigSet) -> Option<Taken> {
+    if signal.pending().difference(blocked).is_empty() {
+        return None;
+    }
+    let mut queue = signal.queue.lock();
+    let signo = queue.next(blocked)?;
+    let (info, tag) = queue.take(signo)?;
+    signal.publish(&queue);
+    drop(queue);
+    Some((signo, info, tag))
+}
+
+fn take_shared(signal: &SignalShared, blocked: SigSet) -> Option<Taken> {
+    if signal.pending().difference(blocked).is_empty() {
+        return None;
+    }
+    let mut shared = signal.shared.lock();
+    let signo = shared.queue.next(blocked)?;
+    let (info, tag) = shared.queue.take(signo)?;
+    shared.publish(&signal.pending);
+    drop(shared);
+    Some((signo, info, tag))
+}
+
+/// After the frame is in place: the handler's mask takes effect.
+fn enter_handler(current: &CurrentTask, action: &SigAction, signo: Signo) {
+    let signal = &current.signal;
+    signal.restore_mask.store(false, Ordering::Relaxed);
+    let mut blocked = signal.blocked().union(action.mask);
+    if !action.has(SaFlags::NODEFER) {
+        blocked.insert(signo);
+    }
+    super::mask::set_blocked(current, blocked);
+}
+
+/// The mask that the frame saves: the one before `sigsuspend` and the like.
+fn mask_to_save(signal: &TaskSignal) -> SigSet {
+    match signal.restore_mask.load(Ordering::Relaxed) {
+        true => SigSet::from_bits(signal.saved_mask.load(Ordering::Relaxed)),
+        false => signal.blocked(),
+    }
+}
+
+/// No handler runs: the mask of before `sigsuspend` and the like comes back at once.
+fn restore_mask(current: &CurrentTask) {
+    let signal = &current.signal;
+    if signal.restore_mask.load(Ordering::Relaxed) {
+        signal.restore_mask.store(false, Ordering::Relaxed);
+        let saved = SigSet::from_bits(signal.saved_mask.load(Ordering::Relaxed));
+        super::mask::set_blocked(current, saved);
+    }
+}
+
+/// The restart code that a system call returned, if the task comes from one.
+fn restart_code(regs: &UserRegs) -> Option<Errno> {
+    if regs.orig_rax as i64 == -1 {
+        return None;
+    }
+    let code = (regs.rax as i64).checked_neg()?;
+    [
+        Errno::ERESTARTSYS,
+        Errno::ERESTARTNOINTR,
+        Errno::ERESTARTNOHAND,
+        Errno::ERESTART_RESTARTBLOCK,
+    ]
+    .into_iter()
+    .find(|errno| i64::from(errno.get()) == code)
+}
+
+fn execute_again(regs: &mut UserRegs, number: u64) {
+    regs.rax = number;
+    regs.rip = regs.rip.wrapping_sub(SYSCALL_LEN);
+}
+
+/// A handler will run: the interrupted call fails with EINTR, or is executed again after it.
+fn fix_restart_for_handler(regs: &mut UserRegs, action: &SigAction) {
+    let Some(code) = restart_code(regs) else {
+        return;
+    };
+    let restart = match code {
+        Errno::ERESTARTNOINTR => true,
+        Errno::ERESTARTSYS => action.has(SaFlags::RESTART),
+        _ => false,
+    };
+    if restart {
+        execute_again(regs, regs.orig_rax);
+    } else {
+        regs.rax = i64::from(Errno::EINTR.get()).wrapping_neg() as u64;
+    }
+}
+
+/// No handler will run: the call goes on as if nothing had happened.
+fn fix_restart(regs: &mut UserRegs) {
+    match restart_code(regs) {
+        None => {}
+        Some(Errno::ERESTART_RESTARTBLOCK) => execute_again(regs, NR_RESTART_SYSCALL),
+        Some(_) => execute_again(regs, regs.orig_rax),
+    }
+}

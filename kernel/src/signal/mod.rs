@@ -1,0 +1,126 @@
+//! Signals: sending, the choice of a thread, stopping and continuing, frames, and the news of children.
+//!
+//! | module | what |
+//! |---|---|
+//! | `state` | [`SignalShared`] of a process, [`TaskSignal`] of a thread |
+//! | `hand` | [`SigHand`]: dispositions |
+//! | `send` | queueing, what is dropped, who is woken |
+//! | `deliver` | the way to user space: default actions, handlers, restarted system calls |
+//! | `frame` | the frame on the user's stack, and `rt_sigreturn` |
+//! | `mask` | blocked signals, `sigsuspend`, `sigtimedwait` |
+//! | `stop` | job control |
+//! | `notify` | SIGCHLD and its contents |
+//! | `force` | faults, which cannot be blocked or ignored |
+//! | `life` | threads and processes come, exec and go |
+//! | `perm` | who may signal whom |
+//! | `account` | RLIMIT_SIGPENDING |
+//!
+//! The logic of queues, dispositions and alternate stacks is the crate `signal`, tested on the host.
+//!
+//! # Lock order
+//! ```text
+//! SignalShared::shared (interrupts off: timers and terminals send from interrupts)
+//!   TaskSignal::queue
+//!   SignalShared::account
+//!   run queues (waking)
+//! SigHand's table, TaskSignal's small cells: taken alone
+//! ```
+//!
+//! # Invariants
+//! - A sender stores the pending set before it sets the work bit; the owner clears the bit before it looks at the sets
+//!   (both sequentially consistent): no signal is left pending behind a clear bit.
+//! - A thread changes its own mask only; a signal of the process that it blocks from then on is handed to a thread that
+//!   takes it.
+//! - Nothing is allocated and nothing freed under `shared` or `queue`.
+//!
+//! References: signal(7), sigaction(2), POSIX.1-2024 section 2.4.
+
+mod account;
+mod deliver;
+mod force;
+mod frame;
+mod hand;
+mod life;
+pub mod mask;
+pub mod notify;
+pub mod perm;
+mod send;
+mod state;
+mod stop;
+
+use core::sync::atomic::Ordering;
+
+use abi::Result;
+use abi::signal::{SigInfo, Signo, si};
+
+pub use account::Account;
+pub use deliver::deliver;
+pub use force::{force_exception, force_segv, force_signal};
+pub use hand::SigHand;
+pub use life::{
+    attach_thread, begin_exec, begin_group_exit, detach_thread, end_exec, on_exec_reset,
+};
+pub use notify::{ChildFate, child_exit, child_info};
+pub use send::{force_to_process, send_to_process, send_to_task};
+pub use state::{GroupExit, LastFault, RestartFn, Shared, SignalShared, TaskSignal};
+
+use crate::arch;
+use crate::sched::SleepKind;
+use crate::task::tree::ProcessGroup;
+use crate::task::{self, Task};
+
+/// Whether an interruptible sleep of the task has to end.
+#[inline]
+pub fn pending(task: &Task) -> bool {
+    task.arch.work() & arch::WORK_SIGNAL != 0
+}
+
+/// Whether the task is to die.
+#[inline]
+pub fn fatal_pending(task: &Task) -> bool {
+    task.signal.pending().contains(Signo::KILL)
+}
+
+/// Whether a sleep of this kind has to end before its condition.
+#[inline]
+pub fn ends_wait(task: &Task, kind: SleepKind) -> bool {
+    match kind {
+        SleepKind::Interruptible => pending(task),
+        SleepKind::Killable | SleepKind::Stopped => fatal_pending(task),
+        SleepKind::Uninterruptible => false,
+    }
+}
+
+/// Sends to the current thread; the signal is delivered on its way to user space.
+pub fn send_to_current(info: SigInfo) -> Result<()> {
+    send_to_task(&task::current_arc(), info)
+}
+
+/// Sends to every process of a group, as terminals do: from the kernel, without asking for permission.
+pub fn send_to_group(group: &ProcessGroup, info: SigInfo) {
+    for process in group.members() {
+        // Signals of the kernel are standard ones: no limit refuses them.
+        let _ = send_to_process(&process, info);
+    }
+}
+
+/// The information of a signal that the current task sends with `kill` (SI_USER) or `tkill` (SI_TKILL).
+pub fn info_from_current(signo: Signo, by_tkill: bool) -> SigInfo {
+    let current = task::current();
+    let code = if by_tkill { si::TKILL } else { si::USER };
+    SigInfo::user(signo, code, current.process.pid.0, current.my_cred().uid)
+}
+
+/// Stores what `restart_syscall` goes on with when a stop or an ignored signal interrupted the call, and returns the
+/// code to fail with.
+pub fn restart_with(resume: RestartFn) -> abi::Errno {
+    let old = task::current().signal.restart.lock().replace(resume);
+    drop(old);
+    abi::Errno::ERESTART_RESTARTBLOCK
+}
+
+/// The queued signals of the user the process belongs to, and its limit (`SigQ` in `/proc/<pid>/status`).
+pub fn queue_usage(process: &task::Process) -> (u64, u64) {
+    let used = process.signal.account.lock().pending();
+    (used, process.signal.pending_limit.load(Ordering::Relaxed))
+}

@@ -1,0 +1,293 @@
+//! Sending: where a signal is queued, whether it is dropped, and which thread is woken for it.
+//!
+//! Callable from interrupts and under spin locks; there, nothing is allocated, and a signal that finds no room keeps its
+//! number and loses its information, as on Linux.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
+
+use ::signal::{DefaultAction, Entry, Storage};
+use abi::signal::{SigInfo, SigSet, Signo, si};
+use abi::{Errno, Result};
+
+use super::account::Charge;
+use super::state::{GroupExit, JOBCTL_EXITING, JOBCTL_STOPPED, Queue, Shared, Tag};
+use crate::arch;
+use crate::task::{self, Process, Task};
+
+/// Sends to one thread.
+///
+/// # Errors
+/// `EAGAIN` when a real-time signal with information exceeds RLIMIT_SIGPENDING.
+pub fn send_to_task(task: &Arc<Task>, info: SigInfo) -> Result<()> {
+    send(&task.process, Some(task), info, false)
+}
+
+/// Sends to a process: any thread may take it.
+///
+/// # Errors
+/// As [`send_to_task`].
+pub fn send_to_process(process: &Process, info: SigInfo) -> Result<()> {
+    send(process, None, info, false)
+}
+
+/// As [`send_to_process`] from the kernel itself: reaches init too.
+pub fn force_to_process(process: &Process, info: SigInfo) -> Result<()> {
+    send(process, None, info, true)
+}
+
+fn send(process: &Process, target: Option<&Arc<Task>>, info: SigInfo, force: bool) -> Result<()> {
+    let Some(signo) = info.signo() else {
+        return Err(Errno::EINVAL);
+    };
+    let mut storage: Option<Box<Storage<Tag>>> = None;
+    let mut spare = None;
+    loop {
+        let mut shared = process.signal.shared.lock();
+        super::stop::prepare(process, &mut shared, signo);
+        if is_dropped(process, &shared, target.map(|t| &**t), signo, force) {
+            return Ok(());
+        }
+        let outcome = match target {
+            Some(task) => {
+                let mut queue = task.signal.queue.lock();
+                spare = storage.take().and_then(|new| queue.grow(new));
+                let outcome = enqueue(process, &mut queue, signo, info);
+                task.signal.publish(&queue);
+                outcome
+            }
+            None => {
+                spare = storage.take().and_then(|new| shared.queue.grow(new));
+                let outcome = enqueue(process, &mut shared.queue, signo, info);
+                shared.publish(&process.signal.pending);
+                outcome
+            }
+        };
+        match outcome {
+            Outcome::Queued => {
+                complete(process, &mut shared, target, signo);
+                drop(shared);
+                drop(spare);
+                return Ok(());
+            }
+            Outcome::Coalesced => return Ok(()),
+            Outcome::OverLimit => return Err(Errno::EAGAIN),
+            Outcome::NeedsRoom(capacity) => {
+                drop(shared);
+                drop(spare.take());
+                storage = Storage::allocate(capacity).map(Box::new);
+                if storage.is_none() {
+                    return mark_without_info(process, target, signo, &info);
+                }
+            }
+        }
+    }
+}
+
+enum Outcome {
+    Queued,
+    Coalesced,
+    OverLimit,
+    NeedsRoom(usize),
+}
+
+/// Whether a signal must have its place in a queue: real-time ones that carry what their sender said.
+fn must_queue(signo: Signo, info: &SigInfo) -> bool {
+    signo.is_realtime() && info.si_code != si::USER
+}
+
+fn enqueue(process: &Process, queue: &mut Queue, signo: Signo, info: SigInfo) -> Outcome {
+    if queue.coalesces(signo) {
+        return Outcome::Coalesced;
+    }
+    let charge = charge(process, signo, &info);
+    if charge.is_none() {
+        if must_queue(signo, &info) {
+            return Outcome::OverLimit;
+        }
+        queue.mark(signo);
+        return Outcome::Queued;
+    }
+    match queue.push(
+        signo,
+        Entry {
+            info,
+            tag: Tag {
+                charge,
+                timer: None,
+            },
+        },
+    ) {
+        Ok(()) => Outcome::Queued,
+        Err(_) if !can_allocate() => {
+            queue.mark(signo);
+            Outcome::Queued
+        }
+        Err(_) => Outcome::NeedsRoom(queue.wanted_capacity()),
+    }
+}
+
+/// Senders with interrupts on hold no lock that an allocation could need.
+fn can_allocate() -> bool {
+    arch::irq::enabled()
+}
+
+/// Charges the receiver's user. The kernel and `kill` may exceed the limit with standard signals.
+fn charge(process: &Process, signo: Signo, info: &SigInfo) -> Option<Charge> {
+    let may_exceed = !signo.is_realtime() && info.si_code >= 0;
+    let limit = process.signal.pending_limit.load(Ordering::Relaxed);
+    let account = process.signal.account.lock();
+    account.charge(if may_exceed { None } else { Some(limit) })
+}
+
+fn mark_without_info(
+    process: &Process,
+    target: Option<&Arc<Task>>,
+    signo: Signo,
+    info: &SigInfo,
+) -> Result<()> {
+    if must_queue(signo, info) {
+        return Err(Errno::EAGAIN);
+    }
+    let mut shared = process.signal.shared.lock();
+    match target {
+        Some(task) => {
+            let mut queue = task.signal.queue.lock();
+            queue.mark(signo);
+            task.signal.publish(&queue);
+        }
+        None => {
+            shared.queue.mark(signo);
+            shared.publish(&process.signal.pending);
+        }
+    }
+    complete(process, &mut shared, target, signo);
+    Ok(())
+}
+
+/// Whether the signal has no effect at all: ignored and not blocked.
+fn is_dropped(
+    process: &Process,
+    shared: &Shared,
+    target: Option<&Task>,
+    signo: Signo,
+    force: bool,
+) -> bool {
+    let Some(receiver) = target.or_else(|| shared.threads.first().map(|t| &**t)) else {
+        return true;
+    };
+    let real = SigSet::from_bits(receiver.signal.real_blocked.load(Ordering::SeqCst));
+    if receiver.signal.blocked().union(real).contains(signo) {
+        return false;
+    }
+    let hand = process.signal.hand.get();
+    if process.signal.unkillable.load(Ordering::Relaxed)
+        && !hand.caught().contains(signo)
+        && !(force && SigSet::UNMASKABLE.contains(signo))
+    {
+        return true;
+    }
+    hand.ignored().contains(signo)
+}
+
+/// Chooses a thread that takes the signal now, and wakes it.
+fn complete(process: &Process, shared: &mut Shared, target: Option<&Arc<Task>>, signo: Signo) {
+    let Some(chosen) = choose(shared, target, signo).cloned() else {
+        return;
+    };
+    let chosen = &chosen;
+    if is_fatal(process, chosen, signo) {
+        doom(shared, u32::from(signo.get()), None);
+        return;
+    }
+    wake(chosen, false);
+}
+
+/// Whether the signal will end the process without a core dump: all threads are killed at once then, also those in
+/// sleeps that only SIGKILL ends.
+fn is_fatal(process: &Process, chosen: &Task, signo: Signo) -> bool {
+    if signo == Signo::KILL {
+        return true;
+    }
+    let hand = process.signal.hand.get();
+    let real = SigSet::from_bits(chosen.signal.real_blocked.load(Ordering::SeqCst));
+    DefaultAction::of(signo) == DefaultAction::Terminate
+        && !hand
+            .caught()
+            .union(hand.ignored())
+            .union(real)
+            .contains(signo)
+        && !process.signal.unkillable.load(Ordering::Relaxed)
+}
+
+/// The thread itself when it wants the signal, else one after another of the process.
+fn choose<'a>(
+    shared: &'a mut Shared,
+    target: Option<&'a Arc<Task>>,
+    signo: Signo,
+) -> Option<&'a Arc<Task>> {
+    if let Some(task) = target {
+        return wants(task, signo).then_some(task);
+    }
+    let first = shared.threads.first()?;
+    if wants(first, signo) {
+        return shared.threads.first();
+    }
+    let count = shared.threads.len();
+    let start = shared.next_thread;
+    let found = (0..count).map(|i| (start + i) % count).find(|i| {
+        shared
+            .threads
+            .get(*i)
+            .is_some_and(|task| wants(task, signo))
+    })?;
+    shared.next_thread = found;
+    shared.threads.get(found)
+}
+
+fn wants(task: &Task, signo: Signo) -> bool {
+    let signal = &task.signal;
+    if signal.blocked().contains(signo) || signal.has_jobctl(JOBCTL_EXITING) {
+        return false;
+    }
+    if signo == Signo::KILL {
+        return true;
+    }
+    if signal.has_jobctl(JOBCTL_STOPPED) {
+        return false;
+    }
+    task.sched.state() == crate::sched::TaskState::Running || !super::pending(task)
+}
+
+/// All threads but `survivor` are to end, the process with the wait status `status` unless one is decided already.
+pub(super) fn doom(shared: &mut Shared, status: u32, survivor: Option<&Task>) -> u32 {
+    let status = match shared.exit {
+        Some(GroupExit::Status(first)) => first,
+        _ => status,
+    };
+    shared.exit = Some(GroupExit::Status(status));
+    for task in &shared.threads {
+        if !survivor.is_some_and(|survivor| core::ptr::eq(&raw const **task, survivor)) {
+            mark_killed(task);
+        }
+    }
+    status
+}
+
+/// Makes a thread die: SIGKILL is pending for it, whatever it does.
+pub(super) fn mark_killed(task: &Arc<Task>) {
+    let mut queue = task.signal.queue.lock();
+    queue.mark(Signo::KILL);
+    task.signal.publish(&queue);
+    drop(queue);
+    wake(task, true);
+}
+
+/// Makes a thread look at its signals: sets the work bit, ends its sleep, or interrupts the CPU it runs on.
+pub(super) fn wake(task: &Arc<Task>, fatal: bool) {
+    task.arch.mark(arch::WORK_SIGNAL);
+    if !core::ptr::eq(&raw const **task, &raw const *task::current()) {
+        crate::sched::wake_signal(task, fatal);
+    }
+}
