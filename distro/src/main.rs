@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`ui`] | progress bars and messages, all on stderr |
 //! | [`paths`] | where things lie: the checkout, `target/`, the user's cache |
+//! | [`recipe`] | builds packages from source |
 //! | [`cmd`] | running other programs, with errors that say what failed |
 
 #![forbid(unsafe_code)]
@@ -12,6 +13,7 @@
 
 mod cmd;
 mod paths;
+mod recipe;
 mod ui;
 
 use anyhow::Result;
@@ -31,7 +33,19 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
-enum Command {}
+enum Command {
+    /// Build packages from source: those named and what they need, or all
+    Build(BuildArgs),
+}
+
+#[derive(clap::Args)]
+struct BuildArgs {
+    /// Packages, or outputs of packages
+    packages: Vec<String>,
+    /// Build each named package once more and compare the bytes
+    #[arg(long)]
+    check: bool,
+}
 
 fn main() {
     let cli = Cli::parse();
@@ -46,6 +60,21 @@ fn main() {
 }
 
 /// Runs one sub-command and answers the tool's exit status.
-fn dispatch(command: &Command, _ui: &Ui) -> Result<i32> {
-    match *command {}
+fn dispatch(command: &Command, ui: &Ui) -> Result<i32> {
+    match command {
+        Command::Build(args) => build(args, ui),
+    }
+}
+
+/// `cargo distro build`: prints where each package lies.
+fn build(args: &BuildArgs, ui: &Ui) -> Result<i32> {
+    let recipes = recipe::Recipes::open(&paths::Paths::find()?, ui)?;
+    if args.check {
+        recipes.check(&args.packages)?;
+        return Ok(0);
+    }
+    for built in recipes.build(&args.packages)? {
+        println!("{}", built.dir.display());
+    }
+    Ok(0)
 }
