@@ -1,0 +1,408 @@
+//! The frame allocator: per-CPU caches of single frames before the buddy allocator.
+
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, compiler_fence};
+
+use ksync::IrqSpinLock;
+
+use crate::MAX_CPUS;
+use crate::buddy::{Buddy, MAX_ORDER};
+use crate::meta::{FrameMeta, Kind};
+
+/// Frames a CPU keeps at most.
+const CACHE: usize = 128;
+/// Frames moved at once between a CPU's cache and the buddy allocator.
+const BATCH: usize = 48;
+
+/// Who asks, when little is left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Priority {
+    /// Memory of processes and caches: leaves the reserve alone.
+    User,
+    /// The kernel's own needs, which would else fail in places that cannot wait: may use the reserve.
+    Kernel,
+}
+
+/// One CPU's stack of frames.
+///
+/// # Invariants
+/// `inner` is touched only by its CPU between `enter` and `leave`; `busy` tells interrupt handlers to keep out.
+#[repr(align(64))]
+struct CpuCache {
+    busy: AtomicBool,
+    /// Mirrors `inner.len`, for counting by other CPUs.
+    len: AtomicUsize,
+    inner: UnsafeCell<Stack>,
+}
+
+struct Stack {
+    len: usize,
+    frames: [u32; CACHE],
+}
+
+// SAFETY: the invariant keeps `inner` on one CPU; the rest is atomic.
+unsafe impl Sync for CpuCache {}
+
+impl CpuCache {
+    const fn new() -> CpuCache {
+        CpuCache {
+            busy: AtomicBool::new(false),
+            len: AtomicUsize::new(0),
+            inner: UnsafeCell::new(Stack {
+                len: 0,
+                frames: [0; CACHE],
+            }),
+        }
+    }
+
+    /// Runs `f` on the stack unless an interrupted user of it is below us.
+    #[inline(always)]
+    fn with<R>(&self, f: impl FnOnce(&mut Stack) -> R) -> Option<R> {
+        if self.busy.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.busy.store(true, Ordering::Relaxed);
+        // The partner is an interrupt handler on this CPU: program order is all that is needed.
+        compiler_fence(Ordering::Acquire);
+        // SAFETY: `busy` was false, so nobody else on this CPU is between here and the store below.
+        let stack = unsafe { &mut *self.inner.get() };
+        let result = f(stack);
+        self.len.store(stack.len, Ordering::Relaxed);
+        compiler_fence(Ordering::Release);
+        self.busy.store(false, Ordering::Relaxed);
+        Some(result)
+    }
+}
+
+/// Hands out frames.
+///
+/// # Invariants
+/// `meta` and `frames` are set once, by [`FrameAllocator::init`], before any frame exists.
+pub struct FrameAllocator {
+    meta: AtomicPtr<FrameMeta>,
+    frames: AtomicUsize,
+    buddy: IrqSpinLock<Buddy>,
+    /// Mirrors the buddy allocator's count.
+    free: AtomicU64,
+    /// All frames ever added.
+    total: AtomicU64,
+    /// What [`Priority::User`] leaves free.
+    reserve: AtomicU64,
+    cpus: [CpuCache; MAX_CPUS],
+}
+
+impl Default for FrameAllocator {
+    fn default() -> Self {
+        FrameAllocator::new()
+    }
+}
+
+impl FrameAllocator {
+    /// An allocator without frames.
+    pub const fn new() -> FrameAllocator {
+        FrameAllocator {
+            meta: AtomicPtr::new(core::ptr::null_mut()),
+            frames: AtomicUsize::new(0),
+            buddy: IrqSpinLock::new(Buddy::new()),
+            free: AtomicU64::new(0),
+            total: AtomicU64::new(0),
+            reserve: AtomicU64::new(0),
+            cpus: [const { CpuCache::new() }; MAX_CPUS],
+        }
+    }
+
+    /// Sets the metadata array.
+    ///
+    /// # Safety
+    /// `meta` points to `frames` zeroed entries that live as long as the allocator; called once, before all else.
+    pub unsafe fn init(&self, meta: *mut FrameMeta, frames: usize) {
+        self.meta.store(meta, Ordering::Relaxed);
+        self.frames.store(frames, Ordering::Release);
+    }
+
+    fn metas(&self) -> &[FrameMeta] {
+        let frames = self.frames.load(Ordering::Acquire);
+        if frames == 0 {
+            return &[];
+        }
+        // SAFETY: `init`'s caller promised as many valid entries.
+        unsafe { core::slice::from_raw_parts(self.meta.load(Ordering::Relaxed), frames) }
+    }
+
+    /// The metadata of a frame; `pfn` is one that this allocator knows.
+    #[inline(always)]
+    pub fn meta(&self, pfn: u32) -> &FrameMeta {
+        debug_assert!((pfn as usize) < self.frames.load(Ordering::Relaxed));
+        // SAFETY: frame numbers come from this allocator or were checked by `knows`, so they are inside the array.
+        unsafe { &*self.meta.load(Ordering::Relaxed).add(pfn as usize) }
+    }
+
+    /// Whether there is metadata for `pfn`.
+    #[inline(always)]
+    pub fn knows(&self, pfn: u64) -> bool {
+        pfn < self.frames.load(Ordering::Relaxed) as u64
+    }
+
+    /// Adds the frames `[start, end)`, which were reserved until now.
+    pub fn add_range(&self, start: u32, end: u32) {
+        if start >= end {
+            return;
+        }
+        let mut buddy = self.buddy.lock();
+        buddy.free_range(self.metas(), start, end);
+        self.free.store(buddy.free_frames(), Ordering::Relaxed);
+        self.total
+            .fetch_add(u64::from(end - start), Ordering::Relaxed);
+    }
+
+    /// Sets how many frames are kept for [`Priority::Kernel`].
+    pub fn set_reserve(&self, frames: u64) {
+        self.reserve.store(frames, Ordering::Relaxed);
+    }
+
+    /// Frames kept for [`Priority::Kernel`].
+    pub fn reserve(&self) -> u64 {
+        self.reserve.load(Ordering::Relaxed)
+    }
+
+    /// All frames.
+    pub fn total(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
+    }
+
+    /// Frames that nobody uses.
+    pub fn free_count(&self) -> u64 {
+        let cached: usize = self
+            .cpus
+            .iter()
+            .map(|c| c.len.load(Ordering::Relaxed))
+            .sum();
+        self.free.load(Ordering::Relaxed) + cached as u64
+    }
+
+    /// Free blocks per order.
+    pub fn block_counts(&self) -> [u64; MAX_ORDER as usize + 1] {
+        self.buddy.lock().block_counts(self.metas())
+    }
+
+    fn above_reserve(&self, wanted: u64, priority: Priority) -> bool {
+        priority == Priority::Kernel
+            || self.free.load(Ordering::Relaxed)
+                >= self.reserve.load(Ordering::Relaxed).saturating_add(wanted)
+    }
+
+    /// One frame with one owner. `cpu` is the CPU that this runs on, and it stays there.
+    #[inline]
+    pub fn alloc(&self, cpu: usize, kind: Kind, priority: Priority) -> Option<u32> {
+        let popped = self.cpus[cpu].with(|stack| {
+            if stack.len == 0 && !self.refill(stack, priority) {
+                return None;
+            }
+            stack.len -= 1;
+            Some(stack.frames[stack.len])
+        });
+        let pfn = match popped {
+            Some(pfn) => pfn?,
+            None => self.alloc_shared(0, priority)?,
+        };
+        self.meta(pfn).start(kind);
+        Some(pfn)
+    }
+
+    #[cold]
+    fn refill(&self, stack: &mut Stack, priority: Priority) -> bool {
+        if !self.above_reserve(BATCH as u64, priority) {
+            return false;
+        }
+        let mut buddy = self.buddy.lock();
+        while stack.len < BATCH {
+            let Some(pfn) = buddy.alloc(self.metas(), 0) else {
+                break;
+            };
+            stack.frames[stack.len] = pfn;
+            stack.len += 1;
+        }
+        // Popped from the end: hand out ascending addresses.
+        stack.frames[..stack.len].reverse();
+        self.free.store(buddy.free_frames(), Ordering::Relaxed);
+        stack.len != 0
+    }
+
+    fn alloc_shared(&self, order: u8, priority: Priority) -> Option<u32> {
+        if !self.above_reserve(1 << order, priority) {
+            return None;
+        }
+        let mut buddy = self.buddy.lock();
+        let pfn = buddy.alloc(self.metas(), order)?;
+        self.free.store(buddy.free_frames(), Ordering::Relaxed);
+        Some(pfn)
+    }
+
+    /// A block of `2^order` frames; the first one's metadata has one owner, the others are idle.
+    pub fn alloc_block(&self, order: u8, kind: Kind, priority: Priority) -> Option<u32> {
+        if order > MAX_ORDER {
+            return None;
+        }
+        let pfn = self.alloc_shared(order, priority)?;
+        self.meta(pfn).start(kind);
+        Some(pfn)
+    }
+
+    /// Exactly `frames` contiguous frames, without rounding up to a power of two.
+    pub fn alloc_exact(&self, frames: usize, kind: Kind, priority: Priority) -> Option<u32> {
+        let order = frames.next_power_of_two().trailing_zeros() as u8;
+        let pfn = self.alloc_block(order, kind, priority)?;
+        let used = u32::try_from(frames).ok()?;
+        if used < 1 << order {
+            let mut buddy = self.buddy.lock();
+            buddy.free_range(self.metas(), pfn + used, pfn + (1 << order));
+            self.free.store(buddy.free_frames(), Ordering::Relaxed);
+        }
+        Some(pfn)
+    }
+
+    /// Frees a frame whose last owner is gone.
+    #[inline]
+    pub fn free(&self, cpu: usize, pfn: u32) {
+        let cached = self.cpus[cpu].with(|stack| {
+            if stack.len == CACHE {
+                self.drain(stack, BATCH);
+            }
+            self.meta(pfn).set_kind(Kind::Idle);
+            stack.frames[stack.len] = pfn;
+            stack.len += 1;
+        });
+        if cached.is_none() {
+            self.free_block(pfn, 0);
+        }
+    }
+
+    #[cold]
+    fn drain(&self, stack: &mut Stack, count: usize) {
+        let count = count.min(stack.len);
+        let mut buddy = self.buddy.lock();
+        // The bottom of the stack is the coldest.
+        for &pfn in &stack.frames[..count] {
+            buddy.free(self.metas(), pfn, 0);
+        }
+        stack.frames.copy_within(count..stack.len, 0);
+        stack.len -= count;
+        self.free.store(buddy.free_frames(), Ordering::Relaxed);
+    }
+
+    /// Gives this CPU's cached frames back, so that they can join into blocks.
+    pub fn drain_cpu(&self, cpu: usize) {
+        self.cpus[cpu].with(|stack| self.drain(stack, CACHE));
+    }
+
+    /// Frees a block from [`FrameAllocator::alloc_block`] whose last owner is gone.
+    pub fn free_block(&self, pfn: u32, order: u8) {
+        let mut buddy = self.buddy.lock();
+        buddy.free(self.metas(), pfn, order);
+        self.free.store(buddy.free_frames(), Ordering::Relaxed);
+    }
+
+    /// Frees `frames` contiguous frames, each without owner.
+    pub fn free_exact(&self, pfn: u32, frames: u32) {
+        let mut buddy = self.buddy.lock();
+        buddy.free_range(self.metas(), pfn, pfn + frames);
+        self.free.store(buddy.free_frames(), Ordering::Relaxed);
+    }
+
+    /// Makes the frames of a block, whose head has `owners` owners, single frames with as many each.
+    pub fn split_block(&self, pfn: u32, order: u8, owners: u32) {
+        let kind = self.meta(pfn).kind();
+        for part in pfn + 1..pfn + (1 << order) {
+            self.meta(part).start(kind);
+            self.meta(part).refs.store(owners, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+    use std::sync::Arc;
+
+    fn allocator(frames: usize) -> Arc<FrameAllocator> {
+        let meta: Vec<FrameMeta> = (0..frames).map(|_| FrameMeta::default()).collect();
+        let allocator = Arc::new(FrameAllocator::new());
+        let meta = Box::leak(meta.into_boxed_slice());
+        // SAFETY: leaked, zeroed, called once.
+        unsafe { allocator.init(meta.as_mut_ptr(), frames) };
+        allocator.add_range(1, frames as u32);
+        allocator
+    }
+
+    #[test]
+    fn every_frame_is_handed_out_once() {
+        let a = allocator(1000);
+        let mut seen = HashSet::new();
+        while let Some(p) = a.alloc(0, Kind::Anon, Priority::Kernel) {
+            assert!(seen.insert(p));
+        }
+        assert_eq!(seen.len(), 999);
+        assert_eq!(a.free_count(), 0);
+        seen.iter().for_each(|&p| a.free(0, p));
+        assert_eq!(a.free_count(), 999);
+    }
+
+    #[test]
+    fn users_leave_the_reserve_to_the_kernel() {
+        let a = allocator(1000);
+        a.set_reserve(300);
+        let mut n = 0;
+        while a.alloc(0, Kind::Anon, Priority::User).is_some() {
+            n += 1;
+        }
+        assert!((600..=700).contains(&n), "{n}");
+        assert!(a.alloc(0, Kind::Kernel, Priority::Kernel).is_some());
+    }
+
+    #[test]
+    fn an_exact_block_gives_its_tail_back() {
+        let a = allocator(1025);
+        let before = a.free_count();
+        let p = a
+            .alloc_exact(9, Kind::Kernel, Priority::Kernel)
+            .expect("block");
+        assert_eq!(a.free_count(), before - 9);
+        a.free_exact(p, 9);
+        assert_eq!(a.free_count(), before);
+        assert!(a.alloc_block(9, Kind::Kernel, Priority::Kernel).is_some());
+    }
+
+    #[test]
+    fn references_are_counted() {
+        let a = allocator(100);
+        let p = a.alloc(0, Kind::Anon, Priority::User).expect("frame");
+        a.meta(p).get();
+        assert!(!a.meta(p).put());
+        assert!(a.meta(p).put());
+    }
+
+    #[test]
+    fn cpus_in_parallel_lose_nothing() {
+        let a = allocator(20_000);
+        let threads: Vec<_> = (0..4)
+            .map(|cpu| {
+                let a = a.clone();
+                std::thread::spawn(move || {
+                    let mut held = Vec::new();
+                    for round in 0..20_000usize {
+                        if round % 7 < 4 {
+                            held.extend(a.alloc(cpu, Kind::Anon, Priority::User));
+                        } else if let Some(p) = held.pop() {
+                            a.free(cpu, p);
+                        }
+                    }
+                    held.into_iter().for_each(|p| a.free(cpu, p));
+                    a.drain_cpu(cpu);
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|t| t.join().expect("thread"));
+        assert_eq!(a.free_count(), 19_999);
+    }
+}
