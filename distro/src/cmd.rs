@@ -1,6 +1,7 @@
 //! Running other programs: quiet when they succeed, and telling when they don't.
 
 use std::ffi::OsStr;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -97,6 +98,15 @@ pub fn shown(command: &Command) -> String {
         }
     }
     line
+}
+
+/// Moves a file, also to another file system.
+pub fn move_file(from: &Path, to: &Path) -> std::io::Result<()> {
+    if std::fs::rename(from, to).is_err() {
+        std::fs::copy(from, to)?;
+        std::fs::remove_file(from)?;
+    }
+    Ok(())
 }
 
 fn not_started(command: &Command) -> String {

@@ -6,19 +6,35 @@
 //! | [`paths`] | where things lie: the checkout, `target/`, the user's cache |
 //! | [`recipe`] | builds packages from source |
 //! | [`cmd`] | running other programs, with errors that say what failed |
+//! | [`setup`] | the host's packages that the work needs |
+//! | [`kernel`], [`linux`] | our kernel, built; Debian's, fetched, to compare with |
+//! | [`cpio`], [`iso`] | what is booted: archives and images |
+//! | [`machine`], [`exec`], [`guest`] | the emulator's command line; the channel of `--exec`; a guest's life |
+//! | [`run`] | `cargo distro run` |
 
 #![forbid(unsafe_code)]
 // Until the first sub-commands use them.
 #![allow(dead_code)]
 
 mod cmd;
+mod cpio;
+mod exec;
+mod guest;
+mod iso;
+mod kernel;
+mod linux;
+mod machine;
 mod paths;
 mod recipe;
+mod run;
+mod scratch;
+mod setup;
 mod ui;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use crate::paths::Paths;
 use crate::ui::Ui;
 
 /// Builds, boots, tests and measures Ironbark.
@@ -34,8 +50,14 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Install what this host lacks
+    Setup,
     /// Build packages from source: those named and what they need, or all
     Build(BuildArgs),
+    /// Make the bootable image
+    Iso(iso::IsoArgs),
+    /// Boot the system with its console here, or run one command in it
+    Run(run::RunArgs),
 }
 
 #[derive(clap::Args)]
@@ -61,14 +83,24 @@ fn main() {
 
 /// Runs one sub-command and answers the tool's exit status.
 fn dispatch(command: &Command, ui: &Ui) -> Result<i32> {
+    let paths = Paths::find()?;
     match command {
-        Command::Build(args) => build(args, ui),
+        Command::Setup => {
+            setup::ensure(&setup::ALL, ui)?;
+            linux::provide(&paths, ui)?;
+            ui.note("Everything is there.");
+            Ok(0)
+        }
+        Command::Build(args) => build(args, &paths, ui),
+        Command::Iso(args) => iso::command(args, &paths, ui),
+        Command::Run(args) => run::run(args, &paths, ui),
     }
 }
 
 /// `cargo distro build`: prints where each package lies.
-fn build(args: &BuildArgs, ui: &Ui) -> Result<i32> {
-    let recipes = recipe::Recipes::open(&paths::Paths::find()?, ui)?;
+fn build(args: &BuildArgs, paths: &Paths, ui: &Ui) -> Result<i32> {
+    setup::ensure(&[setup::Need::Build], ui)?;
+    let recipes = recipe::Recipes::open(paths, ui)?;
     if args.check {
         recipes.check(&args.packages)?;
         return Ok(0);

@@ -1,0 +1,140 @@
+//! Makes sure that the host has the programs that a command needs, by Debian's packages.
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::cmd;
+use crate::ui::Ui;
+
+/// A group of things that one kind of work needs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Need {
+    /// Booting a guest.
+    Emulator,
+    /// Booting a guest by UEFI.
+    Uefi,
+    /// Making an image.
+    Image,
+    /// Making an image where Limine cannot be had.
+    Grub,
+    /// Compiling the userland.
+    Build,
+}
+
+pub const ALL: [Need; 5] = [
+    Need::Emulator,
+    Need::Uefi,
+    Need::Image,
+    Need::Grub,
+    Need::Build,
+];
+
+impl Need {
+    /// What shows that it is there (a program's name, or a path), and the package that brings it.
+    fn probes(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Emulator => &[("qemu-system-x86_64", "qemu-system-x86")],
+            Self::Uefi => &[("/usr/share/OVMF/OVMF_CODE_4M.fd", "ovmf")],
+            Self::Image => &[("xorriso", "xorriso")],
+            Self::Grub => &[
+                ("grub-mkrescue", "grub-common"),
+                ("/usr/lib/grub/i386-pc/cdboot.img", "grub-pc-bin"),
+                (
+                    "/usr/lib/grub/x86_64-efi/multiboot2.mod",
+                    "grub-efi-amd64-bin",
+                ),
+                ("mformat", "mtools"),
+            ],
+            Self::Build => &[
+                ("gcc", "gcc"),
+                ("/usr/include/stdio.h", "libc6-dev"),
+                ("make", "make"),
+                ("xz", "xz-utils"),
+                ("bzip2", "bzip2"),
+                ("bison", "bison"),
+                ("patch", "patch"),
+            ],
+        }
+    }
+}
+
+/// Installs what is missing of `needs`, or says in one line what to install.
+pub fn ensure(needs: &[Need], ui: &Ui) -> Result<()> {
+    let missing = missing(needs);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list = missing.join(" ");
+    let Some(prefix) = privilege() else {
+        bail!("this needs Debian packages: run `apt-get install {list}` as root, then again");
+    };
+    if !cmd::exists("apt-get") {
+        bail!("this needs the programs of Debian's packages {list}: please install them");
+    }
+    let step = ui.spinner(&format!("Installing {list}"));
+    if apt_get(prefix, &["install"], &missing, ui).is_err() {
+        // Fresh machines and containers have no package lists, or outdated ones.
+        apt_get(prefix, &["update"], &[], ui)?;
+        if let Err(error) = apt_get(prefix, &["install"], &missing, ui) {
+            ui.detail(&format!("{error:#}"));
+            bail!("apt-get could not install the packages: please install {list}");
+        }
+    }
+    drop(step);
+    Ok(())
+}
+
+/// The packages that are missing, without doubles.
+fn missing(needs: &[Need]) -> Vec<&'static str> {
+    let mut packages = Vec::new();
+    for (probe, package) in needs.iter().flat_map(|need| need.probes()) {
+        let there = if probe.starts_with('/') {
+            Path::new(probe).exists()
+        } else {
+            cmd::exists(probe)
+        };
+        if !there && !packages.contains(package) {
+            packages.push(*package);
+        }
+    }
+    packages
+}
+
+/// What to write before a command so that it runs as root; `None` if there is no way to.
+fn privilege() -> Option<&'static [&'static str]> {
+    let quiet = |program: &str, arguments: &[&str]| {
+        cmd::command(program)
+            .args(arguments)
+            .output()
+            .is_ok_and(|out| out.status.success())
+    };
+    let uid = cmd::command("id").arg("-u").output().ok()?;
+    if uid.stdout.trim_ascii() == b"0" {
+        return Some(&[]);
+    }
+    if !cmd::exists("sudo") {
+        return None;
+    }
+    if quiet("sudo", &["-n", "true"]) {
+        return Some(&["sudo", "-n"]);
+    }
+    // sudo may ask for a password, if there is a person to answer.
+    std::io::stdin().is_terminal().then_some(&["sudo"])
+}
+
+fn apt_get(prefix: &[&str], action: &[&str], packages: &[&str], ui: &Ui) -> Result<()> {
+    let mut words = prefix.iter().chain(&["apt-get"]).copied();
+    let mut command = Command::new(words.next().unwrap_or("apt-get"));
+    command
+        .args(words)
+        .args(["-q", "-y", "-o", "Dpkg::Use-Pty=0"])
+        .args(action);
+    if !packages.is_empty() {
+        command.arg("--no-install-recommends").args(packages);
+    }
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    cmd::run(&mut command, ui)
+}
