@@ -15,6 +15,8 @@ mod bar;
 mod caps;
 mod config;
 mod scan;
+#[cfg(test)]
+mod tests;
 
 pub use bar::{Bar, BarKind};
 pub use caps::{Capability, MSI, MSIX, Msi, Msix, PCI_EXPRESS, VENDOR};

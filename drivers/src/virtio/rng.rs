@@ -118,3 +118,124 @@ impl Drop for VirtioRng {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{FakeVirtio, VERSION_1};
+
+    fn start(device: &FakeVirtio) -> Result<VirtioRng> {
+        VirtioRng::new(device.transport(0x1044))
+    }
+
+    #[test]
+    fn bytes_arrive_in_order_and_buffers_go_back() {
+        let device = FakeVirtio::new(VERSION_1, 1, &[]);
+        let rng = start(&device).unwrap();
+        assert_eq!(device.status(), 15);
+        assert_eq!(device.rings(0), 1);
+        let mut out = [0; 100];
+        assert_eq!(rng.read(&mut out), 0, "nothing yet, and no waiting");
+        let first = device.take(0).unwrap();
+        device.give(0, &first, &[1; 64]);
+        let second = device.take(0).unwrap();
+        device.give(0, &second, &[2; 10]);
+        assert!(rng.interrupt());
+        assert_eq!(rng.read(&mut out), 74);
+        assert_eq!((&out[..64], &out[64..74]), (&[1; 64][..], &[2; 10][..]));
+        let mut waiting = 0;
+        while device.take(0).is_some() {
+            waiting += 1;
+        }
+        assert_eq!(waiting, BUFFERS, "the device has all buffers again");
+        assert!(!rng.interrupt(), "the line is quiet");
+    }
+
+    #[test]
+    fn a_buffer_may_be_read_in_pieces() {
+        let device = FakeVirtio::new(VERSION_1, 1, &[]);
+        let rng = start(&device).unwrap();
+        let chain = device.take(0).unwrap();
+        let data: [u8; 64] = core::array::from_fn(|i| i as u8);
+        device.give(0, &chain, &data);
+        let mut out = [0; 64];
+        for piece in out.chunks_mut(7) {
+            assert_eq!(rng.read(piece), piece.len());
+        }
+        assert_eq!(out, data);
+    }
+
+    #[test]
+    fn devices_that_lie_are_given_up() {
+        for (head, bytes) in [(63, 8), (0xffff_ffff, 8), (2, 8)] {
+            let device = FakeVirtio::new(VERSION_1, 1, &[]);
+            let rng = start(&device).unwrap();
+            if head == 2 {
+                // The same buffer twice.
+                device.give_raw(0, 2, 8);
+                assert_eq!(rng.read(&mut [0; 8]), 8);
+                device.give_raw(0, 3, 8);
+                device.give_raw(0, 3, 8);
+                assert_eq!(rng.read(&mut [0; 32]), 8);
+            } else {
+                device.give_raw(0, head, bytes);
+                assert_eq!(rng.read(&mut [0; 32]), 0);
+            }
+            assert!(rng.is_dead());
+            assert_eq!(rng.read(&mut [0; 32]), 0);
+        }
+    }
+
+    #[test]
+    fn a_length_beyond_the_buffer_is_cut() {
+        let device = FakeVirtio::new(VERSION_1, 1, &[]);
+        let rng = start(&device).unwrap();
+        device.give_raw(0, 0, u32::MAX);
+        assert_eq!(rng.read(&mut [0; 1000]), BUFFER_BYTES);
+    }
+
+    #[test]
+    fn devices_that_do_not_start_are_refused() {
+        let refused = |device: FakeVirtio| start(&device).err();
+        assert_eq!(
+            refused(FakeVirtio::new(0, 1, &[])),
+            Some(DeviceError::Unsupported)
+        );
+        assert_eq!(
+            refused(FakeVirtio::new(VERSION_1, 1, &[]).picky()),
+            Some(DeviceError::Unsupported)
+        );
+        let stuck = FakeVirtio::new(VERSION_1, 1, &[]);
+        let mut transport = stuck.transport(0x1044);
+        transport.fail();
+        assert_eq!(
+            VirtioRng::new({
+                let _ = stuck.clone().stuck();
+                transport
+            })
+            .err(),
+            Some(DeviceError::Timeout)
+        );
+        assert_eq!(
+            refused(FakeVirtio::new(VERSION_1, 0, &[])),
+            Some(DeviceError::Invalid)
+        );
+    }
+
+    #[test]
+    fn every_queue_uses_the_given_vector() {
+        let device = FakeVirtio::new(VERSION_1 | 1 << 28 | 1, 1, &[]);
+        let mut transport = device.transport(0x1044);
+        transport.use_vector(5);
+        let rng = VirtioRng::new(transport).unwrap();
+        assert_eq!(device.vector(0), 5);
+        assert_eq!(device.accepted(), VERSION_1, "nothing that is not known is accepted");
+        let chain = device.take(0).unwrap();
+        device.give(0, &chain, &[1]);
+        assert!(rng.interrupt());
+        assert!(
+            rng.interrupt(),
+            "with messages the line's register is not looked at"
+        );
+    }
+}

@@ -11,6 +11,8 @@
 
 mod control;
 mod port;
+#[cfg(test)]
+mod tests;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
