@@ -42,11 +42,11 @@ impl Recipes {
 /// All entries of all outputs. Folders may be shared, nothing else.
 fn merge(parts: Vec<(&str, Vec<Entry>)>) -> Result<Vec<Entry>> {
     let mut root: BTreeMap<String, (&str, Entry)> = BTreeMap::new();
-    // Init's first open of its console may come before /dev is mounted.
-    root.insert(
-        "dev/console".to_owned(),
-        ("", Entry::char_device("dev/console", 0o600, (5, 1))),
-    );
+    // Init's first open of its console comes before /dev is mounted.
+    let console = Entry::char_device("dev/console", 0o600, (5, 1));
+    for entry in [Entry::dir("dev", 0o755), console] {
+        root.insert(entry.path.clone(), ("", entry));
+    }
     for (output, entries) in parts {
         for entry in entries {
             match root.get(&entry.path) {
@@ -78,7 +78,7 @@ mod tests {
             merge(vec![("a", part("bin/a")), ("b", part("bin/b"))])
                 .unwrap()
                 .len(),
-            4
+            5
         );
         let error = merge(vec![("a", part("bin/x")), ("b", part("bin/x"))]).unwrap_err();
         assert_eq!(error.to_string(), "/bin/x is both in a and in b");
