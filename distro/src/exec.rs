@@ -2,18 +2,20 @@
 //!
 //! # How it works
 //! A small cpio archive is appended to the userland's. It holds `/etc/ironbark/command`, the
-//! command, and `/etc/rc.d/zz-exec`, a shell script that runs it with `sh -c`, copies its output
+//! command, and `/etc/ironbark/exec`, a shell script that runs it with `sh -c`, copies its output
 //! to the second serial port (`/dev/ttyS1`), then writes a trailer with the exit status there and
 //! powers off. The trailer carries a number that is drawn anew each time, so that nothing that
 //! the command prints can pass for it. Kernel messages go to the first serial port and never mix.
 //!
 //! # Contract with the package `base`
-//! `/etc/init.d/rcS`, run by init as `::sysinit:`, runs each executable file of `/etc/rc.d` in
-//! the order of names, when /proc, /sys, /dev, /dev/pts, /run and /tmp are mounted and the host
-//! name is set, and before any getty starts. The script is one of them, and never returns. The
-//! kernel's command line then also has `ironbark.exec=/dev/ttyS1`, for those who want to know.
-//! The script needs from the userland: `sh`, `cat`, `stty`, `mkfifo`, `sleep`, `kill`, `printf`
-//! and `poweroff`.
+//! The last thing that `/etc/init.d/rcS` does (run by init as `::sysinit:`, when /proc, /sys,
+//! /dev, /dev/pts, /run and /tmp are mounted and the host name is set) is
+//! ```sh
+//! [ -x /etc/ironbark/exec ] && exec /etc/ironbark/exec
+//! ```
+//! so that no getty starts before it. The kernel's command line then also has
+//! `ironbark.exec=/dev/ttyS1`, for those who want to know. The script needs from the userland:
+//! `sh`, `cat`, `stty`, `mkfifo`, `sleep`, `kill`, `printf` and `poweroff`.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -57,8 +59,7 @@ impl Job {
         archive.dir("etc", 0o755)?;
         archive.dir("etc/ironbark", 0o755)?;
         archive.file("etc/ironbark/command", 0o644, self.command.as_bytes())?;
-        archive.dir("etc/rc.d", 0o755)?;
-        archive.file("etc/rc.d/zz-exec", 0o755, self.runner().as_bytes())
+        archive.file("etc/ironbark/exec", 0o755, self.runner().as_bytes())
     }
 
     /// The reader of the channel that belongs to this job.

@@ -9,7 +9,8 @@
 //! | [`setup`] | the host's packages that the work needs |
 //! | [`kernel`], [`linux`] | our kernel, built; Debian's, fetched, to compare with |
 //! | [`cpio`], [`iso`] | what is booted: archives and images |
-//! | [`machine`], [`exec`], [`guest`] | the emulator's command line; the channel of `--exec`; a guest's life |
+//! | [`machine`], [`emulator`] | the emulator's command line, and its process |
+//! | [`overlay`], [`exec`], [`guest`] | what one guest gets; the channel of `--exec`; a guest's life |
 //! | [`run`] | `cargo distro run` |
 
 #![forbid(unsafe_code)]
@@ -18,12 +19,14 @@
 
 mod cmd;
 mod cpio;
+mod emulator;
 mod exec;
 mod guest;
 mod iso;
 mod kernel;
 mod linux;
 mod machine;
+mod overlay;
 mod paths;
 mod recipe;
 mod run;

@@ -8,9 +8,11 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
-use crate::guest::{Emulator, Extras, Guest, Media, Outcome, System};
+use crate::emulator::Emulator;
+use crate::guest::{Guest, Media, Outcome, System};
 use crate::kernel::Profile;
 use crate::machine::{Firmware, Machine, Port, Wiring};
+use crate::overlay::Extras;
 use crate::paths::Paths;
 use crate::recipe::Recipes;
 use crate::scratch::Scratch;
@@ -104,6 +106,7 @@ pub fn run(args: &RunArgs, paths: &Paths, ui: &Ui) -> Result<i32> {
         system: &system,
         extras: &extras,
         limit: limit.unwrap_or(Duration::from_secs(600)),
+        idle_limit: Duration::from_secs(1 << 32),
     };
     match &args.exec {
         Some(command) => exec(&guest, command, paths, ui),

@@ -1,6 +1,9 @@
 //! Progress bars and messages. All of it goes to stderr: stdout belongs to what the user asked for.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -52,7 +55,8 @@ impl Ui {
     }
 
     /// Work of unknown length: a spinner, which ends when the answer is dropped. Without a
-    /// terminal the message is printed once, so that a log shows what took the time.
+    /// terminal the message is printed once, if the work takes long, so that a log shows what
+    /// took the time.
     pub fn spinner(&self, message: &str) -> Step {
         let style = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}")
             .expect("the template is well-formed");
@@ -78,19 +82,31 @@ impl Ui {
     }
 
     fn step(&self, bar: ProgressBar, message: &str) -> Step {
-        if !self.live {
-            self.note(message);
-        }
         let bar = self.bars.add(bar);
         bar.set_message(message.to_owned());
         bar.enable_steady_tick(Duration::from_millis(120));
-        Step { bar }
+        let done = Arc::new(AtomicBool::new(false));
+        if !self.live {
+            let (done, ui, message) = (Arc::clone(&done), self.clone(), message.to_owned());
+            thread::spawn(move || {
+                thread::sleep(LONG);
+                // Only whether to print hangs on it: no ordering with other data is needed.
+                if !done.load(Ordering::Relaxed) {
+                    ui.note(&message);
+                }
+            });
+        }
+        Step { bar, done }
     }
 }
+
+/// How long work may take before a log mentions it.
+const LONG: Duration = Duration::from_secs(2);
 
 /// A piece of work under way; its bar disappears on drop.
 pub struct Step {
     bar: ProgressBar,
+    done: Arc<AtomicBool>,
 }
 
 impl Step {
@@ -105,6 +121,7 @@ impl Step {
 
 impl Drop for Step {
     fn drop(&mut self) {
+        self.done.store(true, Ordering::Relaxed);
         self.bar.finish_and_clear();
     }
 }
