@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `task` | [`Task`]: a thread |
 //! | `process` | [`Process`]: a thread group and what its threads share |
+//! | `pidfd` | descriptors that name a process |
 //! | `pid` | numbers, and finding tasks, processes, groups and sessions by them |
 //! | `tree` | who is whose parent, process groups and sessions |
 //! | `cred` | user and group ids, capabilities |
@@ -32,6 +33,7 @@ pub mod cred;
 pub mod exec;
 pub mod exit;
 pub mod pid;
+pub mod pidfd;
 pub mod process;
 pub mod rlimit;
 mod task;
@@ -42,8 +44,8 @@ pub mod wait;
 
 pub use cred::{Cap, CapSet, Cred, Gid, Uid};
 pub use pid::{Pid, find_process, find_task, for_each_process, for_each_task};
-pub use process::Process;
-pub use task::{Comm, Task};
+pub use process::{Process, clear_dumpable};
+pub use task::{Comm, NewTask, Task, TaskFlags, comm_of, try_zeroed};
 pub use user_return::exit_to_user_work;
 
 pub use crate::sync::{CurrentTask, current, current_arc};

@@ -90,9 +90,27 @@ pub fn allocate() -> Result<Pid> {
 
 /// Names the thread of a number.
 pub fn publish_task(task: &Arc<Task>) {
-    if let Some(entry) = TABLE.lock().entries.get_mut(&task.tid.0) {
+    if let Some(entry) = TABLE.lock().entries.get_mut(&task.tid().0) {
         entry.task = Some(Arc::downgrade(task));
     }
+}
+
+/// The only thread left of a process takes the leader's number, and gives its own back (exec by another thread).
+pub fn take_leadership(me: &crate::sync::CurrentTask) {
+    let (old, leader) = (me.tid(), me.process.pid);
+    if old == leader {
+        return;
+    }
+    let task = crate::sync::current_arc();
+    let mut table = TABLE.lock();
+    if let Some(entry) = table.entries.get_mut(&leader.0) {
+        entry.task = Some(Arc::downgrade(&task));
+    }
+    task.set_tid(leader);
+    if let Some(entry) = table.entries.get_mut(&old.0) {
+        entry.task = None;
+    }
+    free_if_unused(&mut table, old);
 }
 
 /// Names the process of a number.
@@ -120,7 +138,10 @@ pub fn unpublish_process(pid: Pid) {
 /// The task structure is gone, and its number with it unless something else bears it.
 pub fn release(tid: Pid) {
     let mut table = TABLE.lock();
-    if let Some(entry) = table.entries.get_mut(&tid.0) {
+    // After an exec by another thread the number names that one.
+    if let Some(entry) = table.entries.get_mut(&tid.0)
+        && entry.task.as_ref().is_some_and(|task| task.strong_count() == 0)
+    {
         entry.task = None;
     }
     free_if_unused(&mut table, tid);

@@ -2,7 +2,7 @@
 
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 use super::pid::Pid;
 use super::rlimit::Rlimits;
@@ -70,15 +70,21 @@ pub struct Process {
     /// The dumpable state of `PR_SET_DUMPABLE`: 0, 1 or 2.
     pub dumpable: AtomicU32,
     /// `/proc/<pid>/oom_score_adj`.
-    pub oom_score_adj: core::sync::atomic::AtomicI32,
+    pub oom_score_adj: AtomicI32,
     /// The personality(2) word.
     pub personality: AtomicU32,
     /// Monotonic nanoseconds at the start.
     pub start_ns: u64,
     /// What the whole process had used at its end, for the parent's wait.
     pub final_usage: SpinLock<Rusage>,
-    /// The first process of a user session: `CLONE_PARENT`'s and wait's `__WCLONE` look at the exit signal.
+    /// The signal sent to the parent at the end; 0 for none.
     pub exit_signal: AtomicU32,
+    /// The real user id of the last thread, for wait.
+    pub final_uid: AtomicU32,
+    /// Registered for `MEMBARRIER_CMD_PRIVATE_EXPEDITED`.
+    pub membarrier: AtomicBool,
+    /// Missing system calls that were logged already, a bit each.
+    missing_calls: [AtomicU64; 8],
 }
 
 impl Process {
@@ -108,11 +114,14 @@ impl Process {
             is_subreaper: AtomicBool::new(false),
             did_exec: AtomicBool::new(false),
             dumpable: AtomicU32::new(1),
-            oom_score_adj: core::sync::atomic::AtomicI32::new(0),
+            oom_score_adj: AtomicI32::new(0),
             personality: AtomicU32::new(0),
             start_ns: crate::time::boottime_ns(),
             final_usage: SpinLock::new(Rusage::default()),
             exit_signal: AtomicU32::new(0),
+            final_uid: AtomicU32::new(0),
+            membarrier: AtomicBool::new(false),
+            missing_calls: [const { AtomicU64::new(0) }; 8],
         })
     }
 
@@ -181,8 +190,47 @@ impl Process {
         matches!(self.signal.group_exit(), Some(GroupExit::Status(_)))
     }
 
+    /// Whether this is the process's first use of a call that is not there.
+    pub fn first_missing_call(&self, number: usize) -> bool {
+        let bit = 1 << (number % 64);
+        match self.missing_calls.get(number / 64) {
+            Some(word) => word.fetch_or(bit, Ordering::Relaxed) & bit == 0,
+            None => false,
+        }
+    }
+
+    /// The real user id: that of its main thread, or what it was at the end.
+    pub fn real_uid(&self) -> u32 {
+        match self.main_thread() {
+            Some(thread) => thread.cred().uid,
+            None => self.final_uid.load(Ordering::Relaxed),
+        }
+    }
+
     /// The signal sent to the parent at the end.
     pub fn exit_signal(&self) -> u32 {
         self.exit_signal.load(Ordering::Relaxed)
     }
+}
+
+/// The personality bit that turns address space randomisation off.
+pub const ADDR_NO_RANDOMIZE: u32 = 0x0040_0000;
+
+/// A change of identity: the process is not dumpable any more.
+pub fn clear_dumpable(process: &Process) {
+    process.dumpable.store(0, Ordering::Relaxed);
+}
+
+static KERNEL_PROCESS: spin::Once<Arc<Process>> = spin::Once::new();
+
+/// The process that kernel threads and idle tasks belong to; it has number 0 and is nobody's child.
+pub fn kernel_process() -> Arc<Process> {
+    KERNEL_PROCESS
+        .call_once(|| {
+            let group = Session::create(Pid::NONE);
+            let ram = crate::mm::stats().total * crate::mm::PAGE_SIZE as u64;
+            let limits = Rlimits::initial(ram);
+            Process::new(Pid::NONE, Weak::new(), group, SignalShared::new(0), limits)
+        })
+        .clone()
 }

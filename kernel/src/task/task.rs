@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use abi::Result;
 
@@ -49,8 +49,8 @@ bitflags::bitflags! {
 pub struct Task {
     /// Registers, FPU, work bits: what the entry code and the context switch know.
     pub arch: ThreadArch,
-    /// The thread's number; equal to the process's for its leader.
-    pub tid: Pid,
+    /// The thread's number; equal to the process's for its leader, which a thread becomes by exec.
+    tid: AtomicI32,
     /// The thread group.
     pub process: Arc<Process>,
     /// What the scheduler keeps.
@@ -65,6 +65,8 @@ pub struct Task {
     flags: AtomicU32,
     /// Where `CLONE_CHILD_CLEARTID` or `set_tid_address` wants a zero and a futex wake at exit; 0 for nowhere.
     pub clear_child_tid: AtomicUsize,
+    /// Where `CLONE_CHILD_SETTID` wants the number, stored by the child itself before it first runs; 0 for nowhere.
+    pub set_child_tid: AtomicUsize,
     /// Head of the robust futex list; 0 for none.
     pub robust_list: AtomicUsize,
     /// Time used and faults taken.
@@ -75,8 +77,6 @@ pub struct Task {
     pub parent_death_signal: AtomicU32,
     /// Timer slack in nanoseconds.
     pub timer_slack_ns: AtomicU64,
-    /// Signal the parent gets at the exit of the process this thread leads; 0 for none.
-    pub exit_signal: AtomicU32,
     /// Where it runs in the kernel.
     pub stack: KernelStack,
 }
@@ -138,7 +138,7 @@ impl Task {
         let stack = KernelStack::new()?;
         Ok(Arc::new(Task {
             arch: ThreadArch::new(stack.top())?,
-            tid: new.tid,
+            tid: AtomicI32::new(new.tid.0),
             process: new.process,
             sched: new.sched,
             signal: new.signal,
@@ -149,14 +149,25 @@ impl Task {
             comm: SpinLock::new(new.comm),
             flags: AtomicU32::new(new.flags.bits()),
             clear_child_tid: AtomicUsize::new(0),
+            set_child_tid: AtomicUsize::new(0),
             robust_list: AtomicUsize::new(0),
             usage: ThreadUsage::default(),
             vfork_done: SpinLock::new(None),
             parent_death_signal: AtomicU32::new(0),
             timer_slack_ns: AtomicU64::new(50_000),
-            exit_signal: AtomicU32::new(0),
             stack,
         }))
+    }
+
+    /// The thread's number.
+    #[inline]
+    pub fn tid(&self) -> Pid {
+        Pid(self.tid.load(Ordering::Relaxed))
+    }
+
+    /// Takes another number: the leader's, at exec.
+    pub(super) fn set_tid(&self, tid: Pid) {
+        self.tid.store(tid.0, Ordering::Relaxed);
     }
 
     /// The address space, for anybody; `None` for kernel threads and after exit.
@@ -186,10 +197,7 @@ impl Task {
 
     /// Sets the name: 15 bytes at most, the rest is cut.
     pub fn set_comm(&self, name: &[u8]) {
-        let mut comm = [0; 16];
-        let len = name.len().min(15);
-        comm[..len].copy_from_slice(&name[..len]);
-        *self.comm.lock() = comm;
+        *self.comm.lock() = comm_of(name);
     }
 
     /// The flags set now.
@@ -214,7 +222,7 @@ impl Task {
 
     /// Whether this is the leader of its thread group.
     pub fn is_leader(&self) -> bool {
-        self.tid == self.process.pid
+        self.tid() == self.process.pid
     }
 
     /// Tells a parent that sleeps in `vfork` that the address space is its own again.
@@ -298,8 +306,16 @@ impl<T> core::ops::Deref for OwnRef<'_, T> {
 
 impl Drop for Task {
     fn drop(&mut self) {
-        super::pid::release(self.tid);
+        super::pid::release(self.tid());
     }
+}
+
+/// A name cut to what a thread's name may have.
+pub fn comm_of(name: &[u8]) -> Comm {
+    let mut comm = [0; 16];
+    let len = name.len().min(15);
+    comm[..len].copy_from_slice(&name[..len]);
+    comm
 }
 
 /// Boxes a slice of zeroed bytes, for callers whose size the user chose.

@@ -2,6 +2,8 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use alloc::collections::BTreeMap;
+
 use crate::sync::SpinLock;
 
 /// What `getrusage(2)` and `times(2)` report.
@@ -85,6 +87,30 @@ pub struct ProcessUsage {
     pub exited: SpinLock<Rusage>,
     /// Of children waited for, and theirs.
     pub children: SpinLock<Rusage>,
+}
+
+/// Threads alive of each user, for RLIMIT_NPROC.
+static TASKS_OF: SpinLock<BTreeMap<u32, u64>> = SpinLock::new(BTreeMap::new());
+
+/// Threads alive whose real user this is.
+pub fn tasks_of_user(uid: u32) -> u64 {
+    TASKS_OF.lock().get(&uid).copied().unwrap_or(0)
+}
+
+/// Counts a thread in or out.
+pub fn count_task(uid: u32, added: bool) {
+    let mut tasks = TASKS_OF.lock();
+    let count = tasks.entry(uid).or_insert(0);
+    *count = if added { *count + 1 } else { count.saturating_sub(1) };
+    if *count == 0 {
+        tasks.remove(&uid);
+    }
+}
+
+/// The calling thread became another user's.
+pub fn moved_to_user(old: u32, new: u32) {
+    count_task(old, false);
+    count_task(new, true);
 }
 
 impl super::Process {

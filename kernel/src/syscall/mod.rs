@@ -1,0 +1,78 @@
+//! System calls: from a number to a handler.
+//!
+//! | module | what |
+//! |---|---|
+//! | `table` | the single source: number, name, arguments, handler, support level, note |
+//! | `args` | what register values become: integers, pointers, strings |
+//! | `counters` | calls and failures of each, a CPU at a time |
+//! | families | thin handlers: decode in ABI order, refuse unknown bits, call one subsystem, copy out |
+//!
+//! Nobody imports this module but `arch` (the dispatcher) and `fs::proc` (the counters).
+//!
+//! # Invariants
+//! - A handler runs with interrupts on and no lock held.
+//! - No argument can panic a handler; an answer outside `-4095..0` is success.
+//! - Restart codes leave a handler only as errors, and never reach user space: they bring `WORK_SIGNAL` with them.
+
+mod args;
+pub mod counters;
+mod table;
+
+mod cred;
+mod limits;
+mod prctl;
+mod process;
+mod sched;
+mod system;
+
+pub use args::FromArg;
+pub use table::{Level, Row, TABLE, row};
+
+use abi::{Errno, Result};
+
+use crate::arch::{self, UserRegs};
+use crate::sync::current;
+
+/// What a table row runs.
+pub type Handler = fn(&mut UserRegs) -> Result<usize>;
+
+/// Runs the call that `regs.orig_rax` names and stores its answer in `regs.rax`.
+#[inline]
+pub fn dispatch(regs: &mut UserRegs) {
+    let number = regs.orig_rax as usize;
+    let counters = counters::here();
+    match table::HANDLERS.get(number) {
+        Some(handler) => {
+            counters.called(number);
+            match handler(regs) {
+                Ok(value) => regs.rax = value as u64,
+                Err(errno) => failed(regs, number, errno),
+            }
+        }
+        None => regs.rax = Errno::ENOSYS.as_return() as u64,
+    }
+}
+
+#[inline(never)]
+fn failed(regs: &mut UserRegs, number: usize, errno: Errno) {
+    regs.rax = errno.as_return() as u64;
+    if errno.is_restart() {
+        // The signal may have been taken by another thread since; the restart is due all the same.
+        current().arch.mark(arch::WORK_SIGNAL);
+    } else {
+        counters::here().failed(number);
+    }
+}
+
+/// The handler of numbers without a call: says so once per process and call in the log.
+fn missing(regs: &mut UserRegs) -> Result<usize> {
+    let number = regs.orig_rax as usize;
+    let task = current();
+    if task.process.first_missing_call(number) {
+        let name = row(number).map_or("?", |row| row.name);
+        let comm = task.comm();
+        let comm = core::str::from_utf8(&comm).unwrap_or("?").trim_end_matches('\0');
+        log::info!("{comm}[{}]: system call {name} ({number}) is not implemented", task.tid);
+    }
+    Err(Errno::ENOSYS)
+}

@@ -1,0 +1,62 @@
+//! The machine's names, and what Ctrl-Alt-Del does.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use crate::sync::SpinLock;
+
+/// Bytes of a name with its NUL (`__NEW_UTS_LEN` + 1).
+pub const NAME_LEN: usize = 65;
+
+/// What `uname -s` prints: programs take other systems' paths on any other word.
+pub const SYSNAME: &str = "Linux";
+/// The Linux release whose ABI this is; libraries compare it with what they need.
+pub const RELEASE: &str = concat!("6.12.0-ironbark-", env!("CARGO_PKG_VERSION"));
+/// The build.
+pub const VERSION: &str = match option_env!("IRONBARK_BUILD_ID") {
+    Some(id) => id,
+    None => "#1 SMP unreleased",
+};
+
+const fn padded(text: &[u8]) -> [u8; NAME_LEN] {
+    let mut name = [0; NAME_LEN];
+    let mut i = 0;
+    while i < text.len() {
+        name[i] = text[i];
+        i += 1;
+    }
+    name
+}
+
+static HOSTNAME: SpinLock<[u8; NAME_LEN]> = SpinLock::new(padded(b"(none)"));
+static DOMAINNAME: SpinLock<[u8; NAME_LEN]> = SpinLock::new(padded(b"(none)"));
+static CTRL_ALT_DEL_REBOOTS: AtomicBool = AtomicBool::new(true);
+
+/// The host's name, filled with NULs.
+pub fn hostname() -> [u8; NAME_LEN] {
+    *HOSTNAME.lock()
+}
+
+/// Sets the host's name.
+pub fn set_hostname(name: [u8; NAME_LEN]) {
+    *HOSTNAME.lock() = name;
+}
+
+/// The NIS domain's name, filled with NULs.
+pub fn domainname() -> [u8; NAME_LEN] {
+    *DOMAINNAME.lock()
+}
+
+/// Sets the NIS domain's name.
+pub fn set_domainname(name: [u8; NAME_LEN]) {
+    *DOMAINNAME.lock() = name;
+}
+
+/// Whether Ctrl-Alt-Del restarts at once; otherwise init gets SIGINT.
+pub fn ctrl_alt_del_reboots() -> bool {
+    CTRL_ALT_DEL_REBOOTS.load(Ordering::Relaxed)
+}
+
+/// Sets what Ctrl-Alt-Del does.
+pub fn set_ctrl_alt_del_reboots(reboots: bool) {
+    CTRL_ALT_DEL_REBOOTS.store(reboots, Ordering::Relaxed);
+}

@@ -1,0 +1,129 @@
+//! From the file that was named to the files that are loaded.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use abi::{Errno, Result};
+use elf::Plan;
+
+use super::{ExecRequest, Strings};
+use crate::fs::{self, File};
+use crate::mm::user::IoSink;
+use crate::task::try_zeroed;
+
+/// Scripts may name scripts as interpreters so many times (BINPRM's depth).
+const MAX_SCRIPTS: usize = 5;
+/// The first look at a file: enough for the headers of every usual program in one read.
+const HEAD: usize = 1024;
+
+/// All that is known before anything is mapped.
+pub(super) struct Program {
+    /// What is loaded.
+    pub(super) file: Arc<File>,
+    /// How.
+    pub(super) plan: Plan,
+    /// The dynamic linker and how it is loaded.
+    pub(super) interpreter: Option<(Arc<File>, Plan)>,
+    /// AT_EXECFN: the name the caller gave.
+    pub(super) name: Vec<u8>,
+    /// The name of the file that is loaded: what the thread is called after.
+    loaded_name: Vec<u8>,
+    pub(super) argv: Strings,
+    pub(super) envp: Strings,
+    /// Whether a script was on the way: set-id bits of scripts do not count.
+    pub(super) set_id_file: Arc<File>,
+}
+
+impl Program {
+    /// The last component of the file's name.
+    pub(super) fn comm(&self) -> &[u8] {
+        self.loaded_name.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
+    }
+}
+
+/// Follows `#!` lines to an ELF file and reads its headers and its interpreter's.
+///
+/// # Errors
+/// `ENOEXEC` for what is neither, `ELOOP` for scripts all the way down, and those of opening the interpreter.
+pub(super) fn resolve(request: ExecRequest) -> Result<Program> {
+    let ExecRequest { mut file, name, mut argv, envp } = request;
+    if argv.count() == 0 {
+        // A program without even its name crashes many; Linux gives an empty one.
+        argv = Strings::from_kernel(&[b""])?;
+    }
+    let mut loaded_name = name.clone();
+    for _ in 0..=MAX_SCRIPTS {
+        let mut head = [0; HEAD];
+        let len = read_at(&file, 0, &mut head)?;
+        let head = &head[..len];
+        let Some(script) = elf::parse_script(head)? else {
+            let plan = read_plan(&file, head)?;
+            let interpreter = read_interpreter(&file, &plan)?;
+            let set_id_file = file.clone();
+            return Ok(Program {
+                file,
+                plan,
+                interpreter,
+                name,
+                loaded_name,
+                argv,
+                envp,
+                set_id_file,
+            });
+        };
+        match script.argument {
+            Some(argument) => {
+                argv.replace_first(&[script.interpreter, argument, &loaded_name])?;
+            }
+            None => argv.replace_first(&[script.interpreter, &loaded_name])?,
+        }
+        let interpreter = script.interpreter.to_vec();
+        (file, _) = fs::open_exec_at(fs::AT_FDCWD, &interpreter, 0)?;
+        loaded_name = interpreter;
+    }
+    Err(Errno::ELOOP)
+}
+
+/// Reads up to a buffer's length; a short file gives less.
+fn read_at(file: &Arc<File>, mut offset: u64, buffer: &mut [u8]) -> Result<usize> {
+    let mut sink = IoSink::kernel(buffer);
+    while sink.remaining() > 0 {
+        match file.ops().read(file, &mut sink, &mut offset) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(sink.done())
+}
+
+fn read_plan(file: &Arc<File>, head: &[u8]) -> Result<Plan> {
+    let header = elf::parse_header(head)?;
+    let start = usize::try_from(header.phdrs_offset).map_err(|_| Errno::ENOEXEC)?;
+    let end = start.checked_add(header.phdrs_len()).ok_or(Errno::ENOEXEC)?;
+    if let Some(phdrs) = head.get(start..end) {
+        return elf::plan(header, phdrs);
+    }
+    let mut phdrs = try_zeroed(header.phdrs_len())?;
+    if read_at(file, header.phdrs_offset, &mut phdrs)? < phdrs.len() {
+        return Err(Errno::ENOEXEC);
+    }
+    elf::plan(header, &phdrs)
+}
+
+fn read_interpreter(file: &Arc<File>, plan: &Plan) -> Result<Option<(Arc<File>, Plan)>> {
+    let Some((offset, len)) = plan.interp else { return Ok(None) };
+    let mut path = try_zeroed(len)?;
+    if read_at(file, offset, &mut path)? < len {
+        return Err(Errno::EIO);
+    }
+    let path = path.strip_suffix(&[0]).ok_or(Errno::ENOEXEC)?;
+    let path = path.split(|byte| *byte == 0).next().unwrap_or_default();
+    let (interpreter, _) = fs::open_exec_at(fs::AT_FDCWD, path, 0)?;
+    let mut head = [0; HEAD];
+    let len = read_at(&interpreter, 0, &mut head)?;
+    // What is wrong with the interpreter is not wrong with the program: Linux says so.
+    let bad = |errno| if errno == Errno::ENOEXEC { Errno::ELIBBAD } else { errno };
+    let plan = read_plan(&interpreter, &head[..len]).map_err(bad)?;
+    Ok(Some((interpreter, plan)))
+}

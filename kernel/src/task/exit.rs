@@ -1,0 +1,143 @@
+//! The end of threads and processes.
+
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
+
+use super::process::{Life, Process, WaitStatus};
+use super::task::{Task, TaskFlags};
+use super::{pid, tree};
+use abi::signal::Signo;
+
+use crate::ipc::futex;
+use crate::mm;
+use crate::sched;
+use crate::signal::{self, ChildFate, GroupExit};
+use crate::sync::{CurrentTask, current, current_arc};
+use crate::tty;
+
+/// Ends the running thread; `status` is the process's if it is the last and nobody decided another.
+pub fn exit_thread(status: WaitStatus) -> ! {
+    let me = current();
+    me.set_flags(TaskFlags::EXITING);
+    if me.process.is_init() && me.process.thread_count() == 1 {
+        panic!("init exited with status {status:#x}");
+    }
+    leave_user_space(&me);
+    leave_process(&me, status);
+    sched::exit_current()
+}
+
+/// `exit_group(2)`: ends every thread of the process.
+pub fn exit_process(status: WaitStatus) -> ! {
+    let status = signal::begin_group_exit(&current().process, status);
+    exit_thread(status)
+}
+
+/// Gives back what the thread has in user space and files, in the order that others can see.
+fn leave_user_space(me: &CurrentTask) {
+    futex::exit_robust_list(me);
+    let clear = me.clear_child_tid.swap(0, Ordering::Relaxed);
+    if clear != 0 {
+        futex::clear_and_wake(clear);
+    }
+    let old = me.replace_mm(None);
+    mm::switch_to(None);
+    // Only now may the parent of a vfork run on this memory again.
+    me.complete_vfork();
+    let last_of_process = me.process.thread_count() == 1;
+    if last_of_process && let Some(mm) = &old {
+        let rss = mm.max_rss_kib();
+        let mut exited = me.process.usage.exited.lock();
+        exited.max_rss_kib = exited.max_rss_kib.max(rss);
+    }
+    drop(old);
+    drop(me.replace_files(None));
+    drop(me.replace_fs(None));
+}
+
+/// Takes the thread out of its process; the last one makes the process a zombie.
+fn leave_process(me: &CurrentTask, status: WaitStatus) {
+    let process = me.process.clone();
+    {
+        let used = me.rusage();
+        process.usage.exited.lock().add(&used);
+    }
+    let uid = me.cred().uid;
+    process.final_uid.store(uid, Ordering::Relaxed);
+    super::usage::count_task(uid, false);
+    pid::unpublish_task(me.tid());
+    signal::detach_thread(&process, &current_arc());
+    if process.thread_count() > 0 {
+        // An exec of another thread may wait for this one.
+        process.exit_event.wake_all();
+        return;
+    }
+    if process.sid() == process.pid {
+        tty::disassociate(&process);
+    }
+    let status = match process.signal.group_exit() {
+        Some(GroupExit::Status(decided)) => decided,
+        _ => status,
+    };
+    become_zombie(&process, status);
+}
+
+/// The last thread has gone: children find a new parent, the parent is told, waiters are woken.
+fn become_zombie(process: &Arc<Process>, status: WaitStatus) {
+    let total = *process.usage.exited.lock();
+    *process.final_usage.lock() = total;
+    process.exe.lock().take();
+    let guard = tree::lock();
+    let adopted = tree::reparent_children(&guard, process);
+    process.links.lock().life = Life::Zombie(status);
+    drop(guard);
+    process.exit_event.wake_all();
+    stop_orphaned_groups(process, adopted.as_ref().map(|(_, children)| children.as_slice()));
+    if let Some((reaper, children)) = adopted {
+        for child in children {
+            signal::send_parent_death(&child);
+            if let Life::Zombie(status) = child.life() {
+                notify_parent(&child, &reaper, status);
+            }
+        }
+    }
+    match process.parent() {
+        Some(parent) => notify_parent(process, &parent, status),
+        None => reap(process),
+    }
+}
+
+/// Tells the parent; one that does not care for its children's ends has the zombie reaped at once.
+fn notify_parent(process: &Arc<Process>, parent: &Arc<Process>, status: WaitStatus) {
+    let exit_signal = Signo::new(process.exit_signal());
+    if signal::child_exit(process, parent, exit_signal, status as i32) == ChildFate::Reaped {
+        reap(process);
+    }
+    parent.child_events.wake_all();
+}
+
+/// Takes a zombie out of the world.
+pub fn reap(process: &Arc<Process>) {
+    let guard = tree::lock();
+    tree::forget(&guard, process);
+    drop(guard);
+    pid::unpublish_process(process.pid);
+}
+
+/// A group that the end of this process leaves orphaned while a member is stopped gets SIGHUP and SIGCONT: the
+/// process's own group, and those of its children.
+fn stop_orphaned_groups(process: &Arc<Process>, children: Option<&[Arc<Process>]>) {
+    let own = process.group();
+    signal::hang_up_if_orphaned(&own, Some(process));
+    for child in children.unwrap_or_default() {
+        let group = child.group();
+        if !Arc::ptr_eq(&group, &own) {
+            signal::hang_up_if_orphaned(&group, None);
+        }
+    }
+}
+
+/// Whether a thread is past the point of no return.
+pub fn is_exiting(task: &Task) -> bool {
+    task.flags().contains(TaskFlags::EXITING)
+}

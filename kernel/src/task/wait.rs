@@ -1,0 +1,180 @@
+//! wait4 and waitid: news of children.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use abi::{Errno, Result};
+
+use super::exit;
+use super::pid::Pid;
+use super::process::{Life, Process, WaitStatus};
+use super::usage::Rusage;
+use crate::sync::current;
+
+bitflags::bitflags! {
+    /// The options of `wait4` and `waitid`.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct WaitOptions: u32 {
+        /// Do not sleep.
+        const NOHANG = 1;
+        /// Report stops (WUNTRACED, WSTOPPED).
+        const STOPPED = 2;
+        /// Report ends.
+        const EXITED = 4;
+        /// Report continuations.
+        const CONTINUED = 8;
+        /// Leave the news to be taken again.
+        const NOWAIT = 0x0100_0000;
+        /// Not children of other threads of the caller.
+        const NOTHREAD = 0x2000_0000;
+        /// Children of any kind.
+        const ALL = 0x4000_0000;
+        /// Children that send no SIGCHLD.
+        const CLONE = 0x8000_0000;
+    }
+}
+
+/// Which children a wait is for.
+#[derive(Clone, Debug)]
+pub enum Which {
+    /// Any.
+    Any,
+    /// One.
+    Pid(Pid),
+    /// Those of a process group.
+    Group(Pid),
+    /// One, by its pidfd.
+    Process(Arc<Process>),
+}
+
+/// What happened to a child.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum News {
+    /// It ended.
+    Ended(WaitStatus),
+    /// It was stopped by a signal.
+    Stopped(u32),
+    /// It was continued.
+    Continued,
+}
+
+impl News {
+    /// The status word of `wait4`.
+    pub fn to_status(self) -> u32 {
+        match self {
+            News::Ended(status) => status,
+            News::Stopped(signal) => signal << 8 | 0x7f,
+            News::Continued => 0xffff,
+        }
+    }
+
+    /// `si_code` and `si_status` of SIGCHLD's information.
+    pub fn to_siginfo(self) -> (i32, i32) {
+        match self {
+            News::Ended(status) if status & 0x7f == 0 => (1, (status >> 8 & 0xff) as i32),
+            News::Ended(status) => (if status & 0x80 != 0 { 3 } else { 2 }, (status & 0x7f) as i32),
+            News::Stopped(signal) => (5, signal as i32),
+            News::Continued => (6, 18),
+        }
+    }
+}
+
+/// A child and what happened to it.
+pub struct Waited {
+    /// Its number.
+    pub pid: Pid,
+    /// Its real user id.
+    pub uid: u32,
+    /// What happened.
+    pub news: News,
+    /// What it and its waited-for descendants used.
+    pub usage: Rusage,
+}
+
+/// Waits for news of a child; `None` if there is none yet and the caller will not sleep.
+///
+/// # Errors
+/// `ECHILD` when no child can match; `ERESTARTSYS` when a signal came first.
+pub fn wait(which: &Which, options: WaitOptions) -> Result<Option<Waited>> {
+    let me = current();
+    let process = me.process.clone();
+    let look = || match scan(&process, which, options) {
+        Ok(Some(waited)) => Some(Ok(Some(waited))),
+        Ok(None) if options.contains(WaitOptions::NOHANG) => Some(Ok(None)),
+        Ok(None) => None,
+        Err(errno) => Some(Err(errno)),
+    };
+    process.child_events.wait_until(look)?
+}
+
+/// One look at the children.
+fn scan(parent: &Arc<Process>, which: &Which, options: WaitOptions) -> Result<Option<Waited>> {
+    let children: Vec<Arc<Process>> = {
+        let links = parent.links.lock();
+        links.children.iter().filter(|child| matches(child, which, options)).cloned().collect()
+    };
+    if children.is_empty() {
+        return Err(Errno::ECHILD);
+    }
+    Ok(children.iter().find_map(|child| take_news(parent, child, options)))
+}
+
+fn matches(child: &Process, which: &Which, options: WaitOptions) -> bool {
+    let named = match which {
+        Which::Any => true,
+        Which::Pid(pid) => child.pid == *pid,
+        Which::Group(pgid) => child.pgid() == *pgid,
+        Which::Process(process) => child.pid == process.pid,
+    };
+    let sends_sigchld = child.exit_signal() == 17;
+    named
+        && (options.contains(WaitOptions::ALL)
+            || sends_sigchld != options.contains(WaitOptions::CLONE))
+}
+
+fn take_news(parent: &Process, child: &Arc<Process>, options: WaitOptions) -> Option<Waited> {
+    let keep = options.contains(WaitOptions::NOWAIT);
+    let uid = child.real_uid();
+    let waited = |news, usage| Waited { pid: child.pid, uid, news, usage };
+    if options.contains(WaitOptions::EXITED)
+        && let Life::Zombie(status) = child.life()
+    {
+        let usage = whole_usage(child);
+        if !keep {
+            if !claim(child) {
+                return None;
+            }
+            parent.usage.children.lock().add(&usage);
+            exit::reap(child);
+        }
+        return Some(waited(News::Ended(status), usage));
+    }
+    if options.contains(WaitOptions::STOPPED)
+        && let Some(signal) = child.signal.take_stop_report(keep)
+    {
+        return Some(waited(News::Stopped(u32::from(signal.get())), whole_usage(child)));
+    }
+    if options.contains(WaitOptions::CONTINUED) && child.signal.take_continue_report(keep) {
+        return Some(waited(News::Continued, whole_usage(child)));
+    }
+    None
+}
+
+/// Makes this thread the one that reaps: two threads may wait for the same child.
+fn claim(child: &Process) -> bool {
+    let mut links = child.links.lock();
+    let claimed = matches!(links.life, Life::Zombie(_));
+    if claimed {
+        links.life = Life::Reaped;
+    }
+    claimed
+}
+
+fn whole_usage(child: &Process) -> Rusage {
+    let mut usage = match child.life() {
+        Life::Alive => child.rusage(),
+        _ => *child.final_usage.lock(),
+    };
+    usage.add(&child.usage.children.lock());
+    usage
+}
