@@ -1,0 +1,164 @@
+//! The virtual file system.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`inode`] | [`Inode`]: a file apart from its names; [`InodeOps`] is what file systems implement |
+//! | [`dentry`] | [`Dentry`]: names; the tree that walks run on, and for tmpfs the directories themselves |
+//! | [`mount`] | [`Mount`], [`Path`], [`MountNamespace`]: file systems at places of the tree |
+//! | [`superblock`] | [`SuperBlock`] and the registry of [`FileSystem`] types |
+//! | [`path`] | the path walk |
+//! | [`namei`] | create, remove, link, rename |
+//! | [`open`] | opening, truncating, programs for `execve` |
+//! | [`attr`], [`perm`], [`xattr`], [`limits`] | attributes, permissions, extended attributes, limits |
+//! | [`file`], [`fd`], [`rw`], [`fasync`] | open file descriptions and [`FileOps`], descriptor tables, reads and writes |
+//! | [`context`] | a process's root, working directory and umask |
+//! | [`locks`] | flock, POSIX and OFD locks |
+//! | [`notify`] | the one place that hears of what happens to files |
+//! | [`pipe`], [`fifo`], [`splice`] | pipes, FIFOs, bytes moved between files |
+//! | [`tmpfs`], [`devtmpfs`], [`memfd`], [`anon`] | file systems in memory, files without a name |
+//! | [`chrdev`], [`memdev`], [`kmsg`] | device numbers and their drivers, memory devices, the log |
+//! | [`initramfs`] | the boot modules become the root file system |
+//!
+//! # Lock order
+//! ```text
+//! mount::TREE (sleeping)
+//!   SuperBlock::rename_lock (sleeping)
+//!     Inode::lock of directories, ancestors first (sleeping)
+//!       Inode::lock of a file (sleeping)
+//!         Pipe::state (sleeping)
+//!           spin locks: a dentry's children -> its place; FdTable; Mount::links; Inode::times
+//! ```
+//! `File::pos_lock` is outermost, `FdTable::inner` is never held across anything else.
+//!
+//! # Invariants
+//! - A name leads to at most one dentry, and a directory has at most one dentry.
+//! - References are dropped outside of spin locks: the last one may tear files down.
+//!
+//! References: POSIX.1-2024, path_resolution(7), pipe(7), fcntl(2), mount(2), inode(7); initramfs buffer format.
+
+pub mod anon;
+pub mod attr;
+pub mod chrdev;
+pub mod context;
+pub mod dentry;
+pub mod devtmpfs;
+pub mod fasync;
+pub mod fd;
+pub mod fifo;
+pub mod file;
+pub mod initramfs;
+pub mod inode;
+pub mod kmsg;
+pub mod limits;
+pub mod locks;
+pub mod memdev;
+pub mod memfd;
+pub mod mount;
+pub mod namei;
+pub mod notify;
+pub mod open;
+pub mod path;
+pub mod perm;
+pub mod pipe;
+pub mod rw;
+pub mod splice;
+pub mod superblock;
+pub mod tmpfs;
+pub mod xattr;
+
+use alloc::sync::Arc;
+
+use abi::fs::MountFlags;
+use abi::{Errno, Result};
+use spin::Once;
+
+pub use abi::fs::{AT_FDCWD, OpenFlags};
+pub use anon::anon_file;
+pub use context::FsContext;
+pub use dentry::Dentry;
+pub use fd::{Fd, FdTable, Reserved};
+pub use file::{DirSink, File, FileMode, FileOps, FileOpsRef};
+pub use inode::{
+    Attr, ChildPolicy, FileKind, Inode, InodeFlags, InodeOps, InodeOpsRef, LinkTarget, NewInode,
+    SetAttr,
+};
+pub use mount::{Mount, MountNamespace, Path};
+pub use open::{OpenRequest, open_exec_at};
+pub use path::{LookupFlags, lookup};
+pub use rw::{kernel_read_all, kernel_read_at};
+pub use superblock::{FileSystem, NewSuperBlock, SuperBlock, SuperOps};
+
+static ROOT: Once<Arc<MountNamespace>> = Once::new();
+
+/// Makes the root file system and the memory devices. Runs once, when memory works; needs no task.
+pub fn init() -> Result<()> {
+    superblock::register(&tmpfs::Tmpfs);
+    superblock::register(&tmpfs::Ramfs);
+    superblock::register(&devtmpfs::Devtmpfs);
+    let sb = tmpfs::new_rootfs()?;
+    let mount = Mount::new(&sb, sb.root()?, MountFlags::empty(), b"rootfs");
+    ROOT.call_once(|| MountNamespace::new(mount));
+    memdev::init();
+    kmsg::init();
+    for (name, target) in [
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+    ] {
+        devtmpfs::create_symlink(name, target)?;
+    }
+    Ok(())
+}
+
+/// The first namespace; ENXIO before [`init`].
+pub fn root_namespace() -> Result<&'static Arc<MountNamespace>> {
+    ROOT.get().ok_or(Errno::ENXIO)
+}
+
+/// Root, working directory and umask of the first process.
+pub fn initial_context() -> Result<Arc<FsContext>> {
+    let namespace = root_namespace()?;
+    Ok(FsContext::new(namespace.root(), namespace.clone()))
+}
+
+/// Unpacks one boot module into the root file system; one line says what is wrong with it.
+pub fn unpack_module(module: &[u8]) -> core::result::Result<usize, alloc::string::String> {
+    use alloc::format;
+    let root = root_namespace()
+        .map_err(|error| format!("initramfs: {error:?}"))?
+        .root();
+    initramfs::unpack(module, &root.dentry)
+}
+
+/// Mounts devtmpfs on `/dev`, made if it is missing: what a kernel with `CONFIG_DEVTMPFS_MOUNT` does.
+pub fn mount_dev() -> Result<()> {
+    let root = root_namespace()?.root();
+    let name = b"dev";
+    let (_, hash) = vfs::hash_component(name);
+    let dentry = match root.dentry.find(name, hash) {
+        dentry::Cached::Present(dentry) => dentry,
+        _ => {
+            let new = NewInode {
+                kind: FileKind::Dir,
+                mode: 0o755,
+                uid: 0,
+                gid: 0,
+                rdev: abi::fs::DevNum(0),
+            };
+            let inode = root.inode().ops.create(root.inode(), name, &new)?;
+            let dentry = Dentry::new_child(&root.dentry, name, inode);
+            root.dentry.insert(&dentry, true)?;
+            dentry
+        }
+    };
+    let sb = devtmpfs::Devtmpfs.mount(b"devtmpfs", MountFlags::empty(), b"")?;
+    let mount = Mount::new(&sb, sb.root()?, MountFlags::RELATIME, b"devtmpfs");
+    mount::attach(
+        &mount,
+        &Path {
+            mount: root.mount.clone(),
+            dentry,
+        },
+    )
+}

@@ -1,0 +1,97 @@
+//! The one place that hears of what happens to files. Watchers (inotify) attach to inodes here.
+
+use alloc::sync::Arc;
+
+use bitflags::bitflags;
+
+use crate::fs::dentry::Dentry;
+use crate::fs::file::File;
+use crate::fs::inode::Inode;
+
+bitflags! {
+    /// Events in the values of inotify.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Event: u32 {
+        const ACCESS = 0x1;
+        const MODIFY = 0x2;
+        const ATTRIB = 0x4;
+        const CLOSE_WRITE = 0x8;
+        const CLOSE_NOWRITE = 0x10;
+        const OPEN = 0x20;
+        const MOVED_FROM = 0x40;
+        const MOVED_TO = 0x80;
+        const CREATE = 0x100;
+        const DELETE = 0x200;
+        const DELETE_SELF = 0x400;
+        const MOVE_SELF = 0x800;
+        const UNMOUNT = 0x2000;
+        const ISDIR = 0x4000_0000;
+    }
+}
+
+/// Hears the events of one inode and, for a directory, of its entries.
+pub trait Watcher: Send + Sync {
+    /// `name` is set for events of an entry of the watched directory; `cookie` pairs the halves of a move.
+    fn notify(&self, event: Event, name: Option<&[u8]>, cookie: u32);
+}
+
+#[inline]
+fn watcher(inode: &Inode) -> Option<Arc<dyn Watcher>> {
+    inode.extra()?.watches.lock().clone()
+}
+
+/// Something happened to the inode itself.
+#[inline]
+pub fn event(inode: &Inode, event: Event) {
+    if let Some(watcher) = watcher(inode) {
+        watcher.notify(event, None, 0);
+    }
+}
+
+/// Something happened to an entry of the directory.
+#[inline]
+pub fn entry_event(dir: &Inode, event: Event, name: &[u8], cookie: u32) {
+    if let Some(watcher) = watcher(dir) {
+        watcher.notify(event, Some(name), cookie);
+    }
+}
+
+/// Something happened to the file at a dentry: tells its watcher and that of its directory.
+#[inline]
+pub fn dentry_event(dentry: &Arc<Dentry>, what: Event) {
+    if !active() {
+        return;
+    }
+    let dir = if dentry.inode().is_dir() {
+        Event::ISDIR
+    } else {
+        Event::empty()
+    };
+    event(dentry.inode(), what | dir);
+    if let Some(parent) = dentry.parent()
+        && watcher(parent.inode()).is_some()
+    {
+        entry_event(parent.inode(), what | dir, &dentry.name(), 0);
+    }
+}
+
+/// Something was done through an open file.
+#[inline]
+pub fn file_event(file: &File, what: Event) {
+    if active() {
+        dentry_event(&file.path().dentry, what);
+    }
+}
+
+static WATCHERS: core::sync::atomic::AtomicUsize = core::sync::atomic::AtomicUsize::new(0);
+
+/// Whether anybody watches anything: keeps the cost off everybody else.
+#[inline]
+fn active() -> bool {
+    WATCHERS.load(core::sync::atomic::Ordering::Relaxed) != 0
+}
+
+/// Counts watchers in (`+1`) and out (`-1`); the owner of watches calls it.
+pub fn count_watchers(change: isize) {
+    WATCHERS.fetch_add(change as usize, core::sync::atomic::Ordering::Relaxed);
+}

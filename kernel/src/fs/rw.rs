@@ -1,0 +1,132 @@
+//! Reading and writing through open files: the checks that come before a file's own operations.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use abi::{Errno, Result};
+
+use crate::fs::file::File;
+use crate::fs::inode::Inode;
+use crate::fs::limits;
+use crate::fs::notify::{self, Event};
+use crate::mm::user::{IoSink, IoSource};
+
+/// Reads at the file's position.
+#[inline]
+pub fn read(file: &Arc<File>, sink: &mut IoSink<'_>) -> Result<usize> {
+    if !file.readable() {
+        return Err(Errno::EBADF);
+    }
+    let n = file.with_pos(|pos| file.ops().read(file, sink, pos))?;
+    if n != 0 {
+        notify::file_event(file, Event::ACCESS);
+    }
+    Ok(n)
+}
+
+/// Writes at the file's position.
+#[inline]
+pub fn write(file: &Arc<File>, source: &mut IoSource<'_>) -> Result<usize> {
+    if !file.writable() {
+        return Err(Errno::EBADF);
+    }
+    let n = file.with_pos(|pos| file.ops().write(file, source, pos))?;
+    if n != 0 {
+        notify::file_event(file, Event::MODIFY);
+    }
+    Ok(n)
+}
+
+/// Reads at a position of the caller's.
+pub fn pread(file: &Arc<File>, sink: &mut IoSink<'_>, pos: i64) -> Result<usize> {
+    let mut pos = u64::try_from(pos).map_err(|_| Errno::EINVAL)?;
+    if !file.seekable() {
+        return Err(Errno::ESPIPE);
+    }
+    if !file.readable() {
+        return Err(Errno::EBADF);
+    }
+    let n = file.ops().read(file, sink, &mut pos)?;
+    if n != 0 {
+        notify::file_event(file, Event::ACCESS);
+    }
+    Ok(n)
+}
+
+/// Writes at a position of the caller's (which `O_APPEND` overrides, as on Linux).
+pub fn pwrite(file: &Arc<File>, source: &mut IoSource<'_>, pos: i64) -> Result<usize> {
+    let mut pos = u64::try_from(pos).map_err(|_| Errno::EINVAL)?;
+    if !file.seekable() {
+        return Err(Errno::ESPIPE);
+    }
+    if !file.writable() {
+        return Err(Errno::EBADF);
+    }
+    let n = file.ops().write(file, source, &mut pos)?;
+    if n != 0 {
+        notify::file_event(file, Event::MODIFY);
+    }
+    Ok(n)
+}
+
+/// Cuts a write at `pos` to what the limits on file sizes allow; EFBIG (and SIGXFSZ) if that is nothing.
+pub fn limit_write(inode: &Arc<Inode>, source: &mut IoSource<'_>, pos: u64) -> Result<()> {
+    let len = source.remaining() as u64;
+    if len == 0 {
+        return Ok(());
+    }
+    let limit = limits::file_size();
+    let end = pos.saturating_add(len);
+    if end > limit {
+        if pos >= limit {
+            limits::send_sigxfsz();
+            return Err(Errno::EFBIG);
+        }
+        source.limit((limit - pos) as usize);
+    }
+    let max = inode.sb.max_bytes;
+    if end > max {
+        if pos >= max {
+            return Err(Errno::EFBIG);
+        }
+        source.limit(((max - pos) as usize).min(source.remaining()));
+    }
+    Ok(())
+}
+
+/// Reads at an offset into the kernel's memory until `out` is full or the file ends.
+pub fn kernel_read_at(file: &Arc<File>, out: &mut [u8], offset: u64) -> Result<usize> {
+    let mut done = 0;
+    while let Some(rest) = out.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        let mut pos = offset + done as u64;
+        let n = file.ops().read(file, &mut IoSink::kernel(rest), &mut pos)?;
+        if n == 0 {
+            break;
+        }
+        done += n;
+    }
+    Ok(done)
+}
+
+/// The whole content of a file of at most `max` bytes; EFBIG for a larger one.
+pub fn kernel_read_all(file: &Arc<File>, max: usize) -> Result<Vec<u8>> {
+    const STEP: usize = 64 * 1024;
+    let mut content = Vec::new();
+    loop {
+        let start = content.len();
+        if start >= max {
+            return Err(Errno::EFBIG);
+        }
+        content.try_reserve(STEP).map_err(|_| Errno::ENOMEM)?;
+        content.resize(start + STEP, 0);
+        let n = kernel_read_at(
+            file,
+            content.get_mut(start..).unwrap_or_default(),
+            start as u64,
+        )?;
+        content.truncate(start + n);
+        if n < STEP {
+            return Ok(content);
+        }
+    }
+}
