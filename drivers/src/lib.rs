@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `hal` | registers, I/O ports, DMA memory and rings: all that is unsafe |
 //! | `pci` | finding PCI functions, their memory windows, capabilities and interrupts |
+//! | `rtc` | the CMOS clock |
 //! | `virtio` | the virtio PCI transport, entropy source and console |
 //! | `testing` | a bus of fake devices for the tests of drivers |
 //!
@@ -17,6 +18,7 @@ extern crate std;
 
 pub mod hal;
 pub mod pci;
+pub mod rtc;
 #[cfg(test)]
 mod testing;
 pub mod virtio;

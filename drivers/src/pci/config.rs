@@ -21,6 +21,14 @@ pub trait ConfigSpace: Send + Sync {
         (self.read(function, offset & !3) >> (u32::from(offset & 2) * 8)) as u16
     }
 
+    /// Writes one byte of a word.
+    fn write8(&self, function: PciAddress, offset: u16, value: u8) {
+        let half = self.read16(function, offset & !1);
+        let shift = u32::from(offset & 1) * 8;
+        let half = half & !(0xff << shift) | u16::from(value) << shift;
+        self.write16(function, offset & !1, half);
+    }
+
     /// Writes one half of a word. Of the status register, which shares a word with the command, nothing is cleared.
     fn write16(&self, function: PciAddress, offset: u16, value: u16) {
         let word = offset & !3;

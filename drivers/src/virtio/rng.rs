@@ -229,7 +229,11 @@ mod tests {
         transport.use_vector(5);
         let rng = VirtioRng::new(transport).unwrap();
         assert_eq!(device.vector(0), 5);
-        assert_eq!(device.accepted(), VERSION_1, "nothing that is not known is accepted");
+        assert_eq!(
+            device.accepted(),
+            VERSION_1,
+            "nothing that is not known is accepted"
+        );
         let chain = device.take(0).unwrap();
         device.give(0, &chain, &[1]);
         assert!(rng.interrupt());

@@ -3,6 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use acpi::address::{AddressSpace, GenericAddress, MappedGas};
 use acpi::aml::AmlError;
@@ -38,19 +39,27 @@ pub struct ControlPorts {
 #[derive(Clone)]
 pub(super) struct Lent {
     firmware: Arc<dyn Firmware>,
-    deadline_ns: u64,
+    /// Shared by all copies, so that each question gets its own.
+    deadline_ns: Arc<AtomicU64>,
     /// How often each mutex is held; all code runs in one thread.
     mutexes: Arc<Mutex<BTreeMap<u32, u32>>>,
 }
 
 impl Lent {
     pub(super) fn new(firmware: Arc<dyn Firmware>, limit_ns: u64) -> Self {
-        let deadline_ns = firmware.now_ns().saturating_add(limit_ns);
-        Self {
+        let lent = Self {
             firmware,
-            deadline_ns,
+            deadline_ns: Arc::default(),
             mutexes: Arc::default(),
-        }
+        };
+        lent.allow(limit_ns);
+        lent
+    }
+
+    /// Lets code run for `limit_ns` from now on.
+    pub(super) fn allow(&self, limit_ns: u64) {
+        let end_ns = self.firmware.now_ns().saturating_add(limit_ns);
+        self.deadline_ns.store(end_ns, Ordering::Relaxed);
     }
 
     /// The machine, while there is time.
@@ -59,7 +68,7 @@ impl Lent {
     /// When there is none left. The interpreter has no other way to be stopped, and its callers contain panics.
     fn firmware(&self) -> &dyn Firmware {
         assert!(
-            self.firmware.now_ns() < self.deadline_ns,
+            self.firmware.now_ns() < self.deadline_ns.load(Ordering::Relaxed),
             "the firmware's code takes too long"
         );
         &*self.firmware

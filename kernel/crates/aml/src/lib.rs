@@ -81,6 +81,7 @@ pub struct Bus {
 /// The firmware's byte code, loaded.
 pub struct Machine {
     interpreter: Interpreter<Lent>,
+    lent: Lent,
 }
 
 fn name(text: &str) -> Result<AmlName> {
@@ -88,7 +89,7 @@ fn name(text: &str) -> Result<AmlName> {
 }
 
 impl Machine {
-    /// Loads whole tables, the DSDT first. The code may run for `limit_ns` in all.
+    /// Loads whole tables, the DSDT first. The code may run for `limit_ns` before it is stopped.
     pub fn load(
         tables: &[&[u8]],
         ports: ControlPorts,
@@ -99,11 +100,16 @@ impl Machine {
         let revision = *dsdt.get(REVISION).ok_or(Error::Malformed)?;
         let lent = Lent::new(firmware, limit_ns);
         let registers = handler::registers(ports, &lent).map_err(|_| Error::Registers)?;
-        let interpreter = Interpreter::new(lent, revision, Arc::new(registers), None);
+        let interpreter = Interpreter::new(lent.clone(), revision, Arc::new(registers), None);
         for table in tables {
             interpreter.load_table(table.get(HEADER_BYTES..).ok_or(Error::Malformed)?)?;
         }
-        Ok(Self { interpreter })
+        Ok(Self { interpreter, lent })
+    }
+
+    /// Lets the code run for `limit_ns` more, for another question.
+    pub fn allow(&self, limit_ns: u64) {
+        self.lent.allow(limit_ns);
     }
 
     fn integer(&self, path: AmlName) -> Result<Option<u64>> {
