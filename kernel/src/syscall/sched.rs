@@ -8,7 +8,8 @@ use ::sched::{Params, Policy};
 use abi::{Errno, Result};
 
 use super::process::read_extensible;
-use crate::arch::{self, CpuMask};
+use crate::arch::cpu::CpuMask;
+use crate::arch;
 use crate::mm::user::{UserPtr, copy_in, copy_out};
 use crate::sched;
 use crate::task::rlimit::Resource;

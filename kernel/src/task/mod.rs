@@ -45,6 +45,7 @@ pub mod wait;
 pub use cred::{Cap, CapSet, Cred, Gid, Uid};
 pub use pid::{Pid, find_process, find_task, for_each_process, for_each_task};
 pub use process::{Process, clear_dumpable};
+pub use rlimit::Resource;
 pub use task::{Comm, NewTask, Task, TaskFlags, comm_of, try_zeroed};
 pub use user_return::exit_to_user_work;
 

@@ -14,5 +14,8 @@ pub mod signal;
 pub mod termios;
 pub mod vt;
 
+pub mod resource;
+pub mod system;
+pub mod wait;
 pub use errno::{Errno, Result};
 pub use linux_raw_sys as raw;

@@ -18,7 +18,15 @@ pub struct SigchldInfo {
 impl SigchldInfo {
     /// SIGCHLD of this child.
     pub fn new(code: i32, pid: i32, uid: u32, status: i32) -> SigchldInfo {
-        SigchldInfo { signo: 17, errno: 0, code, padding: 0, pid, uid, status }
+        SigchldInfo {
+            signo: 17,
+            errno: 0,
+            code,
+            padding: 0,
+            pid,
+            uid,
+            status,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::arch;
 use crate::fs::File;
 use crate::mm::user::zero_out;
 use crate::mm::{AddressSpace, Backing, ExecInfo, MapRequest, PAGE_SIZE, USER_END};
-use crate::random;
+use crate::device::random;
 use crate::sync::CurrentTask;
 use crate::task::process::ADDR_NO_RANDOMIZE;
 use crate::task::rlimit::Resource;

@@ -8,7 +8,7 @@ use super::image::Image;
 use super::program::Program;
 use crate::arch;
 use crate::mm::user::copy_out;
-use crate::random;
+use crate::device::random;
 use crate::sync::CurrentTask;
 use crate::task::Cred;
 
