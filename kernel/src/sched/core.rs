@@ -22,12 +22,14 @@ pub(super) struct Cpu {
     idle: Option<Arc<Task>>,
     /// Who ran before the switch under way, kept until it has left its stack.
     leaving: Option<Arc<Task>>,
+    /// The one that leaves is runnable, but not here: it goes to another CPU once it has left its stack.
+    evicted: bool,
     pub(super) switches: u64,
 }
 
 impl Cpu {
     const fn new() -> Cpu {
-        Cpu { queue: RunQueue::new(), running: None, idle: None, leaving: None, switches: 0 }
+        Cpu { queue: RunQueue::new(), running: None, idle: None, leaving: None, evicted: false, switches: 0 }
     }
 
     /// Whether the CPU runs its idle task.
@@ -138,11 +140,12 @@ fn schedule_with(yielding: bool) {
     tick::charge(&mut cpu, &prev, now);
     let prev_runs = prev.sched.bits() == TaskState::Running as u32;
     let prev_idles = cpu.is_idle();
-    if prev_runs && !prev_idles && cpu.queue.is_empty() {
+    let evicted = prev_runs && !prev_idles && prev.sched.affinity() & here.bit() == 0;
+    if prev_runs && !prev_idles && !evicted && cpu.queue.is_empty() {
         return;
     }
     let Some(prev_arc) = cpu.running.take() else { return };
-    if prev_runs && !prev_idles {
+    if prev_runs && !prev_idles && !evicted {
         let mut entity = prev.sched.entity.lock();
         if yielding {
             // To the end of the slice: everybody with an earlier deadline goes first.
@@ -167,6 +170,7 @@ fn schedule_with(yielding: bool) {
     let next_thread: *const Task = Arc::as_ptr(&next);
     cpu.running = Some(next);
     cpu.leaving = Some(prev_arc);
+    cpu.evicted = evicted;
     switch(lock, cpu, &prev, next_thread);
     finish_switch();
 }
@@ -186,11 +190,34 @@ fn switch(
     arch::switch_to(&prev.arch, &next.arch);
 }
 
+/// Moves a running task off a CPU that it may no longer use: the CPU is made to switch, and `schedule` does
+/// not put a task back into the queue of a CPU it may not use.
+pub(super) fn migrate_running(task: &Arc<Task>) {
+    let (cpu, irq) = lock_of(task);
+    let target = task.sched.cpu();
+    task.arch.mark(arch::WORK_RESCHED);
+    drop(cpu);
+    drop(irq);
+    if target == arch::cpu::current_id() {
+        schedule();
+    } else {
+        arch::ipi::reschedule(target);
+    }
+}
+
 /// Runs on the stack of the task that came in: releases the queue, and lets go of the one that left.
 fn finish_switch() {
     let lock = CPUS.here();
     let mut cpu = lock.resume();
     let left = cpu.leaving.take();
+    let evicted = core::mem::take(&mut cpu.evicted);
+    if evicted && let Some(task) = left {
+        let target = super::wake::choose_cpu(&task);
+        task.sched.set_cpu(target);
+        drop(cpu);
+        super::wake::enqueue_moved(task, target);
+        return;
+    }
     drop(cpu);
     drop(left);
 }

@@ -81,6 +81,13 @@ fn enqueue_woken(cpu: &mut Cpu, task: &Arc<Task>, moved: bool) {
     cpu.queue.enqueue(&entity, task.clone(), false);
 }
 
+/// Puts a task that was taken out of another CPU's queue into that of `target`.
+pub(super) fn enqueue_moved(task: Arc<Task>, target: CpuId) {
+    let (mut cpu, _irq) = lock(target);
+    enqueue_woken(&mut cpu, &task, true);
+    preempt_if_better(&cpu, target);
+}
+
 /// Where a task should run: where it last did if that CPU idles or no allowed one does.
 pub(super) fn choose_cpu(task: &Task) -> CpuId {
     let last = task.sched.cpu();

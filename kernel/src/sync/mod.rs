@@ -29,7 +29,9 @@ mod poll;
 mod rwlock;
 mod wait;
 
-pub use current::{CurrentTask, TaskCell, TaskRef, current, current_arc, task_of};
+pub use current::{
+    CurrentTask, TaskCell, TaskRef, current, current_arc, incoming, take_boxed, task_of,
+};
 pub use ksync::{
     HandOverLock, IrqGuard, IrqSpinGuard, IrqSpinLock, RwSpinLock, SeqLock, SpinGuard, SpinLock,
 };

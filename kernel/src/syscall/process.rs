@@ -113,7 +113,7 @@ pub(super) fn read_extensible<const WORDS: usize>(from: usize, size: usize) -> R
 }
 
 pub fn sys_execve(path: UserCStr, argv: usize, envp: usize) -> Result<usize> {
-    exec::execve_at(crate::fs::AT_FDCWD, path, argv, envp, 0)
+    exec::execve_at(abi::fs::AT_FDCWD, path, argv, envp, 0)
 }
 
 pub fn sys_execveat(

@@ -10,6 +10,7 @@
 //! | `cred` | user and group ids, capabilities |
 //! | `clone` | fork, vfork, clone and clone3 |
 //! | `exec` | execve: load plan, new address space, the stack a program starts with |
+//! | `init` | idle tasks and the first process |
 //! | `exit`, `wait` | the end of threads and processes, zombies, and wait4 and waitid |
 //! | `rlimit`, `usage` | limits, and times used |
 //! | `user_return` | what a task does on its way out to user space |
@@ -32,6 +33,7 @@ pub mod clone;
 pub mod cred;
 pub mod exec;
 pub mod exit;
+pub mod init;
 pub mod pid;
 pub mod pidfd;
 pub mod process;

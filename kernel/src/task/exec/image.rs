@@ -7,7 +7,6 @@ use abi::{Errno, Result};
 use elf::{Plan, Segment};
 
 use super::program::Program;
-use crate::arch;
 use crate::fs::File;
 use crate::mm::user::zero_out;
 use crate::mm::{AddressSpace, Backing, ExecInfo, MapRequest, PAGE_SIZE, USER_END};
@@ -60,7 +59,7 @@ pub(super) fn build(me: &CurrentTask, program: &Program) -> Result<Image> {
     let space = AddressSpace::new()?;
     let randomize =
         me.process.personality.load(core::sync::atomic::Ordering::Relaxed) & ADDR_NO_RANDOMIZE == 0;
-    let random_pages = |bits| if randomize { random::bits(bits) as usize * PAGE_SIZE } else { 0 };
+    let random_pages = |bits| if randomize { (random::next_u64() & ((1 << bits) - 1)) as usize * PAGE_SIZE } else { 0 };
     let stack_top = USER_END - random_pages(STACK_RANDOM_BITS);
     space.set_layout(me.process.rlimits.soft(Resource::Stack), random_pages(IMAGE_RANDOM_BITS));
     let plan = &program.plan;
@@ -91,7 +90,7 @@ pub(super) fn build(me: &CurrentTask, program: &Program) -> Result<Image> {
         image.start = base.wrapping_add(plan.header.entry as usize);
     }
     image.map_stack(plan)?;
-    image.vdso = arch::vdso::map(&image.space)?;
+    image.vdso = super::vdso::map(&image.space)?;
     image.describe(plan, bias, random_pages);
     Ok(image)
 }

@@ -6,6 +6,7 @@
 //! | `program` | finding the file that is really loaded: scripts, interpreters, their headers |
 //! | `image` | a new address space with the program's segments |
 //! | `stack` | what the program finds on its stack: strings, auxiliary vector, pointers |
+//! | `vdso` | the kernel's code in user space |
 //! | `identity` | set-user-id and set-group-id files, capabilities |
 //!
 //! # Order
@@ -18,6 +19,7 @@ mod identity;
 mod image;
 mod program;
 mod stack;
+mod vdso;
 
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
@@ -26,7 +28,9 @@ use abi::signal::Signo;
 use abi::{Errno, Result};
 
 use super::task::TaskFlags;
-use crate::arch;
+use crate::arch::{self, UserRegs};
+use abi::fs::AT_FDCWD;
+
 use crate::fs::{self, File};
 use crate::mm;
 use crate::mm::user::UserCStr;
@@ -72,7 +76,7 @@ pub fn execve_at(
 /// # Errors
 /// Those of `execve(2)`.
 pub fn execute_init(path: &[u8], argv: &[&[u8]], envp: &[&[u8]]) -> Result<()> {
-    let (file, name) = fs::open_exec_at(fs::AT_FDCWD, path, 0)?;
+    let (file, name) = fs::open_exec_at(AT_FDCWD, path, 0)?;
     let (argv, envp) = (Strings::from_kernel(argv)?, Strings::from_kernel(envp)?);
     execute(ExecRequest { file, name, argv, envp })
 }
@@ -130,7 +134,10 @@ fn become_program(
     identity.assume(me);
     image.finish()?;
     let sp = stack::lay_out(me, program, &image)?;
-    arch::start_program(image.start as u64, sp as u64);
+    arch::fpu::reset();
+    me.arch.set_fs_base(0);
+    me.arch.set_gs_base(0);
+    *arch::current_regs() = UserRegs::for_start(image.start as u64, sp as u64);
     Ok(())
 }
 

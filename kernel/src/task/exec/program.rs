@@ -7,6 +7,8 @@ use abi::{Errno, Result};
 use elf::Plan;
 
 use super::{ExecRequest, Strings};
+use abi::fs::AT_FDCWD;
+
 use crate::fs::{self, File};
 use crate::mm::user::IoSink;
 use crate::task::try_zeroed;
@@ -78,7 +80,7 @@ pub(super) fn resolve(request: ExecRequest) -> Result<Program> {
             None => argv.replace_first(&[script.interpreter, &loaded_name])?,
         }
         let interpreter = script.interpreter.to_vec();
-        (file, _) = fs::open_exec_at(fs::AT_FDCWD, &interpreter, 0)?;
+        (file, _) = fs::open_exec_at(AT_FDCWD, &interpreter, 0)?;
         loaded_name = interpreter;
     }
     Err(Errno::ELOOP)
@@ -119,7 +121,7 @@ fn read_interpreter(file: &Arc<File>, plan: &Plan) -> Result<Option<(Arc<File>, 
     }
     let path = path.strip_suffix(&[0]).ok_or(Errno::ENOEXEC)?;
     let path = path.split(|byte| *byte == 0).next().unwrap_or_default();
-    let (interpreter, _) = fs::open_exec_at(fs::AT_FDCWD, path, 0)?;
+    let (interpreter, _) = fs::open_exec_at(AT_FDCWD, path, 0)?;
     let mut head = [0; HEAD];
     let len = read_at(&interpreter, 0, &mut head)?;
     // What is wrong with the interpreter is not wrong with the program: Linux says so.

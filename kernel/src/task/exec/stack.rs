@@ -119,7 +119,7 @@ fn auxiliary(
     let pairs = [
         (AT_SYSINFO_EHDR, image.vdso as u64),
         (AT_MINSIGSTKSZ, arch::fpu::min_signal_stack() as u64),
-        (AT_HWCAP, u64::from(arch::cpuid::hwcap())),
+        (AT_HWCAP, arch::features::hwcap()),
         (AT_PAGESZ, crate::mm::PAGE_SIZE as u64),
         (AT_CLKTCK, 100),
         (AT_PHDR, image.phdrs as u64),
@@ -134,7 +134,7 @@ fn auxiliary(
         (AT_EGID, u64::from(cred.egid)),
         (AT_SECURE, u64::from(secure)),
         (AT_RANDOM, random as u64),
-        (AT_HWCAP2, u64::from(arch::cpuid::hwcap2())),
+        (AT_HWCAP2, arch::features::hwcap2()),
         (AT_EXECFN, name as u64),
         (AT_PLATFORM, platform as u64),
         (AT_NULL, 0),
