@@ -7,7 +7,7 @@ use abi::signal::{SaFlags, SigAction, SigInfo, SigSet, Signo};
 use abi::{Errno, Result};
 
 use super::state::{
-    JOBCTL_STOP_DEQUEUED, JOBCTL_STOP_PENDING, JOBCTL_STOPPED, SignalShared, Tag, TaskSignal,
+    GroupExit, JOBCTL_STOP_DEQUEUED, JOBCTL_STOP_PENDING, JOBCTL_STOPPED, SignalShared, Tag, TaskSignal,
 };
 use super::stop;
 use crate::arch::{self, UserRegs};
@@ -67,7 +67,10 @@ fn next(current: &CurrentTask) -> Option<(SigInfo, SigAction, Signo)> {
         }
         let (signo, info) = dequeue(current, current.signal.blocked())?;
         if signo == Signo::KILL {
-            die(current, signo);
+            if process.signal.group_exit() == Some(GroupExit::Exec) {
+                task::exit::exit_thread(0);
+            }
+            die(signo);
         }
         let hand = process.signal.hand.get();
         let action = hand.take_for_delivery(signo);
@@ -95,14 +98,13 @@ fn take_default(current: &CurrentTask, signo: Signo) {
                 stop::stop_current(Some(signo));
             }
         }
-        DefaultAction::Terminate | DefaultAction::Core => die(current, signo),
+        DefaultAction::Terminate | DefaultAction::Core => die(signo),
     }
 }
 
 /// Ends the process by a signal. The kernel writes no core files, so the core bit is never set.
-fn die(current: &CurrentTask, signo: Signo) -> ! {
-    let _ = current;
-    task::exit::do_group_exit(u32::from(signo.get()))
+fn die(signo: Signo) -> ! {
+    task::exit::exit_process(u32::from(signo.get()))
 }
 
 /// Takes the next signal outside `blocked`, the thread's own before the process's.

@@ -4,63 +4,67 @@ use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
 use ::signal::AltStack;
-use abi::Result;
 use abi::signal::{SigSet, cld};
+use abi::{Errno, Result};
 use smallvec::SmallVec;
 
 use super::mask::hand_over;
 use super::send::{doom, mark_killed};
 use super::state::{GroupExit, JOBCTL_EXITING, Shared};
 use super::stop;
-use crate::task::{self, Process, Task};
+use crate::task::{self, CurrentTask, Process, Task};
+
+type Threads = SmallVec<[Arc<Task>; 1]>;
 
 /// A new thread becomes one that signals of its process may choose. Called before it first runs.
-pub fn attach_thread(process: &Process, task: &Arc<Task>) {
-    let mut roomier: SmallVec<[Arc<Task>; 1]> = SmallVec::new();
+///
+/// # Errors
+/// `ENOMEM`, and `ERESTARTNOINTR` when the process is ending or executing a program: the thread must not start.
+pub fn add_thread(task: &Arc<Task>) -> Result<()> {
+    let process = &*task.process;
+    let mut roomier = Threads::new();
     loop {
         let mut shared = process.signal.shared.lock();
+        if shared.exit.is_some() {
+            return Err(Errno::ERESTARTNOINTR);
+        }
         let len = shared.threads.len();
         if len < shared.threads.capacity() {
             shared.threads.push(task.clone());
             stop::join(&mut shared, task);
-            if matches!(shared.exit, Some(GroupExit::Status(_))) {
-                mark_killed(task);
-            }
-            return;
+            return Ok(());
         }
         if roomier.capacity() > len {
             move_threads(&mut shared, &mut roomier);
             continue;
         }
         drop(shared);
-        roomier = SmallVec::with_capacity((len + 1).next_power_of_two().max(4));
+        roomier = Threads::new();
+        let wanted = (len + 1).next_power_of_two().max(4);
+        roomier.try_reserve(wanted).map_err(|_| Errno::ENOMEM)?;
     }
 }
 
 /// Moves the list to the bigger memory of `roomier` and leaves the old memory there.
-fn move_threads(shared: &mut Shared, roomier: &mut SmallVec<[Arc<Task>; 1]>) {
+fn move_threads(shared: &mut Shared, roomier: &mut Threads) {
     roomier.extend(shared.threads.drain(..));
     core::mem::swap(&mut shared.threads, roomier);
 }
 
 /// The current thread takes no more signals. Those of the process that it would have taken go to other threads, and a
-/// stop that waited only for it becomes complete.
-pub fn detach_thread(process: &Arc<Process>, task: &Arc<Task>) {
-    let current = task::current();
-    current
-        .signal
-        .jobctl
-        .fetch_or(JOBCTL_EXITING, Ordering::SeqCst);
-    let open = current.signal.blocked().complement();
-    if current.process.signal.pending().intersects(open) {
-        hand_over(&current, open);
+/// stop that waited only for it becomes complete. True when it was the last.
+pub fn remove_thread(current: &CurrentTask) -> bool {
+    let process = &current.process;
+    let signal = &current.signal;
+    signal.jobctl.fetch_or(JOBCTL_EXITING, Ordering::SeqCst);
+    let open = signal.blocked().complement();
+    if process.signal.pending().intersects(open) {
+        hand_over(current, open);
     }
     let mut shared = process.signal.shared.lock();
-    let completes = stop::leave(&mut shared, task);
-    let at = shared
-        .threads
-        .iter()
-        .position(|other| Arc::ptr_eq(other, task));
+    let completes = stop::leave(&mut shared, current);
+    let me = &raw const **current;
+    let at = shared.threads.iter().position(|other| core::ptr::eq(&raw const **other, me));
     let removed = at.map(|at| shared.threads.remove(at));
     let alone = shared.threads.is_empty();
     drop(shared);
@@ -68,43 +72,62 @@ pub fn detach_thread(process: &Arc<Process>, task: &Arc<Task>) {
     if completes && !alone {
         stop::tell_parent(process, cld::STOPPED);
     }
-    let mut queue = task.signal.queue.lock();
+    let mut queue = signal.queue.lock();
     queue.discard(SigSet::FULL);
-    task.signal.publish(&queue);
+    signal.publish(&queue);
+    drop(queue);
+    process.signal.thread_gone.wake_all();
+    alone
 }
 
-/// Begins the end of the whole process with a wait status, unless it has begun already; returns the status that holds.
-/// All other threads are killed.
-pub fn begin_group_exit(process: &Process, status: u32) -> u32 {
-    let current = task::current();
+/// The process has no threads any more: what is pending for it is thrown away, and its timers stop.
+pub fn exit_process(process: &Arc<Process>) {
+    crate::time::process_exit(process);
     let mut shared = process.signal.shared.lock();
-    if let Some(GroupExit::Status(first)) = shared.exit {
-        return first;
-    }
-    doom(&mut shared, status, Some(&current))
+    shared.queue.discard(SigSet::FULL);
+    shared.publish(&process.signal.pending);
 }
 
-/// The current thread is about to execute a program: all others are killed. False when the process is ending, or when
-/// another thread is executing one already: the caller dies then.
-pub fn begin_exec(process: &Process) -> bool {
+/// Begins the end of the whole process, or of all its threads but the current one, unless one of these has begun
+/// already. The other threads are killed. True when this call began it.
+pub fn begin_group_exit(process: &Process, exit: GroupExit) -> bool {
     let current = task::current();
     let mut shared = process.signal.shared.lock();
     if shared.exit.is_some() {
         return false;
     }
-    if shared.threads.len() > 1 {
-        shared.exit = Some(GroupExit::Exec);
-        shared.stop.remaining = 0;
-        for task in &shared.threads {
-            if !core::ptr::eq(&raw const **task, &raw const *current) {
-                mark_killed(task);
-            }
+    match exit {
+        GroupExit::Status(status) => {
+            doom(&mut shared, status, Some(&current));
         }
+        GroupExit::Exec if shared.threads.len() > 1 => {
+            shared.exit = Some(GroupExit::Exec);
+            shared.stop.remaining = 0;
+            kill_others(&shared, &current);
+        }
+        GroupExit::Exec => {}
     }
     true
 }
 
-/// The other threads are gone.
+fn kill_others(shared: &Shared, survivor: &Task) {
+    for task in &shared.threads {
+        if !core::ptr::eq(&raw const **task, survivor) {
+            mark_killed(task);
+        }
+    }
+}
+
+/// Sleeps until the current thread is the only one of its process.
+///
+/// # Errors
+/// `EINTR` when the task is being killed.
+pub fn wait_for_other_threads(process: &Process) -> Result<()> {
+    let signal = &process.signal;
+    signal.thread_gone.wait_killable(|| (signal.shared.lock().threads.len() == 1).then_some(()))
+}
+
+/// The other threads are gone: what [`begin_group_exit`] began for an exec is over.
 pub fn end_exec(process: &Process) {
     let mut shared = process.signal.shared.lock();
     if shared.exit == Some(GroupExit::Exec) {

@@ -51,20 +51,21 @@ mod stop;
 use core::sync::atomic::Ordering;
 
 use abi::Result;
-use abi::signal::{SigInfo, Signo, si};
+use abi::signal::{SigAction, SigInfo, SigSet, Signo, StackT, si};
 
 pub use account::Account;
 pub use deliver::deliver;
 pub use force::{force_exception, force_segv, force_signal};
 pub use hand::SigHand;
 pub use life::{
-    attach_thread, begin_exec, begin_group_exit, detach_thread, end_exec, on_exec_reset,
+    add_thread, begin_group_exit, end_exec, exit_process, on_exec_reset, remove_thread,
+    wait_for_other_threads,
 };
-pub use notify::{ChildFate, child_exit, child_info};
+pub use notify::{child_info, hang_up_if_orphaned, notify_parent_exit, send_parent_death};
 pub use send::{force_to_process, send_to_process, send_to_task};
 pub use state::{GroupExit, LastFault, RestartFn, Shared, SignalShared, TaskSignal};
 
-use crate::arch;
+use crate::arch::{self, UserRegs};
 use crate::sched::SleepKind;
 use crate::task::tree::ProcessGroup;
 use crate::task::{self, Task};
@@ -123,4 +124,65 @@ pub fn restart_with(resume: RestartFn) -> abi::Errno {
 pub fn queue_usage(process: &task::Process) -> (u64, u64) {
     let used = process.signal.account.lock().pending();
     (used, process.signal.pending_limit.load(Ordering::Relaxed))
+}
+
+/// A POSIX timer's signal is about to be delivered: brings its overrun count up to date and re-arms the timer. False
+/// when the timer has been set anew or deleted since: the signal is dropped.
+fn timer_delivered(process: &task::Process, id: i32, setting: u32, info: &mut SigInfo) -> bool {
+    crate::time::posix::delivered(process, id, setting, info)
+}
+
+/// SIGALRM was taken: an interval timer that sent it starts its next interval.
+fn alarm_taken(process: &task::Process) {
+    crate::time::itimer::alarm_taken(process);
+}
+
+/// `rt_sigaction`'s work for the current process: installs `new` if there is one, returns the old action.
+///
+/// # Errors
+/// `ENOMEM`.
+pub fn change_action(signo: Signo, new: Option<SigAction>) -> Result<SigAction> {
+    let current = task::current();
+    let process = &current.process;
+    let hand = process.signal.hand.get();
+    let Some(new) = new else { return Ok(hand.get(signo)) };
+    let change = hand.set(signo, new)?;
+    if change.flush {
+        let mut shared = process.signal.shared.lock();
+        stop::discard(process, &mut shared, SigSet::of(signo));
+    }
+    Ok(change.old)
+}
+
+/// `sigaltstack`'s work for the current thread, whose stack pointer is `sp`; returns what was before.
+///
+/// # Errors
+/// As `AltStack::set`.
+pub fn change_alt_stack(new: Option<StackT>, sp: u64, minimum: u64) -> Result<StackT> {
+    let current = task::current();
+    let mut stack = current.signal.alt_stack.lock();
+    let before = stack.report(sp);
+    if let Some(new) = new {
+        stack.set(new, sp, minimum)?;
+    }
+    Ok(before)
+}
+
+/// `rt_sigreturn`: back to what the handler interrupted; returns the value that `rax` has there.
+pub fn sigreturn(regs: &mut UserRegs) -> u64 {
+    let current = task::current();
+    if frame::pop(&current, regs).is_err() {
+        force_signal(SigInfo::kernel(Signo::SEGV));
+        return 0;
+    }
+    regs.rax
+}
+
+/// `restart_syscall`: goes on with the interrupted call.
+///
+/// # Errors
+/// `EINTR` when there is none, else what the call answers.
+pub fn run_restart() -> Result<usize> {
+    let resume = task::current().signal.restart.lock().take();
+    resume.ok_or(abi::Errno::EINTR)?()
 }

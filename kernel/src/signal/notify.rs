@@ -2,10 +2,13 @@
 
 use alloc::sync::Arc;
 
-use abi::signal::{SaFlags, SigInfo, Signo, cld};
+use core::sync::atomic::Ordering;
+
+use abi::signal::{SaFlags, SigInfo, Signo, cld, si};
 
 use super::send::send_to_process;
 use crate::task::Process;
+use crate::task::tree::{self, ProcessGroup};
 
 /// Nanoseconds of a clock tick as `siginfo_t` and `times` count (`USER_HZ` is 100).
 const TICK_NS: u64 = 10_000_000;
@@ -17,52 +20,62 @@ pub fn child_info(process: &Arc<Process>, code: i32, status: i32) -> SigInfo {
     SigInfo::child(
         code,
         process.pid.0,
-        process.uid(),
+        process.real_uid(),
         status,
         utime as i64,
         stime as i64,
     )
 }
 
-/// What becomes of a child that has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ChildFate {
-    /// It stays a zombie until the parent waits.
-    Zombie,
-    /// The parent has SIGCHLD set to SIG_IGN or SA_NOCLDWAIT: it is reaped at once.
-    Reaped,
-}
-
-/// Tells `parent` that `process` has ended with the wait status `status`, by `exit_signal` (0 for none). The parent's
-/// waiters are woken by the caller, after it has published the new state.
-pub fn child_exit(
-    process: &Arc<Process>,
-    parent: &Arc<Process>,
-    exit_signal: Option<Signo>,
-    status: i32,
-) -> ChildFate {
-    let Some(signo) = exit_signal else {
-        return ChildFate::Zombie;
-    };
-    let (code, value) = match status & 0x7f {
-        0 => (cld::EXITED, status >> 8 & 0xff),
-        signal if status & 0x80 != 0 => (cld::DUMPED, signal),
-        signal => (cld::KILLED, signal),
-    };
-    let mut fate = ChildFate::Zombie;
-    let mut wanted = true;
-    if signo == Signo::CHLD {
-        let action = parent.signal.hand.get().get(Signo::CHLD);
-        if action.is_ignore() || action.has(SaFlags::NOCLDWAIT) {
-            fate = ChildFate::Reaped;
-            wanted = !action.is_ignore();
-        }
-    }
-    if wanted {
+/// Tells `parent` that `process` has ended with the wait status `status`, by the child's exit signal. False when the
+/// parent does not want a zombie: SIGCHLD is set to SIG_IGN or has SA_NOCLDWAIT. The caller wakes the parent's waiters.
+pub fn notify_parent_exit(process: &Arc<Process>, parent: &Arc<Process>, status: u32) -> bool {
+    let Some(signo) = Signo::new(process.exit_signal() as i32) else { return true };
+    let action = parent.signal.hand.get().get(Signo::CHLD);
+    let is_chld = signo == Signo::CHLD;
+    if !(is_chld && action.is_ignore()) {
+        let (code, value) = end_code(status);
         let mut info = child_info(process, code, value);
         info.si_signo = signo.as_i32();
         // Its code is the kernel's, so that no limit refuses it.
         let _ = send_to_process(parent, info);
     }
-    fate
+    !(is_chld && (action.is_ignore() || action.has(SaFlags::NOCLDWAIT)))
+}
+
+/// `si_code` and `si_status` of a wait status.
+fn end_code(status: u32) -> (i32, i32) {
+    let signal = (status & 0x7f) as i32;
+    match signal {
+        0 => (cld::EXITED, (status >> 8 & 0xff) as i32),
+        _ if status & 0x80 != 0 => (cld::DUMPED, signal),
+        _ => (cld::KILLED, signal),
+    }
+}
+
+/// The parent of `process` has ended: its threads get the signals they asked for with PR_SET_PDEATHSIG.
+pub fn send_parent_death(process: &Arc<Process>) {
+    for task in process.threads() {
+        let signal = task.parent_death_signal.load(Ordering::Relaxed);
+        if let Some(signo) = Signo::new(signal as i32) {
+            let _ = send_to_process(process, SigInfo::user(signo, si::USER, 0, 0));
+        }
+    }
+}
+
+/// A process group that nobody of its session can continue any more, and that has a stopped member, gets SIGHUP and
+/// SIGCONT. `exiting` is the process whose end may have orphaned it, if it is a member.
+pub fn hang_up_if_orphaned(group: &Arc<ProcessGroup>, exiting: Option<&Arc<Process>>) {
+    let held = exiting.is_none_or(|process| {
+        process.parent().is_some_and(|parent| {
+            !Arc::ptr_eq(&parent.group(), group) && parent.sid() == process.sid()
+        })
+    });
+    if !held || !tree::is_orphaned(group, exiting.map(|process| &**process)) {
+        return;
+    }
+    if group.members().iter().any(|member| member.signal.is_stopped()) {
+        super::send_to_group(group, SigInfo::kernel(Signo::HUP));
+        super::send_to_group(group, SigInfo::kernel(Signo::CONT));
+    }
 }

@@ -84,6 +84,8 @@ pub struct SignalShared {
     pub unkillable: AtomicBool,
     /// Readers and pollers of `signalfd` wait here.
     pub arrival: WaitQueue,
+    /// An exec waits here for the other threads to go.
+    pub thread_gone: WaitQueue,
     pub account: IrqSpinLock<Arc<Account>>,
     /// RLIMIT_SIGPENDING; `u64::MAX` for none.
     pub pending_limit: AtomicU64,
@@ -102,6 +104,7 @@ impl SignalShared {
             pending: AtomicU64::new(0),
             unkillable: AtomicBool::new(false),
             arrival: WaitQueue::new(),
+            thread_gone: WaitQueue::new(),
             account: IrqSpinLock::new(account),
             pending_limit: AtomicU64::new(limit),
         }

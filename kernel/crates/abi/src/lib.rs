@@ -11,6 +11,8 @@ pub mod fs;
 pub mod mman;
 pub mod poll;
 pub mod signal;
+pub mod time;
+pub mod futex;
 pub mod termios;
 pub mod vt;
 

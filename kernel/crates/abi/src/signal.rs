@@ -337,6 +337,26 @@ pub struct SigInfo {
     fields: [u64; 4],
 }
 
+/// Whether the kernel knows which members of the union a code uses (`known_siginfo_layout`).
+fn has_known_layout(signo: i32, code: i32) -> bool {
+    match code {
+        si::KERNEL | si::ASYNCNL => true,
+        1.. => {
+            let limit = match signo {
+                4 => 11,
+                8 => 15,
+                11 => 10,
+                7 => 5,
+                5 | 17 => 6,
+                31 => 2,
+                _ => 6,
+            };
+            code <= limit
+        }
+        _ => code >= si::DETHREAD,
+    }
+}
+
 /// Size of the user's `siginfo_t`.
 pub const SIGINFO_SIZE: usize = 128;
 
@@ -470,6 +490,24 @@ impl SigInfo {
         (self.fields[0] as i64, self.fields[1] as i32)
     }
 
+    /// The user's `siginfo_t`.
+    pub fn to_user(&self) -> [u8; SIGINFO_SIZE] {
+        let mut out = [0; SIGINFO_SIZE];
+        if let Some(head) = out.first_chunk_mut::<48>() {
+            head.copy_from_slice(self.as_bytes());
+        }
+        out
+    }
+
+    /// From the user's `siginfo_t`. `None` (E2BIG) when it has more than the kernel carries: bytes beyond the first 48,
+    /// of a layout that the kernel does not know.
+    pub fn from_user(bytes: &[u8; SIGINFO_SIZE], signo: i32) -> Option<Self> {
+        let (mut info, rest) = Self::read_from_prefix(bytes).ok()?;
+        info.si_signo = signo;
+        let is_known = has_known_layout(signo, info.si_code);
+        (is_known || rest.iter().all(|byte| *byte == 0)).then_some(info)
+    }
+
     /// The 48 bytes that the kernel carries of the user's 128.
     pub fn bytes(&self) -> &[u8] {
         self.as_bytes()
@@ -598,6 +636,41 @@ pub const SIGEV_SIGNAL: i32 = 0;
 pub const SIGEV_NONE: i32 = 1;
 pub const SIGEV_THREAD: i32 = 2;
 pub const SIGEV_THREAD_ID: i32 = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn siginfo_travels_to_user_space_and_back() {
+        let info = SigInfo::queued(Signo::USR1, si::QUEUE, 7, 1000, 0x1234_5678_9abc);
+        let bytes = info.to_user();
+        assert_eq!(bytes[0], 10);
+        assert_eq!(bytes[16], 7);
+        assert_eq!(bytes[24..30], [0xbc, 0x9a, 0x78, 0x56, 0x34, 0x12]);
+        assert_eq!(SigInfo::from_user(&bytes, 10), Some(info));
+    }
+
+    #[test]
+    fn an_unknown_layout_with_more_bytes_is_refused() {
+        let mut bytes = SigInfo::queued(Signo::USR1, -50, 7, 1000, 0).to_user();
+        assert!(SigInfo::from_user(&bytes, 10).is_some());
+        bytes[100] = 1;
+        assert_eq!(SigInfo::from_user(&bytes, 10), None);
+        let mut known = SigInfo::queued(Signo::USR1, si::QUEUE, 7, 1000, 0).to_user();
+        known[100] = 1;
+        assert!(SigInfo::from_user(&known, 10).is_some());
+    }
+
+    #[test]
+    fn sets_iterate_in_the_order_of_numbers() {
+        let set = SigSet::of(Signo::TERM).with(Signo::HUP).with(Signo::new(64).unwrap());
+        let numbers: std::vec::Vec<_> = set.iter().map(Signo::get).collect();
+        assert_eq!(numbers, [1, 15, 64]);
+        assert_eq!(Signo::new(0), None);
+        assert_eq!(Signo::new(65), None);
+    }
+}
 
 const _: () = {
     use core::mem::{offset_of, size_of};
