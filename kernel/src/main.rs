@@ -1,14 +1,82 @@
-//! The Ironbark kernel.
+//! The Ironbark kernel: attributes, the modules, and the order of initialisation.
 #![no_std]
 #![no_main]
+#![deny(unsafe_code)]
 
 extern crate alloc;
 
+mod arch;
+#[allow(
+    unsafe_code,
+    reason = "the loader's structures in physical memory, link sections"
+)]
+mod boot;
 mod device;
+#[allow(unsafe_code, reason = "reserves the section of the symbol table")]
+mod ksyms;
+mod log;
 mod mm;
+mod panic;
+mod sched_stub;
+mod time;
 mod tty;
 
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
+use arch::cpu::CpuId;
+use sched_stub::{sched, signal, syscall, task};
+
+/// Which sources this is built from.
+pub const BUILD_ID: &str = env!("BUILD_ID");
+
+/// Everything, in order, on the boot CPU's boot stack. Each step may use what the steps before it set up.
+pub fn start() -> ! {
+    arch::init_early(); // descriptor tables: faults are shown from here on
+    log::init();
+    hello();
+    device::acpi::tables::init();
+    arch::init_interrupts();
+    time::init();
+    time::init_cpu();
+    arch::smp::start_all();
+    panic!("nothing to run")
+}
+
+/// Everything, on any other CPU.
+pub fn start_other_cpu(id: CpuId) -> ! {
+    ::log::debug!("CPU {} is up", id.0);
+    arch::cpu::halt_forever()
+}
+
+fn hello() {
+    let info = boot::info();
+    let map = &info.memory_map;
+    ::log::info!(
+        "Ironbark {} ({BUILD_ID}), booted by {}",
+        env!("CARGO_PKG_VERSION"),
+        info.protocol
+    );
+    ::log::info!("Command line: {}", info.cmdline.as_str());
+    ::log::info!(
+        "Memory: {} KiB free of RAM up to {:#x}",
+        map.usable_bytes() >> 10,
+        map.ram_end()
+    );
+    for range in map.ranges() {
+        ::log::debug!(
+            "  {:#014x}-{:#014x} {:?}",
+            range.start,
+            range.end,
+            range.kind
+        );
+    }
+    for module in &info.modules {
+        ::log::info!(
+            "Module {:#x}, {} bytes: {}",
+            module.phys,
+            module.len,
+            module.cmdline
+        );
+    }
+    if info.modules_dropped + map.dropped() > 0 || info.cmdline.truncated() {
+        ::log::warn!("the loader passed more than fits, or nonsense: some of it is ignored");
+    }
 }

@@ -1,0 +1,466 @@
+//! Raw access to user memory. Each instruction that may fault is listed with a fix-up in `.ex_table`; the page-fault
+//! handler resolves the fault or goes there. `mm::user` is the safe face of this module.
+//!
+//! With interrupts off no fault is resolved: the access fails at once.
+//!
+//! References: Linux `arch/x86/lib/copy_user_64.S` for the rule that what can be copied is copied.
+
+use core::arch::{asm, global_asm};
+
+use abi::{Errno, Result};
+
+use super::irq;
+use super::layout::USER_END;
+
+/// One entry of the exception table.
+#[repr(C)]
+struct Fixup {
+    instruction: u64,
+    target: u64,
+}
+
+// stac and clac are no-ops until features.rs finds SMAP.
+global_asm!(
+    ".macro user_open",
+    "774: .byte 0x0f, 0x1f, 0x00",
+    ".pushsection .feature_patches, \"a\"",
+    ".quad 774b, 0xcb010f",
+    ".popsection",
+    ".endm",
+    ".macro user_close",
+    "775: .byte 0x0f, 0x1f, 0x00",
+    ".pushsection .feature_patches, \"a\"",
+    ".quad 775b, 0xca010f",
+    ".popsection",
+    ".endm",
+    ".macro fixup from, to",
+    ".pushsection .ex_table, \"a\"",
+    ".quad \\from, \\to",
+    ".popsection",
+    ".endm",
+    // user_copy(rdi: to, rsi: from, rdx: len) -> bytes not copied
+    ".section .entry.text, \"ax\"",
+    ".balign 16",
+    ".global user_copy",
+    "user_copy:",
+    "user_open",
+    "mov rcx, rdx",
+    "shr rcx, 3",
+    "jz 3f",
+    "cmp rcx, 8",
+    "jb 2f",
+    "11: rep movsq",
+    "and edx, 7",
+    "jz 5f",
+    "jmp 3f",
+    // up to 7 words
+    "2:",
+    "12: mov rax, [rsi]",
+    "13: mov [rdi], rax",
+    "add rsi, 8",
+    "add rdi, 8",
+    "dec ecx",
+    "jnz 2b",
+    "and edx, 7",
+    "jz 5f",
+    // bytes
+    "3: mov ecx, edx",
+    "test ecx, ecx",
+    "jz 5f",
+    "4:",
+    "14: mov al, [rsi]",
+    "15: mov [rdi], al",
+    "inc rsi",
+    "inc rdi",
+    "dec ecx",
+    "jnz 4b",
+    "5: xor eax, eax",
+    "user_close",
+    "ret",
+    // A fault among the words: byte by byte, to the very end of what is there.
+    "6: and edx, 7",
+    "lea rcx, [rdx + rcx * 8]",
+    "7: test rcx, rcx",
+    "jz 5b",
+    "8:",
+    "16: mov al, [rsi]",
+    "17: mov [rdi], al",
+    "inc rsi",
+    "inc rdi",
+    "dec rcx",
+    "jnz 8b",
+    "jmp 5b",
+    "9: mov rax, rcx",
+    "user_close",
+    "ret",
+    "fixup 11b, 6b",
+    "fixup 12b, 6b",
+    "fixup 13b, 6b",
+    "fixup 14b, 9b",
+    "fixup 15b, 9b",
+    "fixup 16b, 9b",
+    "fixup 17b, 9b",
+    // user_clear(rdi: to, rsi: len) -> bytes not cleared
+    ".balign 16",
+    ".global user_clear",
+    "user_clear:",
+    "user_open",
+    "xor eax, eax",
+    "mov rdx, rsi",
+    "mov rcx, rsi",
+    "shr rcx, 3",
+    "21: rep stosq",
+    "mov ecx, edx",
+    "and ecx, 7",
+    "22: rep stosb",
+    "xor eax, eax",
+    "user_close",
+    "ret",
+    "3: and edx, 7",
+    "lea rcx, [rdx + rcx * 8]",
+    "xor eax, eax",
+    "23: rep stosb",
+    "4: mov rax, rcx",
+    "user_close",
+    "ret",
+    "fixup 21b, 3b",
+    "fixup 22b, 4b",
+    "fixup 23b, 4b",
+    ".purgem user_open",
+    ".purgem user_close",
+    ".purgem fixup",
+);
+
+unsafe extern "C" {
+    fn user_copy(to: *mut u8, from: *const u8, len: usize) -> usize;
+    fn user_clear(to: *mut u8, len: usize) -> usize;
+}
+
+/// Where the kernel goes on after a fault at `rip`, if a fault is foreseen there.
+pub(super) fn fixup_of(rip: u64) -> Option<u64> {
+    unsafe extern "C" {
+        static __ex_table_start: Fixup;
+        static __ex_table_end: Fixup;
+    }
+    let start = &raw const __ex_table_start;
+    let len = (&raw const __ex_table_end as usize - start as usize) / size_of::<Fixup>();
+    // SAFETY: the linker script collects `Fixup`s between the two symbols, in read-only memory.
+    let table = unsafe { core::slice::from_raw_parts(start, len) };
+    table
+        .iter()
+        .find(|entry| entry.instruction == rip)
+        .map(|entry| entry.target)
+}
+
+/// Whether `[address, address + len)` lies in the user half.
+#[inline(always)]
+pub fn range_ok(address: usize, len: usize) -> bool {
+    len <= USER_END as usize && address <= USER_END as usize - len
+}
+
+/// Copies from user memory; answers how many bytes, at the end, could not be copied.
+///
+/// # Safety
+/// `to` is valid for writing `len` bytes.
+#[inline]
+pub unsafe fn copy_from_user(to: *mut u8, from: usize, len: usize) -> usize {
+    if !range_ok(from, len) {
+        return len;
+    }
+    // SAFETY: the source may fault, which is foreseen; the destination is the caller's duty.
+    unsafe { user_copy(to, from as *const u8, len) }
+}
+
+/// Copies to user memory; answers how many bytes, at the end, could not be copied.
+///
+/// # Safety
+/// `from` is valid for reading `len` bytes.
+#[inline]
+pub unsafe fn copy_to_user(to: usize, from: *const u8, len: usize) -> usize {
+    if !range_ok(to, len) {
+        return len;
+    }
+    // SAFETY: the destination may fault, which is foreseen; the source is the caller's duty.
+    unsafe { user_copy(to as *mut u8, from, len) }
+}
+
+/// Zeroes user memory; answers how many bytes, at the end, could not be.
+pub fn clear_user(to: usize, len: usize) -> usize {
+    if !range_ok(to, len) {
+        return len;
+    }
+    // SAFETY: a user range; faults are foreseen.
+    unsafe { user_clear(to as *mut u8, len) }
+}
+
+/// Fills `to` from user memory.
+///
+/// # Errors
+/// `EFAULT` when not all of it could be read.
+#[inline]
+pub fn read_bytes(to: &mut [u8], from: usize) -> Result<()> {
+    // SAFETY: a mutable slice.
+    match unsafe { copy_from_user(to.as_mut_ptr(), from, to.len()) } {
+        0 => Ok(()),
+        _ => Err(Errno::EFAULT),
+    }
+}
+
+/// Writes `from` to user memory.
+///
+/// # Errors
+/// `EFAULT` when not all of it could be written.
+#[inline]
+pub fn write_bytes(to: usize, from: &[u8]) -> Result<()> {
+    // SAFETY: a slice.
+    match unsafe { copy_to_user(to, from.as_ptr(), from.len()) } {
+        0 => Ok(()),
+        _ => Err(Errno::EFAULT),
+    }
+}
+
+/// Copies a string up to and with its NUL. Answers its length without the NUL, or `None` when `to` is full before one.
+///
+/// # Errors
+/// `EFAULT` when memory ends before the string does.
+pub fn strncpy_from_user(to: &mut [u8], from: usize) -> Result<Option<usize>> {
+    let mut done = 0;
+    while done < to.len() {
+        let address = from.checked_add(done).ok_or(Errno::EFAULT)?;
+        // Never across a page that the string may not reach.
+        let chunk = (to.len() - done).min(4096 - address % 4096).min(64);
+        let part = &mut to[done..done + chunk];
+        read_bytes(part, address)?;
+        if let Some(end) = part.iter().position(|&b| b == 0) {
+            return Ok(Some(done + end));
+        }
+        done += chunk;
+    }
+    Ok(None)
+}
+
+/// One instruction on user memory with its fix-up: `rax` is 0 before, and all ones after a fault.
+macro_rules! user_instruction {
+    ($instruction:literal, [$($operands:tt)*], $options:ident) => {{
+        let failed: u64;
+        asm!(
+            "xor eax, eax",
+            "771: .byte 0x0f, 0x1f, 0x00",
+            concat!("772: ", $instruction),
+            "773: .byte 0x0f, 0x1f, 0x00",
+            ".pushsection .feature_patches, \"a\"",
+            ".quad 771b, 0xcb010f",
+            ".quad 773b, 0xca010f",
+            ".popsection",
+            ".pushsection .ex_table, \"a\"",
+            ".quad 772b, 773b",
+            ".popsection",
+            $($operands)*,
+            out("rax") failed,
+            options($options)
+        );
+        failed == 0
+    }};
+}
+
+macro_rules! word_access {
+    ($load:ident, $store:ident, $ty:ty, $reg:ident, $ld:literal, $st:literal) => {
+        /// Loads a word of user memory, in one access.
+        ///
+        /// # Errors
+        /// `EFAULT`.
+        #[inline]
+        pub fn $load(from: usize) -> Result<$ty> {
+            if !range_ok(from, size_of::<$ty>()) {
+                return Err(Errno::EFAULT);
+            }
+            let value: $ty;
+            // SAFETY: a user address; a fault is foreseen, and then the value is not used.
+            let ok = unsafe {
+                user_instruction!($ld, [from = in(reg) from, value = out($reg) value], readonly)
+            };
+            if ok { Ok(value) } else { Err(Errno::EFAULT) }
+        }
+
+        /// Stores a word to user memory, in one access.
+        ///
+        /// # Errors
+        /// `EFAULT`.
+        #[inline]
+        pub fn $store(to: usize, value: $ty) -> Result<()> {
+            if !range_ok(to, size_of::<$ty>()) {
+                return Err(Errno::EFAULT);
+            }
+            // SAFETY: a user address; a fault is foreseen.
+            let ok = unsafe { user_instruction!($st, [to = in(reg) to, value = in($reg) value], nostack) };
+            if ok { Ok(()) } else { Err(Errno::EFAULT) }
+        }
+    };
+}
+
+word_access!(
+    load_u64,
+    store_u64,
+    u64,
+    reg,
+    "mov {value}, [{from}]",
+    "mov [{to}], {value}"
+);
+word_access!(
+    load_u32,
+    store_u32,
+    u32,
+    reg,
+    "mov {value:e}, [{from}]",
+    "mov [{to}], {value:e}"
+);
+word_access!(
+    load_u16,
+    store_u16,
+    u16,
+    reg,
+    "mov {value:x}, [{from}]",
+    "mov [{to}], {value:x}"
+);
+word_access!(
+    load_u8,
+    store_u8,
+    u8,
+    reg_byte,
+    "mov {value}, [{from}]",
+    "mov [{to}], {value}"
+);
+
+/// Loads a word without resolving a fault: for callers that hold spin locks.
+///
+/// # Errors
+/// `EFAULT` when the page is not there right now.
+pub fn load_u32_nofault(from: usize) -> Result<u32> {
+    let _irq = irq::IrqGuard::new();
+    load_u32(from)
+}
+
+/// Compares a user word with `old` and, if equal, makes it `new`; answers what it was. One locked instruction.
+///
+/// # Errors
+/// `EFAULT`.
+pub fn cmpxchg_u32(at: usize, old: u32, new: u32) -> Result<u32> {
+    if !range_ok(at, 4) {
+        return Err(Errno::EFAULT);
+    }
+    let mut was = old;
+    let failed: u64;
+    // SAFETY: a user address; a fault is foreseen, and rdx tells of it, as rax is the instruction's.
+    unsafe {
+        asm!(
+            "mov {fault:r}, 1",
+            "771: .byte 0x0f, 0x1f, 0x00",
+            "772: lock cmpxchg [{at}], {new:e}",
+            "xor {fault:e}, {fault:e}",
+            "773: .byte 0x0f, 0x1f, 0x00",
+            ".pushsection .feature_patches, \"a\"",
+            ".quad 771b, 0xcb010f",
+            ".quad 773b, 0xca010f",
+            ".popsection",
+            ".pushsection .ex_table, \"a\"",
+            ".quad 772b, 773b",
+            ".popsection",
+            fault = out(reg) failed,
+            at = in(reg) at,
+            new = in(reg) new,
+            inout("eax") was,
+            options(nostack),
+        );
+    }
+    if failed == 0 {
+        Ok(was)
+    } else {
+        Err(Errno::EFAULT)
+    }
+}
+
+/// Exchanges a user word; answers what it was.
+///
+/// # Errors
+/// `EFAULT`.
+pub fn xchg_u32(at: usize, new: u32) -> Result<u32> {
+    if !range_ok(at, 4) {
+        return Err(Errno::EFAULT);
+    }
+    let mut value = new;
+    // SAFETY: a user address; a fault is foreseen.
+    let ok = unsafe {
+        user_instruction!("xchg [{at}], {value:e}", [at = in(reg) at, value = inout(reg) value], nostack)
+    };
+    if ok { Ok(value) } else { Err(Errno::EFAULT) }
+}
+
+/// Saves the FPU registers to user memory, 64-byte aligned and with a clean header. Whether that went well.
+pub(super) fn xsave(at: usize) -> bool {
+    let failed: u64;
+    // SAFETY: a checked user address; a fault is foreseen and sets rax, which the instruction only reads.
+    unsafe {
+        asm!(
+            "mov eax, -1",
+            "mov edx, -1",
+            "771: .byte 0x0f, 0x1f, 0x00",
+            "772: xsave64 [{at}]",
+            "xor eax, eax",
+            "773: .byte 0x0f, 0x1f, 0x00",
+            ".pushsection .feature_patches, \"a\"",
+            ".quad 771b, 0xcb010f",
+            ".quad 773b, 0xca010f",
+            ".popsection",
+            ".pushsection .ex_table, \"a\"",
+            ".quad 772b, 773b",
+            ".popsection",
+            at = in(reg) at,
+            out("rax") failed,
+            out("rdx") _,
+            options(nostack),
+        );
+    }
+    failed == 0
+}
+
+/// Loads the FPU registers from user memory. Whether the processor accepted it; if not, they may hold anything.
+pub(super) fn xrstor(at: usize) -> bool {
+    let failed: u64;
+    // SAFETY: a checked user address; faults, also those of a malformed state, are foreseen. The kernel has no use for
+    // what the registers held.
+    unsafe {
+        asm!(
+            "mov eax, -1",
+            "mov edx, -1",
+            "771: .byte 0x0f, 0x1f, 0x00",
+            "772: xrstor64 [{at}]",
+            "xor eax, eax",
+            "773: .byte 0x0f, 0x1f, 0x00",
+            ".pushsection .feature_patches, \"a\"",
+            ".quad 771b, 0xcb010f",
+            ".quad 773b, 0xca010f",
+            ".popsection",
+            ".pushsection .ex_table, \"a\"",
+            ".quad 772b, 773b",
+            ".popsection",
+            at = in(reg) at,
+            out("rax") failed,
+            out("rdx") _,
+            options(nostack, readonly),
+        );
+    }
+    failed == 0
+}
+
+/// Reads a word of kernel memory that may not be mapped. For backtraces and panics.
+pub fn peek(at: u64) -> Option<u64> {
+    if at < super::layout::DIRECT_MAP || !at.is_multiple_of(8) {
+        return None;
+    }
+    let value: u64;
+    // SAFETY: a read; a fault is foreseen.
+    let ok = unsafe {
+        user_instruction!("mov {value}, [{at}]", [at = in(reg) at, value = out(reg) value], readonly)
+    };
+    ok.then_some(value)
+}
