@@ -82,7 +82,7 @@ pub fn remove_thread(current: &CurrentTask) -> bool {
 
 /// The process has no threads any more: what is pending for it is thrown away, and its timers stop.
 pub fn exit_process(process: &Arc<Process>) {
-    crate::time::process_exit(process);
+    super::timer::process_exit(process);
     let mut shared = process.signal.shared.lock();
     shared.queue.discard(SigSet::FULL);
     shared.publish(&process.signal.pending);
@@ -144,6 +144,7 @@ pub fn on_exec_reset(process: &Process) -> Result<()> {
     let current = task::current();
     process.signal.hand.unshare()?;
     process.signal.hand.get().after_exec();
+    super::timer::exec_reset(process);
     *current.signal.alt_stack.lock() = AltStack::NONE;
     let old = current.signal.restart.lock().take();
     drop(old);

@@ -13,6 +13,7 @@
 //! | `force` | faults, which cannot be blocked or ignored |
 //! | `life` | threads and processes come, exec and go |
 //! | `perm` | who may signal whom |
+//! | `timer` | timers that send signals |
 //! | `account` | RLIMIT_SIGPENDING |
 //!
 //! The logic of queues, dispositions and alternate stacks is the crate `signal`, tested on the host.
@@ -47,6 +48,7 @@ pub mod perm;
 mod send;
 mod state;
 mod stop;
+pub mod timer;
 
 use core::sync::atomic::Ordering;
 
@@ -129,12 +131,12 @@ pub fn queue_usage(process: &task::Process) -> (u64, u64) {
 /// A POSIX timer's signal is about to be delivered: brings its overrun count up to date and re-arms the timer. False
 /// when the timer has been set anew or deleted since: the signal is dropped.
 fn timer_delivered(process: &task::Process, id: i32, setting: u32, info: &mut SigInfo) -> bool {
-    crate::time::posix::delivered(process, id, setting, info)
+    timer::posix::delivered(process, id, setting, info)
 }
 
 /// SIGALRM was taken: an interval timer that sent it starts its next interval.
 fn alarm_taken(process: &task::Process) {
-    crate::time::itimer::alarm_taken(process);
+    timer::itimer::alarm_taken(process);
 }
 
 /// `rt_sigaction`'s work for the current process: installs `new` if there is one, returns the old action.
@@ -185,4 +187,9 @@ pub fn sigreturn(regs: &mut UserRegs) -> u64 {
 pub fn run_restart() -> Result<usize> {
     let resume = task::current().signal.restart.lock().take();
     resume.ok_or(abi::Errno::EINTR)?()
+}
+
+/// The tick found `task` running for `tick_ns`: charges interval timers and limits on CPU time. In interrupt context.
+pub fn cpu_timers_tick(task: &Task, from_user: bool, tick_ns: u64) {
+    timer::cpu::tick(task, from_user, tick_ns);
 }

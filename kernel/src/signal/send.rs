@@ -166,6 +166,47 @@ fn mark_without_info(
     Ok(())
 }
 
+/// Queues a timer's signal in the place that was set aside for it; false when it is ignored, or when its thread (named by
+/// its address, which is only compared) is gone. From interrupts too.
+pub(super) fn deliver_queued(
+    process: &Process,
+    thread: Option<*const Task>,
+    signo: Signo,
+    entry: Entry<Tag>,
+) -> bool {
+    let mut shared = process.signal.shared.lock();
+    let target = thread.map(|wanted| {
+        shared.threads.iter().find(|task| core::ptr::eq(Arc::as_ptr(task), wanted)).cloned()
+    });
+    let target = match target {
+        Some(None) => return false,
+        Some(found) => found,
+        None => None,
+    };
+    super::stop::prepare(process, &mut shared, signo);
+    if is_dropped(process, &shared, target.as_deref(), signo, false) {
+        return false;
+    }
+    let pushed = match &target {
+        Some(task) => {
+            let mut queue = task.signal.queue.lock();
+            let pushed = queue.push_reserved(signo, entry);
+            task.signal.publish(&queue);
+            pushed
+        }
+        None => {
+            let pushed = shared.queue.push_reserved(signo, entry);
+            shared.publish(&process.signal.pending);
+            pushed
+        }
+    };
+    debug_assert!(pushed.is_ok(), "a place was set aside");
+    complete(process, &mut shared, target.as_ref(), signo);
+    // The list of threads holds another count, so this frees nothing.
+    drop(target);
+    true
+}
+
 /// Whether the signal has no effect at all: ignored and not blocked.
 fn is_dropped(
     process: &Process,

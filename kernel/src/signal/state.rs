@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 
 use super::account::{Account, Charge};
 use super::hand::{HandSlot, SigHand};
+use super::timer::ProcessTimers;
 use crate::sync::WaitQueue;
 use crate::task::Task;
 
@@ -87,6 +88,7 @@ pub struct SignalShared {
     /// An exec waits here for the other threads to go.
     pub thread_gone: WaitQueue,
     pub account: IrqSpinLock<Arc<Account>>,
+    pub timers: ProcessTimers,
     /// RLIMIT_SIGPENDING; `u64::MAX` for none.
     pub pending_limit: AtomicU64,
 }
@@ -106,6 +108,7 @@ impl SignalShared {
             arrival: WaitQueue::new(),
             thread_gone: WaitQueue::new(),
             account: IrqSpinLock::new(account),
+            timers: ProcessTimers::default(),
             pending_limit: AtomicU64::new(limit),
         }
     }
