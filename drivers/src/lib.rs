@@ -6,6 +6,7 @@
 //! | `pci` | finding PCI functions, their memory windows, capabilities and interrupts |
 //! | `rtc` | the CMOS clock |
 //! | `virtio` | the virtio PCI transport, entropy source and console |
+//! | `uart` | the 16550 serial port |
 //! | `testing` | a bus of fake devices for the tests of drivers |
 //!
 //! Every wait has a limit: a device that does not answer costs an error, never a hang.
@@ -21,4 +22,5 @@ pub mod pci;
 pub mod rtc;
 #[cfg(test)]
 mod testing;
+pub mod uart;
 pub mod virtio;

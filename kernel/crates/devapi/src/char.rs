@@ -20,10 +20,22 @@ pub struct WindowSize {
     pub rows: u16,
 }
 
+/// What was wrong with a received byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InputFlaw {
+    /// The line was held low: no byte.
+    Break,
+    Parity,
+    Framing,
+}
+
 /// What a console tells its user. Called from interrupt context too.
 pub trait ConsoleEvents: Send + Sync {
     /// Bytes came in.
     fn input(&self, bytes: &[u8]);
+
+    /// A byte came in damaged, or a break. Comes after the bytes before it. Only serial lines tell.
+    fn flaw(&self, _byte: u8, _flaw: InputFlaw) {}
 
     /// There is room again after a `write` that took less than it was given.
     fn writable(&self);

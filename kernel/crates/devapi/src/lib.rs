@@ -27,7 +27,8 @@ pub mod time;
 
 pub use block::{BlockDevice, BlockInfo, BlockOp, BlockRequest, Segment};
 pub use char::{
-    CharDevice, ConsoleDevice, ConsoleEvents, EntropySource, InputEvent, InputSink, WindowSize,
+    CharDevice, ConsoleDevice, ConsoleEvents, EntropySource, InputEvent, InputFlaw, InputSink,
+    WindowSize,
 };
 pub use net::{FrameSink, MacAddress, NetDevice};
 pub use time::{CalendarTime, Clock, RealTimeClock};
