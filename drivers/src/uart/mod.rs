@@ -176,6 +176,13 @@ impl<P: PortIo> Uart<P> {
         self.ports.write8(regs::IER, inner.ier.bits());
     }
 
+    /// Makes the port tell of room as soon as it has some, by an interrupt.
+    pub fn request_room_event(&self) {
+        let mut inner = self.inner.lock();
+        inner.ier.insert(Ier::TRANSMIT_EMPTY);
+        self.ports.write8(regs::IER, inner.ier.bits());
+    }
+
     /// Holds the line low (`true`), or ends that.
     pub fn set_break(&self, on: bool) {
         let inner = self.inner.lock();
