@@ -1,0 +1,186 @@
+//! Which terminals there are, which of them are consoles, and what their device nodes open.
+//!
+//! As on Linux every `console=` on the command line names a terminal that shows the kernel's log, and the last one
+//! that exists is `/dev/console`. Without any it is the screen, or where there is none the first serial line.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use abi::fs::{DevNum, OpenFlags};
+use abi::{Errno, Result};
+use devapi::ConsoleDevice;
+use spin::Once;
+
+use super::core::Tty;
+use super::file::{self, Node};
+use super::line::{self, Line};
+use super::{job, pty, vt};
+use crate::fs::{FileOpsRef, Inode, chrdev, devtmpfs};
+use crate::log::{self, ConsoleSink};
+use crate::sync::SpinLock;
+use crate::task::{self, Cap};
+use crate::{boot, sched};
+
+/// Major number of virtual consoles (minors below 64) and serial ports.
+pub const TTY_MAJOR: u32 = 4;
+/// Major number of `/dev/tty`, `/dev/console` and `/dev/ptmx`.
+const AUX_MAJOR: u32 = 5;
+/// Major number of hypervisor consoles.
+const HVC_MAJOR: u32 = 229;
+/// Minor number of `ttyS0`.
+pub const SERIAL_MINOR: u32 = 64;
+
+/// A terminal that can be a console.
+#[derive(Clone)]
+pub struct Console {
+    pub tty: Arc<Tty>,
+    /// The line that the log is written to; the screen has its own way.
+    pub line: Option<Arc<Line>>,
+}
+
+static LINES: SpinLock<Vec<Console>> = SpinLock::new(Vec::new());
+/// Names on the command line, in order.
+static WANTED: Once<Vec<&'static str>> = Once::new();
+/// Where `TIOCCONS` leads what is written to `/dev/console`.
+static REDIRECT: SpinLock<Option<Arc<Tty>>> = SpinLock::new(None);
+
+/// Shows the log on a line.
+struct LineSink(Arc<Line>);
+
+impl ConsoleSink for LineSink {
+    fn write(&self, bytes: &[u8]) {
+        self.0.log(bytes);
+    }
+
+    fn write_emergency(&self, bytes: &[u8]) {
+        self.0.log_emergency(bytes);
+    }
+}
+
+/// The consoles asked for: each `console=` without its options, in order.
+fn wanted() -> &'static [&'static str] {
+    WANTED.call_once(|| {
+        let words = boot::info().cmdline.as_str().split_ascii_whitespace();
+        words
+            .filter_map(|word| word.strip_prefix("console="))
+            .map(|value| value.split(',').next().unwrap_or(value))
+            .collect()
+    })
+}
+
+/// Whether the screen shows the log.
+pub fn screen_wanted() -> bool {
+    let wanted = wanted();
+    wanted.is_empty() || wanted.iter().any(|name| vt::number_of(name).is_some())
+}
+
+/// Adds a serial terminal. Its node appears, and the log if it is a console.
+pub fn add_line(console: Console, line: Arc<Line>) {
+    let (major, minor) = console.tty.dev;
+    devtmpfs::create_char(&console.tty.name, major, minor, if major == TTY_MAJOR { 0o660 } else { 0o600 });
+    let name = &*console.tty.name;
+    let default = !vt::exists() && LINES.lock().is_empty();
+    let shown = if wanted().is_empty() { default } else { wanted().contains(&name) };
+    LINES.lock().push(console);
+    if shown {
+        log::register_sink(Box::leak(Box::new(LineSink(line))));
+    }
+}
+
+/// Adds the console of a hypervisor as `hvc<n>`.
+///
+/// # Errors
+/// `ENOMEM`.
+pub fn add_device(device: Arc<dyn ConsoleDevice>) -> Result<()> {
+    let index = LINES.lock().iter().filter(|c| c.tty.dev.0 == HVC_MAJOR).count() as u32;
+    let (tty, line) = line::make(device, None, (HVC_MAJOR, index))?;
+    add_line(Console { tty, line: Some(line.clone()) }, line);
+    Ok(())
+}
+
+fn line_by_name(name: &str) -> Option<Arc<Tty>> {
+    LINES.lock().iter().find(|c| &*c.tty.name == name).map(|c| c.tty.clone())
+}
+
+fn line_by_dev(dev: (u32, u32)) -> Option<Arc<Tty>> {
+    LINES.lock().iter().find(|c| c.tty.dev == dev).map(|c| c.tty.clone())
+}
+
+/// The terminal that `/dev/console` stands for.
+pub fn system() -> Option<Arc<Tty>> {
+    let by_name = |name: &&str| match vt::number_of(name) {
+        Some(0) => vt::active(),
+        Some(number) => vt::terminal(number),
+        None => line_by_name(name),
+    };
+    let named = wanted().iter().rev().find_map(by_name);
+    named
+        .or_else(vt::active)
+        .or_else(|| LINES.lock().first().map(|console| console.tty.clone()))
+}
+
+/// Where writes to `/dev/console` go instead.
+pub fn redirected() -> Option<Arc<Tty>> {
+    REDIRECT.lock().clone()
+}
+
+/// `TIOCCONS`: from `tty`, takes the console's output over; from the console itself (`None`), ends that.
+///
+/// # Errors
+/// `EPERM`, `EBUSY`.
+pub fn redirect(tty: Option<&Arc<Tty>>) -> Result<usize> {
+    if !task::current().my_cred().capable(Cap::SYS_ADMIN) {
+        return Err(Errno::EPERM);
+    }
+    let mut redirect = REDIRECT.lock();
+    let old = match (tty, redirect.is_some()) {
+        (Some(_), true) => return Err(Errno::EBUSY),
+        (Some(tty), false) => redirect.replace(tty.clone()),
+        (None, _) => redirect.take(),
+    };
+    drop(redirect);
+    drop(old);
+    Ok(0)
+}
+
+/// Opens `tty*` and `ttyS*`.
+fn open_tty(dev: DevNum, _inode: &Arc<Inode>, flags: OpenFlags) -> Result<FileOpsRef> {
+    let minor = dev.minor();
+    let (tty, node) = match minor {
+        0 => (vt::active(), Node::Active),
+        1..SERIAL_MINOR => (vt::terminal(minor), Node::Own),
+        _ => (line_by_dev((TTY_MAJOR, minor)), Node::Own),
+    };
+    Ok(file::open_node(tty.ok_or(Errno::ENXIO)?, node, flags)?.into())
+}
+
+/// Opens `hvc*`.
+fn open_hvc(dev: DevNum, _inode: &Arc<Inode>, flags: OpenFlags) -> Result<FileOpsRef> {
+    let tty = line_by_dev((HVC_MAJOR, dev.minor())).ok_or(Errno::ENXIO)?;
+    Ok(file::open_node(tty, Node::Own, flags)?.into())
+}
+
+/// Opens `/dev/tty`, `/dev/console` and `/dev/ptmx`.
+fn open_aux(dev: DevNum, inode: &Arc<Inode>, flags: OpenFlags) -> Result<FileOpsRef> {
+    match dev.minor() {
+        0 => Ok(file::open_current()?.into()),
+        1 => {
+            let tty = system().ok_or(Errno::ENODEV)?;
+            Ok(file::open_node(tty, Node::Console, flags)?.into())
+        }
+        2 => pty::open_ptmx(inode),
+        _ => Err(Errno::ENXIO),
+    }
+}
+
+/// Registers the devices and makes the nodes that always exist.
+pub fn init() {
+    chrdev::register(TTY_MAJOR, 0..256, "tty", open_tty);
+    chrdev::register(AUX_MAJOR, 0..3, "/dev/tty", open_aux);
+    chrdev::register(HVC_MAJOR, 0..64, "hvc", open_hvc);
+    devtmpfs::create_char("tty", AUX_MAJOR, 0, 0o666);
+    devtmpfs::create_char("console", AUX_MAJOR, 1, 0o600);
+    devtmpfs::create_char("ptmx", AUX_MAJOR, 2, 0o666);
+}
