@@ -7,7 +7,7 @@
 //! Records in the ring are whole and have consecutive sequence numbers; the oldest give way.
 
 use core::fmt::Write;
-use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use arrayvec::{ArrayString, ArrayVec};
 use ksync::IrqSpinLock;
@@ -144,8 +144,8 @@ static SINKS: IrqSpinLock<ArrayVec<&'static dyn ConsoleSink, MAX_SINKS>> =
     IrqSpinLock::new(ArrayVec::new_const());
 /// Records with a level below this are shown on the consoles; `loglevel=`, `quiet`, `syslog(2)` set it.
 static CONSOLE_LEVEL: AtomicU8 = AtomicU8::new(7);
-/// Total of records ever written, for readers that wait: see [`set_waker`].
-static WRITTEN: AtomicU64 = AtomicU64::new(0);
+/// Readers wait to be told of a record that was written where nobody may be woken.
+static WAKE_DUE: AtomicBool = AtomicBool::new(false);
 static WAKER: spin::Once<fn()> = spin::Once::new();
 
 /// A reader's place in the log.
@@ -256,7 +256,6 @@ pub fn write_record(priority: u16, text: &str) -> u64 {
         len: text.len() as u16,
     };
     let sequence = RING.lock().push(header, text.as_bytes());
-    WRITTEN.fetch_add(1, Ordering::Release);
     if priority & 7 < u16::from(CONSOLE_LEVEL.load(Ordering::Relaxed)) {
         let sinks = SINKS.lock();
         for_each_line(header.time_ns, text, |line| {
@@ -266,8 +265,10 @@ pub fn write_record(priority: u16, text: &str) -> u64 {
             sinks.iter().for_each(|sink| sink.write(line));
         });
     }
-    if let Some(wake) = WAKER.get() {
-        wake();
+    // With interrupts off the writer may hold locks that waking takes.
+    WAKE_DUE.store(true, Ordering::Release);
+    if crate::arch::irq::enabled() {
+        wake_readers();
     }
     sequence
 }
@@ -332,7 +333,18 @@ pub fn set_console_level(level: u8) {
     CONSOLE_LEVEL.store(level, Ordering::Relaxed);
 }
 
-/// Registers what to call after each record, from any context: it may only note that there is something to read.
+/// Wakes the readers if there is something new. Called by interrupts too, where they may wake.
+#[inline]
+pub fn wake_readers() {
+    if WAKE_DUE.load(Ordering::Relaxed)
+        && WAKE_DUE.swap(false, Ordering::Acquire)
+        && let Some(wake) = WAKER.get()
+    {
+        wake();
+    }
+}
+
+/// Registers what to call when there are new records: from tasks and interrupt handlers.
 pub fn set_waker(wake: fn()) {
     WAKER.call_once(|| wake);
 }

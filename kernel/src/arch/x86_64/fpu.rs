@@ -201,6 +201,23 @@ fn sync_area(thread: &ThreadArch) {
     save(thread, cpu::local());
 }
 
+/// Whether states are saved in the extended format, with a header.
+pub fn has_xsave() -> bool {
+    KIND.load(Ordering::Relaxed) != KIND_FXSAVE
+}
+
+/// The state components that programs may use, as XCR0 has them.
+pub fn user_features() -> u64 {
+    FEATURES.load(Ordering::Relaxed)
+}
+
+/// The largest signal frame: AT_MINSIGSTKSZ.
+pub fn min_signal_stack() -> usize {
+    /// The frame without the FPU state, and what aligning the two can cost.
+    const FRAME: usize = 440 + 15 + 63;
+    (FRAME + signal_frame_size()).next_multiple_of(16)
+}
+
 /// Gives a new thread the running thread's state, as fork does. `child` must not have run yet.
 pub fn clone_from_current(child: &ThreadArch) {
     let parent = thread::current();

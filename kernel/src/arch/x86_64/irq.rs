@@ -171,6 +171,7 @@ pub(super) extern "C" fn interrupt(regs: &mut UserRegs, vector: u8) {
             apic::end_of_interrupt();
         }
     }
+    crate::log::wake_readers();
     local.in_interrupt.store(0, Ordering::Relaxed);
 }
 

@@ -3,7 +3,7 @@
 use core::cell::{Cell, UnsafeCell};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use abi::Result;
+use abi::{Errno, Result};
 
 use super::entry::{enter_user_asm, kernel_thread_start, switch_stacks, user_thread_start};
 use super::features::{self, Feature};
@@ -198,6 +198,17 @@ impl ThreadArch {
         }
     }
 
+    /// Makes a new thread's FPU state and segment bases those of `parent`, which is the running thread.
+    ///
+    /// # Errors
+    /// None today; a state that grows on demand would have to be allocated here.
+    pub fn copy_user_state(&self, parent: &ThreadArch) -> Result<()> {
+        fpu::clone_from_current(self);
+        self.fs_base.store(parent.fs_base(), Ordering::Relaxed);
+        self.gs_base.store(parent.gs_base(), Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Whether the thread has a user space to return to.
     pub fn is_user(&self) -> bool {
         self.is_user.get()
@@ -234,6 +245,31 @@ fn read_user_gs_base() -> u64 {
         core::arch::asm!("swapgs", "rdgsbase {}", "swapgs", out(reg) base, options(nomem, nostack, preserves_flags));
     }
     base
+}
+
+/// The `arch_prctl(2)` codes that are not about the segment bases.
+///
+/// # Errors
+/// `ENODEV` for CPUID faulting, which is not offered; `EINVAL` for what does not exist.
+pub fn prctl(code: u32, address: usize) -> Result<usize> {
+    const GET_CPUID: u32 = 0x1011;
+    const SET_CPUID: u32 = 0x1012;
+    const GET_XCOMP_SUPP: u32 = 0x1021;
+    const GET_XCOMP_PERM: u32 = 0x1022;
+    match code {
+        GET_CPUID => Ok(1),
+        SET_CPUID => Err(Errno::ENODEV),
+        GET_XCOMP_SUPP | GET_XCOMP_PERM => {
+            super::uaccess::store_u64(address, fpu::user_features()).map(|()| 0)
+        }
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// Whether an address is one that user space can have.
+#[inline]
+pub fn is_user_address(address: usize) -> bool {
+    (address as u64) < super::layout::USER_END
 }
 
 /// The thread that runs here; null before the scheduler has started.
