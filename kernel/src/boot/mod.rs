@@ -145,6 +145,14 @@ pub fn try_info() -> Option<&'static BootInfo> {
     INFO.get()
 }
 
+/// The content of a module.
+pub fn module_bytes(module: &Module) -> &'static [u8] {
+    let start = layout::DIRECT_MAP as usize + module.phys as usize;
+    // SAFETY: the memory map marks modules as such, so their memory is never given out or written to, and the direct
+    // map covers all of RAM from the start.
+    unsafe { core::slice::from_raw_parts(start as *const u8, module.len as usize) }
+}
+
 /// Runs `fill` on the empty information and completes it.
 fn fill(fill: impl FnOnce(&mut BootInfo)) {
     INFO.call_once(|| {

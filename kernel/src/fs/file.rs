@@ -271,6 +271,12 @@ impl File {
         result
     }
 
+    /// `lseek`, one at a time if the file is shared.
+    pub fn seek(self: &Arc<Self>, offset: i64, whence: u32) -> Result<u64> {
+        let _guard = (Arc::strong_count(self) > 2).then(|| self.pos_lock.lock());
+        self.ops.llseek(self, offset, whence)
+    }
+
     /// `lseek` for a file of `size` bytes whose positions go up to `max`; holes are not known.
     pub fn generic_llseek(&self, offset: i64, whence: u32, size: u64, max: u64) -> Result<u64> {
         use abi::fs::{SEEK_DATA, SEEK_HOLE};

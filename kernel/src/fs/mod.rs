@@ -131,6 +131,28 @@ pub fn unpack_module(module: &[u8]) -> core::result::Result<usize, alloc::string
     initramfs::unpack(module, &root.dentry)
 }
 
+/// Unpacks every boot module. A bad one costs a line on the console, and what it had.
+pub fn unpack_modules() {
+    let info = crate::boot::info();
+    for module in &info.modules {
+        match unpack_module(crate::boot::module_bytes(module)) {
+            Ok(entries) => log::info!("initramfs: {entries} entries, {} bytes", module.len),
+            Err(line) => log::error!("{line}"),
+        }
+    }
+}
+
+/// Opens `/dev/console` as descriptors 0, 1 and 2 of the running task, whose table is empty.
+pub fn open_console() -> Result<()> {
+    let request = OpenRequest::lenient((OpenFlags::RDWR).bits(), 0)?;
+    let file = open::open(AT_FDCWD, b"/dev/console", &request)?;
+    let task = crate::task::current();
+    for _ in 0..3 {
+        task.my_files().install(file.clone(), false)?;
+    }
+    Ok(())
+}
+
 /// Mounts devtmpfs on `/dev`, made if it is missing: what a kernel with `CONFIG_DEVTMPFS_MOUNT` does.
 pub fn mount_dev() -> Result<()> {
     let root = root_namespace()?.root();

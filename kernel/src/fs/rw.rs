@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use abi::fs::OpenFlags;
 use abi::{Errno, Result};
 
 use crate::fs::file::File;
@@ -67,6 +68,33 @@ pub fn pwrite(file: &Arc<File>, source: &mut IoSource<'_>, pos: i64) -> Result<u
         notify::file_event(file, Event::MODIFY);
     }
     Ok(n)
+}
+
+/// A write with `RWF_APPEND` (`append`) or `RWF_NOAPPEND` to a regular file: at its end, or at the position although the
+/// file is open for appending. `pos` is -1 for the file's own position.
+pub fn write_flagged(
+    file: &Arc<File>,
+    source: &mut IoSource<'_>,
+    pos: i64,
+    append: bool,
+) -> Result<usize> {
+    let was = file.flags().contains(OpenFlags::APPEND);
+    if was == append {
+        return if pos == -1 {
+            write(file, source)
+        } else {
+            pwrite(file, source, pos)
+        };
+    }
+    // Another writer of the same description sees the flag too; Linux keeps it to the one call.
+    file.change_flags(OpenFlags::APPEND, append);
+    let result = if pos == -1 {
+        write(file, source)
+    } else {
+        pwrite(file, source, pos)
+    };
+    file.change_flags(OpenFlags::APPEND, was);
+    result
 }
 
 /// Cuts a write at `pos` to what the limits on file sizes allow; EFBIG (and SIGXFSZ) if that is nothing.

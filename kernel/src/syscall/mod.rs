@@ -19,6 +19,13 @@ pub mod counters;
 mod table;
 
 mod cred;
+mod xattr;
+mod mount;
+mod pipe;
+mod fd;
+mod path;
+mod stat;
+mod file;
 mod limits;
 mod prctl;
 mod process;

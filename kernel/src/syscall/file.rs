@@ -1,0 +1,407 @@
+//! Calls on open files: read, write, seek, directories, sizes, syncing.
+
+use abi::fs::{
+    FALLOC_FL_COLLAPSE_RANGE, FALLOC_FL_INSERT_RANGE, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE,
+    FALLOC_FL_UNSHARE_RANGE, FALLOC_FL_ZERO_RANGE, RWF_APPEND, RWF_DSYNC, RWF_HIPRI, RWF_NOAPPEND,
+    RWF_NOWAIT, RWF_SYNC, W_OK,
+};
+use abi::{Errno, Result};
+
+use crate::fs::file::{DirSink, File};
+use crate::fs::inode::FileKind;
+use crate::fs::notify::{self, Event};
+use crate::fs::{LookupFlags, open, path, perm, rw};
+use crate::mm::user::{IoSink, IoSource, UserCStr, copy_out};
+use crate::task::current;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// Counts above this are negative for the kernel.
+fn check_count(count: usize) -> Result<()> {
+    if isize::try_from(count).is_err() {
+        Err(Errno::EINVAL)
+    } else {
+        Ok(())
+    }
+}
+
+/// The file for reading: the access mode is looked at before the buffer.
+#[inline]
+fn readable(fd: i32) -> Result<Arc<File>> {
+    let file = current().my_files().get(fd)?;
+    if file.readable() {
+        Ok(file)
+    } else {
+        Err(Errno::EBADF)
+    }
+}
+
+#[inline]
+fn writable(fd: i32) -> Result<Arc<File>> {
+    let file = current().my_files().get(fd)?;
+    if file.writable() {
+        Ok(file)
+    } else {
+        Err(Errno::EBADF)
+    }
+}
+
+pub fn sys_read(fd: i32, buf: usize, count: usize) -> Result<usize> {
+    let file = readable(fd)?;
+    check_count(count)?;
+    rw::read(&file, &mut IoSink::user(buf, count)?)
+}
+
+pub fn sys_write(fd: i32, buf: usize, count: usize) -> Result<usize> {
+    let file = writable(fd)?;
+    check_count(count)?;
+    rw::write(&file, &mut IoSource::user(buf, count)?)
+}
+
+/// The file for a call with a position: ESPIPE comes before the access mode.
+fn positioned(fd: i32, pos: i64) -> Result<Arc<File>> {
+    if pos < 0 {
+        return Err(Errno::EINVAL);
+    }
+    let file = current().my_files().get(fd)?;
+    if file.seekable() {
+        Ok(file)
+    } else {
+        Err(Errno::ESPIPE)
+    }
+}
+
+pub fn sys_pread64(fd: i32, buf: usize, count: usize, pos: i64) -> Result<usize> {
+    let file = positioned(fd, pos)?;
+    check_count(count)?;
+    if !file.readable() {
+        return Err(Errno::EBADF);
+    }
+    rw::pread(&file, &mut IoSink::user(buf, count)?, pos)
+}
+
+pub fn sys_pwrite64(fd: i32, buf: usize, count: usize, pos: i64) -> Result<usize> {
+    let file = positioned(fd, pos)?;
+    check_count(count)?;
+    if !file.writable() {
+        return Err(Errno::EBADF);
+    }
+    rw::pwrite(&file, &mut IoSource::user(buf, count)?, pos)
+}
+
+pub fn sys_readv(fd: i32, iov: usize, count: usize) -> Result<usize> {
+    let file = readable(fd)?;
+    rw::read(&file, &mut IoSink::vector(iov, count)?)
+}
+
+pub fn sys_writev(fd: i32, iov: usize, count: usize) -> Result<usize> {
+    let file = writable(fd)?;
+    rw::write(&file, &mut IoSource::vector(iov, count)?)
+}
+
+pub fn sys_preadv(fd: i32, iov: usize, count: usize, pos: i64, _high: usize) -> Result<usize> {
+    let file = positioned(fd, pos)?;
+    if !file.readable() {
+        return Err(Errno::EBADF);
+    }
+    rw::pread(&file, &mut IoSink::vector(iov, count)?, pos)
+}
+
+pub fn sys_pwritev(fd: i32, iov: usize, count: usize, pos: i64, _high: usize) -> Result<usize> {
+    let file = positioned(fd, pos)?;
+    if !file.writable() {
+        return Err(Errno::EBADF);
+    }
+    rw::pwrite(&file, &mut IoSource::vector(iov, count)?, pos)
+}
+
+const RWF_READ: u32 = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT;
+
+pub fn sys_preadv2(
+    fd: i32,
+    iov: usize,
+    count: usize,
+    pos: i64,
+    _high: usize,
+    flags: u32,
+) -> Result<usize> {
+    let file = if pos == -1 {
+        current().my_files().get(fd)?
+    } else {
+        positioned(fd, pos)?
+    };
+    if !file.readable() {
+        return Err(Errno::EBADF);
+    }
+    let mut sink = IoSink::vector(iov, count)?;
+    if flags & !RWF_READ != 0 {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    if pos == -1 {
+        rw::read(&file, &mut sink)
+    } else {
+        rw::pread(&file, &mut sink, pos)
+    }
+}
+
+pub fn sys_pwritev2(
+    fd: i32,
+    iov: usize,
+    count: usize,
+    pos: i64,
+    _high: usize,
+    flags: u32,
+) -> Result<usize> {
+    let file = if pos == -1 {
+        current().my_files().get(fd)?
+    } else {
+        positioned(fd, pos)?
+    };
+    if !file.writable() {
+        return Err(Errno::EBADF);
+    }
+    let mut source = IoSource::vector(iov, count)?;
+    if flags & !(RWF_READ | RWF_APPEND | RWF_NOAPPEND) != 0 {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    if flags & RWF_APPEND != 0 && flags & RWF_NOAPPEND != 0 {
+        return Err(Errno::EINVAL);
+    }
+    if flags & (RWF_APPEND | RWF_NOAPPEND) != 0 && file.inode().is_regular() {
+        // Where the end is may change until the write has the file's lock: the flag goes with this one write.
+        let appended = flags & RWF_APPEND != 0;
+        return rw::write_flagged(&file, &mut source, pos, appended);
+    }
+    if pos == -1 {
+        rw::write(&file, &mut source)
+    } else {
+        rw::pwrite(&file, &mut source, pos)
+    }
+}
+
+pub fn sys_lseek(fd: i32, offset: i64, whence: u32) -> Result<usize> {
+    let file = current().my_files().get(fd)?;
+    if whence > 4 {
+        return Err(Errno::EINVAL);
+    }
+    if !file.seekable() {
+        return Err(Errno::ESPIPE);
+    }
+    file.seek(offset, whence).map(|pos| pos as usize)
+}
+
+/// Directory entries on their way to user space, in the form of either call.
+struct Entries {
+    out: Vec<u8>,
+    room: usize,
+    modern: bool,
+    too_small: bool,
+}
+
+impl Entries {
+    fn new(room: usize, modern: bool) -> Self {
+        Self {
+            out: Vec::new(),
+            room,
+            modern,
+            too_small: false,
+        }
+    }
+}
+
+impl DirSink for Entries {
+    fn entry(&mut self, name: &[u8], ino: u64, kind: FileKind, next: u64) -> bool {
+        // struct linux_dirent64: ino, position after it, length, type, name. struct linux_dirent: type at the end.
+        let len = if self.modern {
+            19 + name.len() + 1
+        } else {
+            18 + name.len() + 2
+        };
+        let len = len.next_multiple_of(8);
+        if self.out.len() + len > self.room || self.out.try_reserve(len).is_err() {
+            self.too_small = self.out.is_empty();
+            return false;
+        }
+        let start = self.out.len();
+        self.out.extend_from_slice(&ino.to_le_bytes());
+        self.out.extend_from_slice(&next.to_le_bytes());
+        self.out.extend_from_slice(&(len as u16).to_le_bytes());
+        if self.modern {
+            self.out.push(kind as u8);
+        }
+        self.out.extend_from_slice(name);
+        self.out.resize(start + len, 0);
+        if !self.modern
+            && let Some(last) = self.out.last_mut()
+        {
+            *last = kind as u8;
+        }
+        true
+    }
+}
+
+/// How much of the user's buffer is filled at a time.
+const DIR_CHUNK: usize = 32 * 1024;
+
+fn read_entries(fd: i32, buf: usize, count: u32, modern: bool) -> Result<usize> {
+    let file = current().my_files().get(fd)?;
+    let inode = file.inode();
+    if !inode.is_dir() {
+        return Err(Errno::ENOTDIR);
+    }
+    let mut entries = Entries::new((count as usize).min(DIR_CHUNK), modern);
+    let guard = inode.lock.lock();
+    if inode.flags().contains(crate::fs::InodeFlags::DEAD) {
+        return Err(Errno::ENOENT);
+    }
+    let start = file.pos();
+    let mut pos = start;
+    file.ops().readdir(&file, &mut pos, &mut entries)?;
+    drop(guard);
+    file.accessed();
+    if entries.out.is_empty() {
+        return if entries.too_small {
+            Err(Errno::EINVAL)
+        } else {
+            Ok(0)
+        };
+    }
+    copy_out(buf, &entries.out)?;
+    file.set_pos(pos);
+    Ok(entries.out.len())
+}
+
+pub fn sys_getdents(fd: i32, buf: usize, count: u32) -> Result<usize> {
+    read_entries(fd, buf, count, false)
+}
+
+pub fn sys_getdents64(fd: i32, buf: usize, count: u32) -> Result<usize> {
+    read_entries(fd, buf, count, true)
+}
+
+pub fn sys_truncate(path: UserCStr, length: i64) -> Result<usize> {
+    let length = u64::try_from(length).map_err(|_| Errno::EINVAL)?;
+    let place = path::lookup(abi::fs::AT_FDCWD, &path.read_path()?, LookupFlags::FOLLOW)?;
+    let inode = place.inode();
+    match inode.kind {
+        FileKind::Dir => return Err(Errno::EISDIR),
+        FileKind::Regular => {}
+        _ => return Err(Errno::EINVAL),
+    }
+    place.check_writable()?;
+    let task = current();
+    let cred = task.my_cred();
+    perm::check(inode, W_OK, &cred)?;
+    if inode.writers() < 0 {
+        return Err(Errno::ETXTBSY);
+    }
+    open::truncate(inode, length, &cred)?;
+    notify::dentry_event(&place.dentry, Event::MODIFY);
+    Ok(0)
+}
+
+pub fn sys_ftruncate(fd: i32, length: i64) -> Result<usize> {
+    let length = u64::try_from(length).map_err(|_| Errno::EINVAL)?;
+    let file = current().my_files().get(fd)?;
+    if !file.inode().is_regular() || !file.writable() {
+        return Err(Errno::EINVAL);
+    }
+    open::truncate(file.inode(), length, &file.cred)?;
+    notify::file_event(&file, Event::MODIFY);
+    Ok(0)
+}
+
+pub fn sys_fallocate(fd: i32, mode: u32, offset: i64, len: i64) -> Result<usize> {
+    const KNOWN: u32 = FALLOC_FL_KEEP_SIZE
+        | FALLOC_FL_PUNCH_HOLE
+        | FALLOC_FL_COLLAPSE_RANGE
+        | FALLOC_FL_ZERO_RANGE
+        | FALLOC_FL_INSERT_RANGE
+        | FALLOC_FL_UNSHARE_RANGE;
+    let file = current().my_files().get(fd)?;
+    if offset < 0 || len <= 0 {
+        return Err(Errno::EINVAL);
+    }
+    if mode & !KNOWN != 0 {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    if mode & FALLOC_FL_PUNCH_HOLE != 0 && mode & FALLOC_FL_KEEP_SIZE == 0 {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    if !file.writable() {
+        return Err(Errno::EBADF);
+    }
+    match file.inode().kind {
+        FileKind::Fifo => return Err(Errno::ESPIPE),
+        FileKind::Dir => return Err(Errno::EISDIR),
+        FileKind::Regular | FileKind::Block => {}
+        _ => return Err(Errno::ENODEV),
+    }
+    let (offset, len) = (offset as u64, len as u64);
+    if offset + len > file.inode().sb.max_bytes {
+        return Err(Errno::EFBIG);
+    }
+    file.ops().fallocate(&file, mode, offset, len)?;
+    notify::file_event(&file, Event::MODIFY);
+    Ok(0)
+}
+
+pub fn sys_fsync(fd: i32) -> Result<usize> {
+    let file = current().my_files().get(fd)?;
+    file.ops().fsync(&file, false).map(|()| 0)
+}
+
+pub fn sys_fdatasync(fd: i32) -> Result<usize> {
+    let file = current().my_files().get(fd)?;
+    file.ops().fsync(&file, true).map(|()| 0)
+}
+
+pub fn sys_sync() -> Result<usize> {
+    for mount in current().my_fs().namespace().mounts() {
+        if let Err(error) = mount.sb.ops.sync(&mount.sb) {
+            log::warn!("sync: {}: {error:?}", mount.sb.fs_name);
+        }
+    }
+    Ok(0)
+}
+
+pub fn sys_syncfs(fd: i32) -> Result<usize> {
+    let file = current().my_files().get(fd)?;
+    let sb = &file.path().mount.sb;
+    sb.ops.sync(sb).map(|()| 0)
+}
+
+pub fn sys_sync_file_range(fd: i32, offset: i64, len: i64, flags: u32) -> Result<usize> {
+    let file = current().my_files().get(fd)?;
+    if flags & !7 != 0 || offset < 0 || len < 0 || offset.checked_add(len).is_none() {
+        return Err(Errno::EINVAL);
+    }
+    match file.inode().kind {
+        FileKind::Regular => file.ops().fsync(&file, true).map(|()| 0),
+        FileKind::Block | FileKind::Dir | FileKind::Symlink => Ok(0),
+        _ => Err(Errno::ESPIPE),
+    }
+}
+
+/// Advice changes no answer; what cannot be advised is still refused.
+pub fn sys_fadvise64(fd: i32, _offset: i64, len: i64, advice: u32) -> Result<usize> {
+    let file = current().my_files().get(fd)?;
+    if file.inode().kind == FileKind::Fifo {
+        return Err(Errno::ESPIPE);
+    }
+    if len < 0 || advice > 5 {
+        return Err(Errno::EINVAL);
+    }
+    Ok(0)
+}
+
+pub fn sys_readahead(fd: i32, _offset: i64, _count: usize) -> Result<usize> {
+    let file = current().my_files().get(fd)?;
+    if !file.readable() {
+        return Err(Errno::EBADF);
+    }
+    match file.inode().kind {
+        FileKind::Regular | FileKind::Block => Ok(0),
+        _ => Err(Errno::EINVAL),
+    }
+}
