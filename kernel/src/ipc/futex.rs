@@ -26,7 +26,7 @@ use abi::futex::{
 };
 use abi::{Errno, Result};
 
-use crate::mm::FutexKey;
+use crate::mm::space::FutexKey;
 use crate::mm::user::UserPtr;
 use crate::sched::{self, SleepKind};
 use crate::signal;

@@ -14,9 +14,12 @@ use core::mem::{offset_of, size_of};
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::arch::{self, UserRegs};
+use crate::mm::USER_END;
 use crate::mm::user::{UserPtr, copy_out};
 use crate::task::CurrentTask;
 
+/// The privilege level in a selector.
+const RING_3: u16 = 3;
 /// What the ABI lets a leaf function use below its stack pointer.
 const RED_ZONE: u64 = 128;
 const FRAME_SIZE: u64 = size_of::<RtSigFrame>() as u64;
@@ -195,9 +198,9 @@ fn restore(regs: &mut UserRegs, sc: &SigContext, uc_flags: u64) -> Result<()> {
     // From here on this is no system call to be restarted.
     regs.orig_rax = u64::MAX;
     let strict = uc_flags & UC_STRICT_RESTORE_SS != 0;
-    let ss = if strict { sc.ss | 3 } else { arch::USER_SS };
+    let ss = if strict { sc.ss | RING_3 } else { arch::USER_SS };
     // Other segments would make the return to user space fault in the kernel; Linux answers that fault with SIGSEGV.
-    if sc.cs | 3 != arch::USER_CS || ss != arch::USER_SS || !arch::is_user_address(sc.ip as usize) {
+    if sc.cs | RING_3 != arch::USER_CS || ss != arch::USER_SS || sc.ip >= USER_END as u64 {
         return Err(Errno::EFAULT);
     }
     Ok(())

@@ -39,7 +39,7 @@ fn deadline(command: u32, realtime: bool, timeout: UserPtr<Timespec>) -> Result<
     }))
 }
 
-pub fn futex(
+pub fn sys_futex(
     uaddr: UserPtr<u32>,
     op: u32,
     val: u32,
@@ -79,7 +79,7 @@ pub fn futex(
     }
 }
 
-pub fn set_robust_list(head: usize, len: usize) -> Result<usize> {
+pub fn sys_set_robust_list(head: usize, len: usize) -> Result<usize> {
     if len != size_of::<RobustListHead>() {
         return Err(Errno::EINVAL);
     }
@@ -87,7 +87,7 @@ pub fn set_robust_list(head: usize, len: usize) -> Result<usize> {
     Ok(0)
 }
 
-pub fn get_robust_list(
+pub fn sys_get_robust_list(
     pid: Pid,
     head: UserPtr<usize>,
     len: UserPtr<usize>,

@@ -26,11 +26,14 @@ mod fd;
 mod path;
 mod stat;
 mod file;
+mod futex;
 mod limits;
 mod prctl;
 mod process;
 mod sched;
+mod signal;
 mod system;
+mod time;
 
 pub use args::FromArg;
 pub use table::{Level, Row, TABLE, row};

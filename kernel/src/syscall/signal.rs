@@ -1,6 +1,6 @@
 //! Signals: dispositions, masks, sending, waiting, and the return from a handler.
 
-use abi::signal::{MINSIGSTKSZ, SIGINFO_SIZE, SigAction, SigInfo, SigSet, Signo, StackT, si};
+use abi::signal::{MINSIGSTKSZ, SigAction, SigInfo, SigSet, Signo, StackT, UserSigInfo, si};
 use abi::time::Timespec;
 use abi::{Errno, Result};
 
@@ -19,7 +19,7 @@ fn check_size(size: usize) -> Result<()> {
     if size == size_of::<SigSet>() { Ok(()) } else { Err(Errno::EINVAL) }
 }
 
-pub fn rt_sigaction(
+pub fn sys_rt_sigaction(
     signum: i32,
     act: UserPtr<SigAction>,
     oldact: UserPtr<SigAction>,
@@ -36,7 +36,7 @@ pub fn rt_sigaction(
     Ok(0)
 }
 
-pub fn rt_sigprocmask(
+pub fn sys_rt_sigprocmask(
     how: i32,
     set: UserPtr<SigSet>,
     oldset: UserPtr<SigSet>,
@@ -53,7 +53,7 @@ pub fn rt_sigprocmask(
     Ok(0)
 }
 
-pub fn rt_sigpending(set: UserPtr<SigSet>, size: usize) -> Result<usize> {
+pub fn sys_rt_sigpending(set: UserPtr<SigSet>, size: usize) -> Result<usize> {
     if size > size_of::<SigSet>() {
         return Err(Errno::EINVAL);
     }
@@ -64,18 +64,18 @@ pub fn rt_sigpending(set: UserPtr<SigSet>, size: usize) -> Result<usize> {
     Ok(0)
 }
 
-pub fn rt_sigsuspend(set: UserPtr<SigSet>, size: usize) -> Result<usize> {
+pub fn sys_rt_sigsuspend(set: UserPtr<SigSet>, size: usize) -> Result<usize> {
     check_size(size)?;
     Err(mask::suspend(set.read()?))
 }
 
-pub fn pause() -> Result<usize> {
+pub fn sys_pause() -> Result<usize> {
     Err(mask::pause())
 }
 
-pub fn rt_sigtimedwait(
+pub fn sys_rt_sigtimedwait(
     these: UserPtr<SigSet>,
-    info: UserPtr<[u8; SIGINFO_SIZE]>,
+    info: UserPtr<UserSigInfo>,
     timeout: UserPtr<Timespec>,
     size: usize,
 ) -> Result<usize> {
@@ -93,15 +93,15 @@ pub fn rt_sigtimedwait(
     Ok(usize::from(signo.get()))
 }
 
-pub fn rt_sigreturn() -> Result<usize> {
+pub fn sys_rt_sigreturn() -> Result<usize> {
     Ok(signal::sigreturn(arch::current_regs()) as usize)
 }
 
-pub fn restart_syscall() -> Result<usize> {
+pub fn sys_restart_syscall() -> Result<usize> {
     signal::run_restart()
 }
 
-pub fn sigaltstack(new: UserPtr<StackT>, old: UserPtr<StackT>) -> Result<usize> {
+pub fn sys_sigaltstack(new: UserPtr<StackT>, old: UserPtr<StackT>) -> Result<usize> {
     let sp = arch::current_regs().rsp;
     let wanted = new.read_opt()?;
     let before = signal::change_alt_stack(wanted, sp, MINSIGSTKSZ)?;
@@ -129,7 +129,7 @@ fn send_checked(process: &Arc<Process>, sig: i32, info: Option<SigInfo>) -> Resu
     }
 }
 
-pub fn kill(pid: Pid, sig: i32) -> Result<usize> {
+pub fn sys_kill(pid: Pid, sig: i32) -> Result<usize> {
     match pid.0 {
         1.. => {
             let process = task::find_process(pid)
@@ -198,14 +198,14 @@ fn send_to_thread(tgid: Option<Pid>, tid: Pid, sig: i32, info: Option<SigInfo>) 
     Ok(0)
 }
 
-pub fn tkill(tid: Pid, sig: i32) -> Result<usize> {
+pub fn sys_tkill(tid: Pid, sig: i32) -> Result<usize> {
     if tid.0 <= 0 {
         return Err(Errno::EINVAL);
     }
     send_to_thread(None, tid, sig, None)
 }
 
-pub fn tgkill(tgid: Pid, tid: Pid, sig: i32) -> Result<usize> {
+pub fn sys_tgkill(tgid: Pid, tid: Pid, sig: i32) -> Result<usize> {
     if tid.0 <= 0 || tgid.0 <= 0 {
         return Err(Errno::EINVAL);
     }
@@ -221,14 +221,14 @@ fn check_forged(info: &SigInfo, target: Pid) -> Result<()> {
     Ok(())
 }
 
-fn read_info(uinfo: UserPtr<[u8; SIGINFO_SIZE]>, sig: i32) -> Result<SigInfo> {
+fn read_info(uinfo: UserPtr<UserSigInfo>, sig: i32) -> Result<SigInfo> {
     SigInfo::from_user(&uinfo.read()?, sig).ok_or(Errno::E2BIG)
 }
 
-pub fn rt_sigqueueinfo(
+pub fn sys_rt_sigqueueinfo(
     pid: Pid,
     sig: i32,
-    uinfo: UserPtr<[u8; SIGINFO_SIZE]>,
+    uinfo: UserPtr<UserSigInfo>,
 ) -> Result<usize> {
     let info = read_info(uinfo, sig)?;
     check_forged(&info, pid)?;
@@ -239,11 +239,11 @@ pub fn rt_sigqueueinfo(
     Ok(0)
 }
 
-pub fn rt_tgsigqueueinfo(
+pub fn sys_rt_tgsigqueueinfo(
     tgid: Pid,
     tid: Pid,
     sig: i32,
-    uinfo: UserPtr<[u8; SIGINFO_SIZE]>,
+    uinfo: UserPtr<UserSigInfo>,
 ) -> Result<usize> {
     let info = read_info(uinfo, sig)?;
     if tid.0 <= 0 || tgid.0 <= 0 {

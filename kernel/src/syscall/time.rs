@@ -51,12 +51,12 @@ fn read_clock(clock: ClockId) -> Result<u64> {
     })
 }
 
-pub fn clock_gettime(id: i32, tp: UserPtr<Timespec>) -> Result<usize> {
+pub fn sys_clock_gettime(id: i32, tp: UserPtr<Timespec>) -> Result<usize> {
     tp.write(&Timespec::from_ns(read_clock(clock(id)?)?))?;
     Ok(0)
 }
 
-pub fn clock_getres(id: i32, tp: UserPtr<Timespec>) -> Result<usize> {
+pub fn sys_clock_getres(id: i32, tp: UserPtr<Timespec>) -> Result<usize> {
     let clock = clock(id)?;
     let ns = match clock {
         ClockId::RealtimeCoarse | ClockId::MonotonicCoarse => sched::TICK_NS,
@@ -74,7 +74,7 @@ fn may_set_time() -> Result<()> {
     if current().my_cred().capable(Cap::SYS_TIME) { Ok(()) } else { Err(Errno::EPERM) }
 }
 
-pub fn clock_settime(id: i32, tp: UserPtr<Timespec>) -> Result<usize> {
+pub fn sys_clock_settime(id: i32, tp: UserPtr<Timespec>) -> Result<usize> {
     match clock(id)? {
         ClockId::Realtime => {
             let ns = tp.read()?.to_ns().ok_or(Errno::EINVAL)?;
@@ -90,14 +90,14 @@ pub fn clock_settime(id: i32, tp: UserPtr<Timespec>) -> Result<usize> {
     }
 }
 
-pub fn gettimeofday(tv: UserPtr<Timeval>, tz: UserPtr<Timezone>) -> Result<usize> {
+pub fn sys_gettimeofday(tv: UserPtr<Timeval>, tz: UserPtr<Timezone>) -> Result<usize> {
     tv.write_opt(&Timeval::from_ns(time::realtime_ns()))?;
     let zone = *TIME_ZONE.lock();
     tz.write_opt(&zone)?;
     Ok(0)
 }
 
-pub fn settimeofday(tv: UserPtr<Timeval>, tz: UserPtr<Timezone>) -> Result<usize> {
+pub fn sys_settimeofday(tv: UserPtr<Timeval>, tz: UserPtr<Timezone>) -> Result<usize> {
     let new = match tv.read_opt()? {
         Some(tv) => Some(tv.to_ns().ok_or(Errno::EINVAL)?),
         None => None,
@@ -116,7 +116,7 @@ pub fn settimeofday(tv: UserPtr<Timeval>, tz: UserPtr<Timezone>) -> Result<usize
     Ok(0)
 }
 
-pub fn time(tloc: UserPtr<i64>) -> Result<usize> {
+pub fn sys_time(tloc: UserPtr<i64>) -> Result<usize> {
     let seconds = time::realtime_ns() / NSEC_PER_SEC;
     tloc.write_opt(&(seconds as i64))?;
     Ok(seconds as usize)
@@ -126,7 +126,7 @@ fn ticks(ns: u64) -> i64 {
     (ns / (NSEC_PER_SEC / USER_HZ)) as i64
 }
 
-pub fn times(buf: UserPtr<Tms>) -> Result<usize> {
+pub fn sys_times(buf: UserPtr<Tms>) -> Result<usize> {
     if let Some(buf) = buf.non_null() {
         let process = current().process.clone();
         let own = process.rusage();
@@ -162,11 +162,11 @@ fn read_timex(buf: UserPtr<Timex>) -> Result<usize> {
     Ok(TIME_ERROR)
 }
 
-pub fn adjtimex(buf: UserPtr<Timex>) -> Result<usize> {
+pub fn sys_adjtimex(buf: UserPtr<Timex>) -> Result<usize> {
     read_timex(buf)
 }
 
-pub fn clock_adjtime(id: i32, buf: UserPtr<Timex>) -> Result<usize> {
+pub fn sys_clock_adjtime(id: i32, buf: UserPtr<Timex>) -> Result<usize> {
     match clock(id)? {
         ClockId::Realtime => read_timex(buf),
         _ => Err(Errno::EOPNOTSUPP),
@@ -186,12 +186,12 @@ fn sleep_relative(deadline: u64, rem: UserPtr<Timespec>) -> Result<usize> {
     Err(signal::restart_with(Box::new(move || sleep_relative(deadline, rem))))
 }
 
-pub fn nanosleep(req: UserPtr<Timespec>, rem: UserPtr<Timespec>) -> Result<usize> {
+pub fn sys_nanosleep(req: UserPtr<Timespec>, rem: UserPtr<Timespec>) -> Result<usize> {
     let ns = req.read()?.to_ns().ok_or(Errno::EINVAL)?;
     sleep_relative(time::monotonic_ns().saturating_add(ns), rem)
 }
 
-pub fn clock_nanosleep(
+pub fn sys_clock_nanosleep(
     id: i32,
     flags: i32,
     req: UserPtr<Timespec>,
@@ -266,7 +266,7 @@ fn to_itimerval((value, interval): (u64, u64)) -> Itimerval {
     }
 }
 
-pub fn getitimer(which: i32, value: UserPtr<Itimerval>) -> Result<usize> {
+pub fn sys_getitimer(which: i32, value: UserPtr<Itimerval>) -> Result<usize> {
     let process = current().process.clone();
     let now = match which {
         ITIMER_REAL => itimer::get(&process),
@@ -278,7 +278,7 @@ pub fn getitimer(which: i32, value: UserPtr<Itimerval>) -> Result<usize> {
     Ok(0)
 }
 
-pub fn setitimer(
+pub fn sys_setitimer(
     which: i32,
     value: UserPtr<Itimerval>,
     old: UserPtr<Itimerval>,
@@ -298,7 +298,7 @@ pub fn setitimer(
     Ok(0)
 }
 
-pub fn alarm(seconds: u32) -> Result<usize> {
+pub fn sys_alarm(seconds: u32) -> Result<usize> {
     let seconds = u64::from(seconds.min(i32::MAX as u32));
     let (left, _) = itimer::set(&current().process, seconds * NSEC_PER_SEC, 0);
     // Rounded, but never to zero while it runs.
@@ -323,7 +323,7 @@ fn notify_of(event: &SigEvent) -> Result<Notify> {
     }
 }
 
-pub fn timer_create(
+pub fn sys_timer_create(
     id: i32,
     event: UserPtr<SigEvent>,
     timer_id: UserPtr<i32>,
@@ -346,7 +346,7 @@ fn to_itimerspec((value, interval): (u64, u64)) -> Itimerspec {
     Itimerspec { it_interval: Timespec::from_ns(interval), it_value: Timespec::from_ns(value) }
 }
 
-pub fn timer_settime(
+pub fn sys_timer_settime(
     id: i32,
     flags: i32,
     new: UserPtr<Itimerspec>,
@@ -360,17 +360,17 @@ pub fn timer_settime(
     Ok(0)
 }
 
-pub fn timer_gettime(id: i32, setting: UserPtr<Itimerspec>) -> Result<usize> {
+pub fn sys_timer_gettime(id: i32, setting: UserPtr<Itimerspec>) -> Result<usize> {
     let now = posix::get(id)?;
     setting.write(&to_itimerspec(now))?;
     Ok(0)
 }
 
-pub fn timer_getoverrun(id: i32) -> Result<usize> {
+pub fn sys_timer_getoverrun(id: i32) -> Result<usize> {
     Ok(posix::overrun(id)? as usize)
 }
 
-pub fn timer_delete(id: i32) -> Result<usize> {
+pub fn sys_timer_delete(id: i32) -> Result<usize> {
     posix::delete(id)?;
     Ok(0)
 }

@@ -359,6 +359,8 @@ fn has_known_layout(signo: i32, code: i32) -> bool {
 
 /// Size of the user's `siginfo_t`.
 pub const SIGINFO_SIZE: usize = 128;
+/// The user's `siginfo_t`, of which the kernel looks at [`SigInfo`].
+pub type UserSigInfo = [u8; SIGINFO_SIZE];
 
 const fn pair(low: u32, high: u32) -> u64 {
     low as u64 | (high as u64) << 32
