@@ -46,7 +46,10 @@ struct HashBucket {
 }
 
 static TABLE: [HashBucket; BUCKETS] = [const {
-    HashBucket { waiters: AtomicU32::new(0), queue: SpinLock::new(Bucket::new()) }
+    HashBucket {
+        waiters: AtomicU32::new(0),
+        queue: SpinLock::new(Bucket::new()),
+    }
 }; BUCKETS];
 
 /// A thread's part in a wait.
@@ -61,7 +64,10 @@ pub struct FutexWait {
 impl FutexWait {
     /// Of a thread that waits for nothing.
     pub const fn new() -> Self {
-        Self { woken: AtomicBool::new(false), bucket: AtomicU32::new(0) }
+        Self {
+            woken: AtomicBool::new(false),
+            bucket: AtomicU32::new(0),
+        }
     }
 }
 
@@ -78,7 +84,9 @@ impl Futex {
         if !self.word.addr().is_multiple_of(4) {
             return Err(Errno::EINVAL);
         }
-        current().my_mm().futex_key(self.word.addr(), self.is_private)
+        current()
+            .my_mm()
+            .futex_key(self.word.addr(), self.is_private)
     }
 }
 
@@ -128,12 +136,7 @@ fn mark_woken(task: &Arc<Task>) {
 ///
 /// # Errors
 /// `EAGAIN` when the word is something else, `ETIMEDOUT`, a restart code when a signal came, `EFAULT`, `EINVAL`.
-pub fn wait(
-    futex: Futex,
-    expected: u32,
-    bitset: u32,
-    deadline_ns: Option<u64>,
-) -> Result<usize> {
+pub fn wait(futex: Futex, expected: u32, bitset: u32, deadline_ns: Option<u64>) -> Result<usize> {
     if bitset == 0 {
         return Err(Errno::EINVAL);
     }
@@ -170,7 +173,11 @@ fn enqueue(me: &CurrentTask, futex: Futex, expected: u32, bitset: u32) -> Result
             Ok(_) => {
                 sched::set_sleeping(SleepKind::Interruptible);
                 // There is room, as was just seen under the lock.
-                let _ = queue.push(Waiter { key, bitset, who: current_arc() });
+                let _ = queue.push(Waiter {
+                    key,
+                    bitset,
+                    who: current_arc(),
+                });
                 return Ok(());
             }
             Err(Errno::EAGAIN) => Ok(Missing::Page),
@@ -226,7 +233,9 @@ fn give_up(me: &CurrentTask) -> bool {
             return false;
         }
         let index = me.futex.bucket.load(Ordering::SeqCst);
-        let Some(bucket) = TABLE.get(index as usize) else { return true };
+        let Some(bucket) = TABLE.get(index as usize) else {
+            return true;
+        };
         let mut queue = bucket.queue.lock();
         if me.futex.bucket.load(Ordering::SeqCst) != index {
             continue;
@@ -258,7 +267,10 @@ fn wake_key(key: FutexKey, limit: usize, bitset: u32) -> usize {
         return 0;
     }
     let mut woken = Woken::new();
-    let count = bucket.queue.lock().wake(key, bitset, limit.max(1), &mut woken, mark_woken);
+    let count = bucket
+        .queue
+        .lock()
+        .wake(key, bitset, limit.max(1), &mut woken, mark_woken);
     bucket.left(count);
     wake_all(woken);
     count
@@ -275,15 +287,19 @@ impl Pair {
     fn lock(a: usize, b: usize) -> Pair {
         let first = TABLE[a.min(b)].queue.lock();
         let second = (a != b).then(|| TABLE[a.max(b)].queue.lock());
-        Pair { first, second, swapped: a > b }
+        Pair {
+            first,
+            second,
+            swapped: a > b,
+        }
     }
 
     /// The queue of `a`, and that of `b` if it is another.
     fn both(&mut self) -> (&mut Queue, Option<&mut Queue>) {
-        match &mut self.second {
-            None => (&mut self.first, None),
-            Some(second) if self.swapped => (second, Some(&mut self.first)),
-            Some(second) => (&mut self.first, Some(second)),
+        let (first, second) = (&mut *self.first, self.second.as_deref_mut());
+        match second {
+            Some(second) if self.swapped => (second, Some(first)),
+            other => (first, other),
         }
     }
 }
@@ -320,7 +336,10 @@ pub fn requeue(
         let (source, target) = pair.both();
         let moving = source.count(key, wake_limit.saturating_add(move_limit));
         let moving = moving.saturating_sub(wake_limit);
-        if target.as_ref().is_some_and(|target| !target.has_room(moving)) {
+        if target
+            .as_ref()
+            .is_some_and(|target| !target.has_room(moving))
+        {
             drop(pair);
             TABLE[b].make_room(moving)?;
             continue;
@@ -375,7 +394,9 @@ pub fn wake_op(
         let (queue, queue2) = pair.both();
         let count = queue.wake(key, any, limit.max(1), &mut woken, mark_woken);
         let count2 = if op.holds(old) {
-            queue2.unwrap_or(queue).wake(key2, any, limit2.max(1), &mut woken, mark_woken)
+            queue2
+                .unwrap_or(queue)
+                .wake(key2, any, limit2.max(1), &mut woken, mark_woken)
         } else {
             0
         };
@@ -404,7 +425,14 @@ fn change_nofault(word: UserPtr<u32>, op: WakeOp) -> Result<u32> {
 pub fn clear_and_wake(addr: usize) {
     let word: UserPtr<u32> = UserPtr::from(addr);
     if word.write(&0).is_ok() {
-        let _ = wake(Futex { word, is_private: false }, 1, FUTEX_BITSET_MATCH_ANY);
+        let _ = wake(
+            Futex {
+                word,
+                is_private: false,
+            },
+            1,
+            FUTEX_BITSET_MATCH_ANY,
+        );
     }
 }
 
@@ -447,7 +475,10 @@ fn release_dead(tid: u32, addr: usize, is_pi: bool, pending: bool) -> Result<()>
         return Err(Errno::EINVAL);
     }
     let word: UserPtr<u32> = UserPtr::from(addr);
-    let futex = Futex { word, is_private: false };
+    let futex = Futex {
+        word,
+        is_private: false,
+    };
     let mut value = word.load()?;
     loop {
         let owner = value & FUTEX_TID_MASK;

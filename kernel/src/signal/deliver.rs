@@ -7,7 +7,8 @@ use abi::signal::{SaFlags, SigAction, SigInfo, SigSet, Signo};
 use abi::{Errno, Result};
 
 use super::state::{
-    GroupExit, JOBCTL_STOP_DEQUEUED, JOBCTL_STOP_PENDING, JOBCTL_STOPPED, SignalShared, Tag, TaskSignal,
+    GroupExit, JOBCTL_STOP_DEQUEUED, JOBCTL_STOP_PENDING, JOBCTL_STOPPED, SignalShared, Tag,
+    TaskSignal,
 };
 use super::stop;
 use crate::arch::{self, UserRegs};

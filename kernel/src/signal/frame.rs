@@ -198,7 +198,11 @@ fn restore(regs: &mut UserRegs, sc: &SigContext, uc_flags: u64) -> Result<()> {
     // From here on this is no system call to be restarted.
     regs.orig_rax = u64::MAX;
     let strict = uc_flags & UC_STRICT_RESTORE_SS != 0;
-    let ss = if strict { sc.ss | RING_3 } else { arch::USER_SS };
+    let ss = if strict {
+        sc.ss | RING_3
+    } else {
+        arch::USER_SS
+    };
     // Other segments would make the return to user space fault in the kernel; Linux answers that fault with SIGSEGV.
     if sc.cs | RING_3 != arch::USER_CS || ss != arch::USER_SS || sc.ip >= USER_END as u64 {
         return Err(Errno::EFAULT);

@@ -64,7 +64,10 @@ pub fn remove_thread(current: &CurrentTask) -> bool {
     let mut shared = process.signal.shared.lock();
     let completes = stop::leave(&mut shared, current);
     let me = &raw const **current;
-    let at = shared.threads.iter().position(|other| core::ptr::eq(&raw const **other, me));
+    let at = shared
+        .threads
+        .iter()
+        .position(|other| core::ptr::eq(&raw const **other, me));
     let removed = at.map(|at| shared.threads.remove(at));
     let alone = shared.threads.is_empty();
     drop(shared);
@@ -124,7 +127,9 @@ fn kill_others(shared: &Shared, survivor: &Task) {
 /// `EINTR` when the task is being killed.
 pub fn wait_for_other_threads(process: &Process) -> Result<()> {
     let signal = &process.signal;
-    signal.thread_gone.wait_killable(|| (signal.shared.lock().threads.len() == 1).then_some(()))
+    signal
+        .thread_gone
+        .wait_killable(|| (signal.shared.lock().threads.len() == 1).then_some(()))
 }
 
 /// The other threads are gone: what [`begin_group_exit`] began for an exec is over.

@@ -147,7 +147,9 @@ pub fn change_action(signo: Signo, new: Option<SigAction>) -> Result<SigAction> 
     let current = task::current();
     let process = &current.process;
     let hand = process.signal.hand.get();
-    let Some(new) = new else { return Ok(hand.get(signo)) };
+    let Some(new) = new else {
+        return Ok(hand.get(signo));
+    };
     let change = hand.set(signo, new)?;
     if change.flush {
         let mut shared = process.signal.shared.lock();

@@ -30,7 +30,9 @@ pub fn child_info(process: &Arc<Process>, code: i32, status: i32) -> SigInfo {
 /// Tells `parent` that `process` has ended with the wait status `status`, by the child's exit signal. False when the
 /// parent does not want a zombie: SIGCHLD is set to SIG_IGN or has SA_NOCLDWAIT. The caller wakes the parent's waiters.
 pub fn notify_parent_exit(process: &Arc<Process>, parent: &Arc<Process>, status: u32) -> bool {
-    let Some(signo) = Signo::new(process.exit_signal() as i32) else { return true };
+    let Some(signo) = Signo::new(process.exit_signal() as i32) else {
+        return true;
+    };
     let action = parent.signal.hand.get().get(Signo::CHLD);
     let is_chld = signo == Signo::CHLD;
     if !(is_chld && action.is_ignore()) {
@@ -74,7 +76,11 @@ pub fn hang_up_if_orphaned(group: &Arc<ProcessGroup>, exiting: Option<&Arc<Proce
     if !held || !tree::is_orphaned(group, exiting.map(|process| &**process)) {
         return;
     }
-    if group.members().iter().any(|member| member.signal.is_stopped()) {
+    if group
+        .members()
+        .iter()
+        .any(|member| member.signal.is_stopped())
+    {
         super::send_to_group(group, SigInfo::kernel(Signo::HUP));
         super::send_to_group(group, SigInfo::kernel(Signo::CONT));
     }

@@ -176,7 +176,11 @@ pub(super) fn deliver_queued(
 ) -> bool {
     let mut shared = process.signal.shared.lock();
     let target = thread.map(|wanted| {
-        shared.threads.iter().find(|task| core::ptr::eq(Arc::as_ptr(task), wanted)).cloned()
+        shared
+            .threads
+            .iter()
+            .find(|task| core::ptr::eq(Arc::as_ptr(task), wanted))
+            .cloned()
     });
     let target = match target {
         Some(None) => return false,

@@ -12,7 +12,7 @@ use abi::{Errno, Result};
 
 use crate::ipc::futex::{self, Futex};
 use crate::mm::user::UserPtr;
-use crate::task::{self, Pid};
+use crate::task::{self, Cap, Pid, Task};
 use crate::time;
 
 /// A count that the ABI has as an `int`: at least one waiter is looked at, whatever it says.
@@ -27,7 +27,9 @@ fn checked_limit(value: u32) -> Result<usize> {
 
 /// The monotonic deadline of a wait. FUTEX_WAIT's time is relative, that of the others absolute on the chosen clock.
 fn deadline(command: u32, realtime: bool, timeout: UserPtr<Timespec>) -> Result<Option<u64>> {
-    let Some(ts) = timeout.read_opt()? else { return Ok(None) };
+    let Some(ts) = timeout.read_opt()? else {
+        return Ok(None);
+    };
     let ns = ts.to_ns().ok_or(Errno::EINVAL)?;
     let now = time::monotonic_ns();
     Ok(Some(if command == FUTEX_WAIT {
@@ -50,8 +52,14 @@ pub fn sys_futex(
     let command = op & !(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME);
     let realtime = op & FUTEX_CLOCK_REALTIME != 0;
     let is_private = op & FUTEX_PRIVATE_FLAG != 0;
-    let first = Futex { word: uaddr, is_private };
-    let second = Futex { word: uaddr2, is_private };
+    let first = Futex {
+        word: uaddr,
+        is_private,
+    };
+    let second = Futex {
+        word: uaddr2,
+        is_private,
+    };
     let waits = command == FUTEX_WAIT || command == FUTEX_WAIT_BITSET;
     let at = match waits {
         true => deadline(command, realtime, UserPtr::from(timeout))?,
@@ -69,7 +77,13 @@ pub fn sys_futex(
         FUTEX_WAKE_BITSET => futex::wake(first, limit(val), val3),
         FUTEX_REQUEUE | FUTEX_CMP_REQUEUE => {
             let expected = (command == FUTEX_CMP_REQUEUE).then_some(val3);
-            futex::requeue(first, second, checked_limit(val)?, checked_limit(val2)?, expected)
+            futex::requeue(
+                first,
+                second,
+                checked_limit(val)?,
+                checked_limit(val2)?,
+                expected,
+            )
         }
         FUTEX_WAKE_OP => {
             let op = WakeOp::decode(val3).ok_or(Errno::ENOSYS)?;
@@ -87,17 +101,13 @@ pub fn sys_set_robust_list(head: usize, len: usize) -> Result<usize> {
     Ok(0)
 }
 
-pub fn sys_get_robust_list(
-    pid: Pid,
-    head: UserPtr<usize>,
-    len: UserPtr<usize>,
-) -> Result<usize> {
+pub fn sys_get_robust_list(pid: Pid, head: UserPtr<usize>, len: UserPtr<usize>) -> Result<usize> {
     let current = task::current();
-    let value = if pid.0 == 0 || pid == current.tid {
+    let value = if pid.0 == 0 || pid == current.tid() {
         current.robust_list.load(Ordering::Relaxed)
     } else {
         let task = task::find_task(pid).ok_or(Errno::ESRCH)?;
-        if !task::may_access(&task) {
+        if !may_look_at(&task) {
             return Err(Errno::EPERM);
         }
         task.robust_list.load(Ordering::Relaxed)
@@ -105,4 +115,17 @@ pub fn sys_get_robust_list(
     len.write(&size_of::<RobustListHead>())?;
     head.write(&value)?;
     Ok(0)
+}
+
+/// Whether the caller's identity lets it look into another thread, as ptrace's check has it.
+fn may_look_at(task: &Task) -> bool {
+    let current = task::current();
+    let (mine, theirs) = (current.my_cred(), task.cred());
+    let same = [theirs.uid, theirs.euid, theirs.suid]
+        .iter()
+        .all(|uid| *uid == mine.fsuid)
+        && [theirs.gid, theirs.egid, theirs.sgid]
+            .iter()
+            .all(|gid| *gid == mine.fsgid);
+    same || mine.capable(Cap::SYS_PTRACE)
 }

@@ -16,7 +16,11 @@ use zerocopy::IntoBytes;
 
 /// The calls that take a `sigset_t` know one size.
 fn check_size(size: usize) -> Result<()> {
-    if size == size_of::<SigSet>() { Ok(()) } else { Err(Errno::EINVAL) }
+    if size == size_of::<SigSet>() {
+        Ok(())
+    } else {
+        Err(Errno::EINVAL)
+    }
 }
 
 pub fn sys_rt_sigaction(
@@ -58,9 +62,15 @@ pub fn sys_rt_sigpending(set: UserPtr<SigSet>, size: usize) -> Result<usize> {
         return Err(Errno::EINVAL);
     }
     let current = task::current();
-    let pending = current.signal.pending().union(current.process.signal.pending());
+    let pending = current
+        .signal
+        .pending()
+        .union(current.process.signal.pending());
     let blocked = pending.intersection(current.signal.blocked());
-    copy_out(set.addr(), blocked.as_bytes().get(..size).ok_or(Errno::EINVAL)?)?;
+    copy_out(
+        set.addr(),
+        blocked.as_bytes().get(..size).ok_or(Errno::EINVAL)?,
+    )?;
     Ok(0)
 }
 
@@ -225,11 +235,7 @@ fn read_info(uinfo: UserPtr<UserSigInfo>, sig: i32) -> Result<SigInfo> {
     SigInfo::from_user(&uinfo.read()?, sig).ok_or(Errno::E2BIG)
 }
 
-pub fn sys_rt_sigqueueinfo(
-    pid: Pid,
-    sig: i32,
-    uinfo: UserPtr<UserSigInfo>,
-) -> Result<usize> {
+pub fn sys_rt_sigqueueinfo(pid: Pid, sig: i32, uinfo: UserPtr<UserSigInfo>) -> Result<usize> {
     let info = read_info(uinfo, sig)?;
     check_forged(&info, pid)?;
     let process = task::find_process(pid)
@@ -250,7 +256,7 @@ pub fn sys_rt_tgsigqueueinfo(
         return Err(Errno::EINVAL);
     }
     let forged = info.si_code >= 0 || info.si_code == si::TKILL;
-    if forged && task::current().tid != tid {
+    if forged && task::current().tid() != tid {
         return Err(Errno::EPERM);
     }
     send_to_thread(Some(tgid), tid, sig, Some(info))

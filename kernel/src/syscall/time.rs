@@ -1,8 +1,6 @@
 //! Clocks, sleeping, and timers.
 
-use abi::signal::{
-    SIGEV_NONE, SIGEV_SIGNAL, SIGEV_THREAD, SIGEV_THREAD_ID, SigEvent, Signo,
-};
+use abi::signal::{SIGEV_NONE, SIGEV_SIGNAL, SIGEV_THREAD, SIGEV_THREAD_ID, SigEvent, Signo};
 use abi::time::{
     ADJ_OFFSET_SS_READ, ClockId, ITIMER_PROF, ITIMER_REAL, ITIMER_VIRTUAL, Itimerspec, Itimerval,
     NSEC_PER_SEC, STA_UNSYNC, TIME_ERROR, TIMER_ABSTIME, Timespec, Timeval, Timex, Timezone, Tms,
@@ -15,14 +13,17 @@ use alloc::sync::Arc;
 use crate::mm::user::UserPtr;
 use crate::signal::mask;
 use crate::signal::timer::cpu::{self, CpuKind};
-use crate::signal::timer::posix::{self, NewTimer, Notify};
 use crate::signal::timer::itimer;
+use crate::signal::timer::posix::{self, NewTimer, Notify};
 use crate::sync::{SpinLock, current};
 use crate::task::{self, Cap, Pid};
 use crate::{sched, signal, time};
 
 /// The time zone that `settimeofday` stores; nothing in the kernel looks at it.
-static TIME_ZONE: SpinLock<Timezone> = SpinLock::new(Timezone { tz_minuteswest: 0, tz_dsttime: 0 });
+static TIME_ZONE: SpinLock<Timezone> = SpinLock::new(Timezone {
+    tz_minuteswest: 0,
+    tz_dsttime: 0,
+});
 
 fn clock(id: i32) -> Result<ClockId> {
     ClockId::from_user(id).ok_or(Errno::EINVAL)
@@ -38,9 +39,21 @@ fn read_clock(clock: ClockId) -> Result<u64> {
             time::monotonic_ns()
         }
         ClockId::Boottime | ClockId::BoottimeAlarm => time::boottime_ns(),
-        ClockId::Cpu { id, is_thread: false, .. } => posix::process_cpu_ns(&*posix::process_of(id)?),
-        ClockId::Cpu { id: 0, is_thread: true, .. } => current().cpu_time_ns(),
-        ClockId::Cpu { id, is_thread: true, .. } => {
+        ClockId::Cpu {
+            id,
+            is_thread: false,
+            ..
+        } => posix::process_cpu_ns(&*posix::process_of(id)?),
+        ClockId::Cpu {
+            id: 0,
+            is_thread: true,
+            ..
+        } => current().cpu_time_ns(),
+        ClockId::Cpu {
+            id,
+            is_thread: true,
+            ..
+        } => {
             let task = task::find_task(Pid(id)).ok_or(Errno::EINVAL)?;
             if !Arc::ptr_eq(&task.process, &current().process) {
                 return Err(Errno::EINVAL);
@@ -71,7 +84,11 @@ pub fn sys_clock_getres(id: i32, tp: UserPtr<Timespec>) -> Result<usize> {
 }
 
 fn may_set_time() -> Result<()> {
-    if current().my_cred().capable(Cap::SYS_TIME) { Ok(()) } else { Err(Errno::EPERM) }
+    if current().my_cred().capable(Cap::SYS_TIME) {
+        Ok(())
+    } else {
+        Err(Errno::EPERM)
+    }
 }
 
 pub fn sys_clock_settime(id: i32, tp: UserPtr<Timespec>) -> Result<usize> {
@@ -183,7 +200,9 @@ fn sleep_relative(deadline: u64, rem: UserPtr<Timespec>) -> Result<usize> {
         return Ok(0);
     }
     rem.write_opt(&Timespec::from_ns(left))?;
-    Err(signal::restart_with(Box::new(move || sleep_relative(deadline, rem))))
+    Err(signal::restart_with(Box::new(move || {
+        sleep_relative(deadline, rem)
+    })))
 }
 
 pub fn sys_nanosleep(req: UserPtr<Timespec>, rem: UserPtr<Timespec>) -> Result<usize> {
@@ -201,9 +220,15 @@ pub fn sys_clock_nanosleep(
     let is_realtime = match clock {
         ClockId::Realtime | ClockId::Tai => true,
         ClockId::Monotonic | ClockId::Boottime => false,
-        ClockId::Cpu { is_thread: false, .. } => return sleep_cpu(clock, flags, req, rem),
+        ClockId::Cpu {
+            is_thread: false, ..
+        } => return sleep_cpu(clock, flags, req, rem),
         ClockId::Cpu { id: 0, .. } => {
-            return Err(if id < 0 { Errno::EINVAL } else { Errno::EOPNOTSUPP });
+            return Err(if id < 0 {
+                Errno::EINVAL
+            } else {
+                Errno::EOPNOTSUPP
+            });
         }
         ClockId::Cpu { .. } => return sleep_cpu(clock, flags, req, rem),
         ClockId::Fd(_) => return Err(Errno::EINVAL),
@@ -235,15 +260,15 @@ fn sleep_cpu(
     let ns = req.read()?.to_ns().ok_or(Errno::EINVAL)?;
     let start = read_clock(clock)?;
     let absolute = flags & TIMER_ABSTIME != 0;
-    let target = if absolute { ns } else { start.saturating_add(ns) };
+    let target = if absolute {
+        ns
+    } else {
+        start.saturating_add(ns)
+    };
     sleep_cpu_until(clock, target, if absolute { None } else { Some(rem) })
 }
 
-fn sleep_cpu_until(
-    clock: ClockId,
-    target: u64,
-    rem: Option<UserPtr<Timespec>>,
-) -> Result<usize> {
+fn sleep_cpu_until(clock: ClockId, target: u64, rem: Option<UserPtr<Timespec>>) -> Result<usize> {
     loop {
         let left = target.saturating_sub(read_clock(clock).unwrap_or(u64::MAX));
         if left == 0 {
@@ -251,7 +276,9 @@ fn sleep_cpu_until(
         }
         let pause = (left / crate::arch::cpu::online() as u64).max(sched::TICK_NS);
         if mask::sleep(Some(time::monotonic_ns().saturating_add(pause))) {
-            let Some(rem) = rem else { return Err(Errno::ERESTARTNOHAND) };
+            let Some(rem) = rem else {
+                return Err(Errno::ERESTARTNOHAND);
+            };
             rem.write_opt(&Timespec::from_ns(left))?;
             let resume = move || sleep_cpu_until(clock, target, Some(rem));
             return Err(signal::restart_with(Box::new(resume)));
@@ -334,7 +361,11 @@ pub fn sys_timer_create(
         Some(event) => (notify_of(event)?, Some(event.sigev_value)),
         None => (Notify::Process(Signo::ALRM), None),
     };
-    let id = posix::create(NewTimer { clock, notify, value })?;
+    let id = posix::create(NewTimer {
+        clock,
+        notify,
+        value,
+    })?;
     if let Err(errno) = timer_id.write(&id) {
         posix::delete(id)?;
         return Err(errno);
@@ -343,7 +374,10 @@ pub fn sys_timer_create(
 }
 
 fn to_itimerspec((value, interval): (u64, u64)) -> Itimerspec {
-    Itimerspec { it_interval: Timespec::from_ns(interval), it_value: Timespec::from_ns(value) }
+    Itimerspec {
+        it_interval: Timespec::from_ns(interval),
+        it_value: Timespec::from_ns(value),
+    }
 }
 
 pub fn sys_timer_settime(

@@ -237,11 +237,6 @@ pub fn reset() {
     thread.fpu.set_initial();
 }
 
-/// Whether frames carry the XSAVE format.
-pub fn has_xsave() -> bool {
-    KIND.load(Ordering::Relaxed) != KIND_FXSAVE
-}
-
 /// The FPU part of a signal frame: bytes, and it goes on 64 bytes.
 pub fn signal_frame_size() -> usize {
     let extra = if KIND.load(Ordering::Relaxed) == KIND_FXSAVE {

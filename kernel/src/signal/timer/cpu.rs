@@ -18,7 +18,10 @@ pub struct CpuItimer {
 
 impl Default for CpuItimer {
     fn default() -> Self {
-        Self { expires_ns: AtomicU64::new(u64::MAX), interval_ns: AtomicU64::new(0) }
+        Self {
+            expires_ns: AtomicU64::new(u64::MAX),
+            interval_ns: AtomicU64::new(0),
+        }
     }
 }
 
@@ -99,9 +102,16 @@ fn check(process: &Process, timer: &CpuItimer, now: u64, signo: Signo) {
         return;
     }
     let interval = timer.interval_ns.load(Ordering::Relaxed);
-    let next = if interval == 0 { u64::MAX } else { expires.saturating_add(interval) };
+    let next = if interval == 0 {
+        u64::MAX
+    } else {
+        expires.saturating_add(interval)
+    };
     // Threads of the process may tick at once on several CPUs; one of them sends.
-    let won = timer.expires_ns.compare_exchange(expires, next, Ordering::Relaxed, Ordering::Relaxed);
+    let won =
+        timer
+            .expires_ns
+            .compare_exchange(expires, next, Ordering::Relaxed, Ordering::Relaxed);
     if won.is_ok() {
         let _ = send_to_process(process, SigInfo::kernel(signo));
     }
@@ -121,12 +131,10 @@ fn check_limit(process: &Process, timers: &CpuTimers, total_ns: u64) {
     let due = timers.xcpu_s.load(Ordering::Relaxed).max(soft);
     if seconds >= due {
         let next = timers.xcpu_s.load(Ordering::Relaxed);
-        let won = timers.xcpu_s.compare_exchange(
-            next,
-            seconds + 1,
-            Ordering::Relaxed,
-            Ordering::Relaxed,
-        );
+        let won =
+            timers
+                .xcpu_s
+                .compare_exchange(next, seconds + 1, Ordering::Relaxed, Ordering::Relaxed);
         if won.is_ok() {
             let _ = send_to_process(process, SigInfo::kernel(Signo::XCPU));
         }

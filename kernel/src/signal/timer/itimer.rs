@@ -54,7 +54,9 @@ impl RealTimer {
 impl State {
     /// Time to the next expiry and interval. One that is due but has not fired yet has a microsecond to go.
     fn value(&self) -> (u64, u64) {
-        let left = self.deadline_ns.map_or(0, |at| at.saturating_sub(monotonic_ns()).max(1000));
+        let left = self
+            .deadline_ns
+            .map_or(0, |at| at.saturating_sub(monotonic_ns()).max(1000));
         (left, self.interval_ns)
     }
 
@@ -80,8 +82,17 @@ pub fn set(process: &Arc<Process>, value_ns: u64, interval_ns: u64) -> (u64, u64
         None if value_ns == 0 => return (0, 0),
         None => {
             let state = IrqSpinLock::new(State::default());
-            let fresh = Arc::new(RealTimer { process: process.clone(), state });
-            process.signal.timers.real.lock().get_or_insert(fresh).clone()
+            let fresh = Arc::new(RealTimer {
+                process: process.clone(),
+                state,
+            });
+            process
+                .signal
+                .timers
+                .real
+                .lock()
+                .get_or_insert(fresh)
+                .clone()
         }
     };
     let mut state = timer.state.lock();
@@ -98,7 +109,9 @@ pub fn set(process: &Arc<Process>, value_ns: u64, interval_ns: u64) -> (u64, u64
 
 /// SIGALRM was taken: starts the next interval, on the grid of the first.
 pub(in crate::signal) fn alarm_taken(process: &Process) {
-    let Some(timer) = process.signal.timers.real.lock().clone() else { return };
+    let Some(timer) = process.signal.timers.real.lock().clone() else {
+        return;
+    };
     let mut state = timer.state.lock();
     if state.deadline_ns.is_none() && state.interval_ns > 0 {
         let passed = monotonic_ns().saturating_sub(state.last_ns) / state.interval_ns;

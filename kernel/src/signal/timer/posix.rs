@@ -80,9 +80,16 @@ impl TimerClock {
 /// CPU time of all threads of a process, in nanoseconds. Callable from interrupts, where the part of threads that have
 /// exited may be missing for a moment.
 pub fn process_cpu_ns(process: &Process) -> u64 {
-    let exited = process.usage.exited.try_lock().map_or(0, |used| used.user_ns + used.system_ns);
+    let exited = process
+        .usage
+        .exited
+        .try_lock()
+        .map_or(0, |used| used.user_ns + used.system_ns);
     let shared = process.signal.shared.lock();
-    shared.threads.iter().fold(exited, |sum, task| sum.saturating_add(task.cpu_time_ns()))
+    shared
+        .threads
+        .iter()
+        .fold(exited, |sum, task| sum.saturating_add(task.cpu_time_ns()))
 }
 
 /// # Invariants
@@ -129,10 +136,15 @@ impl PosixTimer {
         };
         state.armed = None;
         state.fired = due;
-        let Some(signo) = self.notify.signo() else { return };
+        let Some(signo) = self.notify.signo() else {
+            return;
+        };
         state.deadline = None;
         state.queued = true;
-        let tag = Tag { charge: None, timer: Some((self.id, state.setting)) };
+        let tag = Tag {
+            charge: None,
+            timer: Some((self.id, state.setting)),
+        };
         drop(state);
         let info = SigInfo::timer(signo, self.id, 0, self.value);
         let entry = Entry { info, tag };
@@ -155,11 +167,21 @@ impl PosixTimer {
     fn arm(self: &Arc<Self>, state: &mut State, deadline: u64) {
         state.deadline = Some(deadline);
         if self.clock.is_cpu() {
-            self.process.signal.timers.cpu.has_posix.store(true, Ordering::Relaxed);
+            self.process
+                .signal
+                .timers
+                .cpu
+                .has_posix
+                .store(true, Ordering::Relaxed);
             if let TimerClock::Process(process) = &self.clock
                 && let Some(process) = process.upgrade()
             {
-                process.signal.timers.cpu.has_posix.store(true, Ordering::Relaxed);
+                process
+                    .signal
+                    .timers
+                    .cpu
+                    .has_posix
+                    .store(true, Ordering::Relaxed);
             }
         } else if self.notify.signo().is_some() {
             state.armed = Some(timer::arm(deadline, self.clone()));
@@ -170,7 +192,11 @@ impl PosixTimer {
     fn value(&self, state: &mut State) -> (u64, u64) {
         let now = self.clock.now();
         let silent = self.notify.signo().is_none();
-        let pending = if state.queued && state.interval > 0 { Some(state.fired) } else { None };
+        let pending = if state.queued && state.interval > 0 {
+            Some(state.fired)
+        } else {
+            None
+        };
         let left = match state.deadline.or(pending) {
             None => 0,
             Some(at) if at > now => at - now,
@@ -204,7 +230,9 @@ const IGNORED_PACE_NS: u64 = 1_000_000;
 /// The first point after `now` on the grid of `at` and `interval`, and how many points after `at` were passed.
 fn next_on_grid(at: u64, interval: u64, now: u64) -> (u64, u64) {
     let passed = now.saturating_sub(at) / interval;
-    let next = interval.saturating_mul(passed.saturating_add(1)).saturating_add(at);
+    let next = interval
+        .saturating_mul(passed.saturating_add(1))
+        .saturating_add(at);
     (next, passed)
 }
 
@@ -231,14 +259,26 @@ pub fn clock_for(clock: ClockId) -> Result<TimerClock> {
     match clock {
         ClockId::Realtime | ClockId::Tai => Ok(TimerClock::Realtime),
         ClockId::Monotonic | ClockId::Boottime => Ok(TimerClock::Monotonic),
-        ClockId::Cpu { id, is_thread: false, .. } => {
+        ClockId::Cpu {
+            id,
+            is_thread: false,
+            ..
+        } => {
             let process = process_of(id)?;
             Ok(TimerClock::Process(Arc::downgrade(&process)))
         }
-        ClockId::Cpu { id: 0, is_thread: true, .. } => {
-            Ok(TimerClock::Thread(Arc::downgrade(&crate::sync::current_arc())))
-        }
-        ClockId::Cpu { id, is_thread: true, .. } => {
+        ClockId::Cpu {
+            id: 0,
+            is_thread: true,
+            ..
+        } => Ok(TimerClock::Thread(Arc::downgrade(
+            &crate::sync::current_arc(),
+        ))),
+        ClockId::Cpu {
+            id,
+            is_thread: true,
+            ..
+        } => {
             let task = crate::task::find_task(crate::task::Pid(id)).ok_or(Errno::EINVAL)?;
             if !Arc::ptr_eq(&task.process, &current.process) {
                 return Err(Errno::EINVAL);
@@ -266,7 +306,13 @@ pub fn create(new: NewTimer) -> Result<i32> {
     let current = current();
     let process = current.process.clone();
     let limit = process.signal.pending_limit.load(Ordering::Relaxed);
-    let charge = process.signal.account.lock().clone().charge(Some(limit)).ok_or(Errno::EAGAIN)?;
+    let charge = process
+        .signal
+        .account
+        .lock()
+        .clone()
+        .charge(Some(limit))
+        .ok_or(Errno::EAGAIN)?;
     reserve_place(&process, &new.notify)?;
     let mut table = process.signal.timers.posix.lock();
     let id = free_id(&mut table);
@@ -324,7 +370,9 @@ fn reserve_place(process: &Process, notify: &Notify) -> Result<()> {
             true => None,
             false => Some(queue.wanted_capacity() + 1),
         });
-        let Some(Some(capacity)) = wanted else { return Ok(()) };
+        let Some(Some(capacity)) = wanted else {
+            return Ok(());
+        };
         let storage = Box::new(Storage::allocate(capacity).ok_or(Errno::EAGAIN)?);
         let old = with_queue(process, notify, |queue| queue.grow(storage));
         drop(old);
@@ -383,7 +431,14 @@ pub fn overrun(id: i32) -> Result<i32> {
 /// `EINVAL` for an id that names no timer.
 pub fn delete(id: i32) -> Result<()> {
     let current = current();
-    let removed = current.process.signal.timers.posix.lock().timers.remove(&id);
+    let removed = current
+        .process
+        .signal
+        .timers
+        .posix
+        .lock()
+        .timers
+        .remove(&id);
     dispose(removed.ok_or(Errno::EINVAL)?);
     Ok(())
 }
@@ -437,7 +492,9 @@ pub(in crate::signal) fn delivered(
 
 /// The tick: timers on CPU clocks of the running process. In interrupt context.
 pub(super) fn tick(process: &Process) {
-    let Some(table) = process.signal.timers.posix.try_lock() else { return };
+    let Some(table) = process.signal.timers.posix.try_lock() else {
+        return;
+    };
     for timer in table.timers.values().filter(|timer| timer.clock.is_cpu()) {
         timer.fire_if_due(timer.clock.now());
     }
@@ -445,5 +502,13 @@ pub(super) fn tick(process: &Process) {
 
 /// Ids of the timers of a process, for `/proc/<pid>/timers`.
 pub fn ids(process: &Process) -> Vec<i32> {
-    process.signal.timers.posix.lock().timers.keys().copied().collect()
+    process
+        .signal
+        .timers
+        .posix
+        .lock()
+        .timers
+        .keys()
+        .copied()
+        .collect()
 }
