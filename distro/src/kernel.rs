@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::cmd;
+use crate::ksyms;
 use crate::paths::Paths;
 use crate::ui::Ui;
 
@@ -43,11 +44,13 @@ pub fn build(profile: Profile, paths: &Paths, ui: &Ui) -> Result<PathBuf> {
     };
     cmd::run(&mut cargo, ui)?;
     drop(step);
-    Ok(paths
+    let kernel = paths
         .target
         .join("x86_64-unknown-none")
         .join(folder)
-        .join("kernel"))
+        .join("kernel");
+    ksyms::embed(&kernel)?;
+    Ok(kernel)
 }
 
 /// The commit, marked when the checkout differs from it; `unknown` outside of a repository.

@@ -24,6 +24,7 @@ mod exec;
 mod guest;
 mod iso;
 mod kernel;
+mod ksyms;
 mod linux;
 mod machine;
 mod overlay;
