@@ -12,17 +12,24 @@ mod arch;
 )]
 mod boot;
 mod device;
+mod fs;
+mod ipc;
 #[allow(unsafe_code, reason = "reserves the section of the symbol table")]
 mod ksyms;
 mod log;
 mod mm;
 mod panic;
-mod sched_stub;
+mod sched;
+mod signal;
+#[allow(unsafe_code, reason = "locks, wait queues and the running task")]
+mod sync;
+mod syscall;
+mod system;
+mod task;
 mod time;
 mod tty;
 
 use arch::cpu::CpuId;
-use sched_stub::{sched, signal, syscall, task};
 
 /// Which sources this is built from.
 pub const BUILD_ID: &str = env!("BUILD_ID");

@@ -441,7 +441,7 @@ pub fn exit_robust_list(me: &CurrentTask) {
     let head_addr = me.robust_list.swap(0, Ordering::Relaxed);
     if head_addr != 0 {
         // The list is the program's; where it is broken, the walk ends.
-        let _ = walk_robust_list(me.tid.0 as u32, head_addr as u64);
+        let _ = walk_robust_list(me.tid().0 as u32, head_addr as u64);
     }
 }
 

@@ -211,11 +211,11 @@ fn finish_switch() {
     let mut cpu = lock.resume();
     let left = cpu.leaving.take();
     let evicted = core::mem::take(&mut cpu.evicted);
-    if evicted && let Some(task) = left {
-        let target = super::wake::choose_cpu(&task);
+    if let (true, Some(task)) = (evicted, &left) {
+        let target = super::wake::choose_cpu(task);
         task.sched.set_cpu(target);
         drop(cpu);
-        super::wake::enqueue_moved(task, target);
+        super::wake::enqueue_moved(task.clone(), target);
         return;
     }
     drop(cpu);

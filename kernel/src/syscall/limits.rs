@@ -3,6 +3,7 @@
 use abi::resource::{Rlimit64, RusageAbi};
 use abi::{Errno, Result};
 use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
 
 use crate::mm::user::UserPtr;
 use crate::task::rlimit::{Resource, Rlimit};
@@ -72,7 +73,7 @@ fn set(process: &Process, resource: Resource, new: Rlimit64) -> Result<()> {
         if new.hard > old.hard && !may_raise { Err(Errno::EPERM) } else { Ok(()) }
     })?;
     match resource {
-        Resource::Sigpending => process.signal.set_pending_limit(new.soft),
+        Resource::Sigpending => process.signal.pending_limit.store(new.soft, Ordering::Relaxed),
         Resource::Cpu => crate::time::cpu_limit_changed(process, new.soft),
         _ => {}
     }

@@ -3,7 +3,6 @@
 use abi::wait::SigchldInfo;
 use abi::{Errno, Result};
 
-use crate::arch;
 use crate::mm::user::{UserCStr, UserPtr, copy_in, zero_out};
 use crate::syscall::limits::write_rusage;
 use crate::task::clone::{self, CloneArgs, CloneFlags};
@@ -276,7 +275,7 @@ pub fn sys_arch_prctl(code: u32, address: usize) -> Result<usize> {
         ARCH_SET_FS => thread.set_fs_base(address as u64),
         ARCH_GET_FS => UserPtr::<u64>::from(address).write(&thread.fs_base())?,
         ARCH_GET_GS => UserPtr::<u64>::from(address).write(&thread.gs_base())?,
-        _ => return arch::prctl(code, address),
+        _ => return Err(Errno::EINVAL),
     }
     Ok(0)
 }

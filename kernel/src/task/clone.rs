@@ -173,7 +173,7 @@ pub fn clone(args: &CloneArgs) -> Result<usize> {
         UserPtr::<i32>::from(args.pidfd).write(&slot.fd())?;
         slot.fill(child.process.clone())?;
     }
-    publish(&me, &child, args);
+    publish(&me, &child, args)?;
     let tid = child.tid();
     scheduler::spawn(child);
     if let Some(done) = vfork {
@@ -296,12 +296,12 @@ fn set_registers(me: &CurrentTask, child: &Task, args: &CloneArgs) -> Result<()>
 }
 
 /// Makes the child known: from here on others may find, signal and wait for it.
-fn publish(me: &CurrentTask, child: &Arc<Task>, args: &CloneArgs) {
+fn publish(me: &CurrentTask, child: &Arc<Task>, args: &CloneArgs) -> Result<()> {
+    signal::add_thread(child)?;
     pid::publish_task(child);
-    signal::attach_thread(&child.process, child);
     super::usage::count_task(child.cred().uid, true);
     if args.flags.contains(CloneFlags::THREAD) {
-        return;
+        return Ok(());
     }
     let guard = tree::lock();
     let parent = match args.flags.contains(CloneFlags::PARENT) {
@@ -309,6 +309,7 @@ fn publish(me: &CurrentTask, child: &Arc<Task>, args: &CloneArgs) {
         false => Some(me.process.clone()),
     };
     tree::adopt(&guard, &child.process, parent.as_ref());
+    Ok(())
 }
 
 /// `unshare(2)`: gives the running task copies of what it shares.

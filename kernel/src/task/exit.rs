@@ -6,13 +6,11 @@ use core::sync::atomic::Ordering;
 use super::process::{Life, Process, WaitStatus};
 use super::task::{Task, TaskFlags};
 use super::{pid, tree};
-use abi::signal::Signo;
-
 use crate::ipc::futex;
 use crate::mm;
 use crate::sched;
-use crate::signal::{self, ChildFate, GroupExit};
-use crate::sync::{CurrentTask, current, current_arc};
+use crate::signal::{self, GroupExit};
+use crate::sync::{CurrentTask, current};
 use crate::tty;
 
 /// Ends the running thread; `status` is the process's if it is the last and nobody decided another.
@@ -29,7 +27,7 @@ pub fn exit_thread(status: WaitStatus) -> ! {
 
 /// `exit_group(2)`: ends every thread of the process.
 pub fn exit_process(status: WaitStatus) -> ! {
-    let status = signal::begin_group_exit(&current().process, status);
+    signal::begin_group_exit(&current().process, GroupExit::Status(status));
     exit_thread(status)
 }
 
@@ -66,10 +64,7 @@ fn leave_process(me: &CurrentTask, status: WaitStatus) {
     process.final_uid.store(uid, Ordering::Relaxed);
     super::usage::count_task(uid, false);
     pid::unpublish_task(me.tid());
-    signal::detach_thread(&process, &current_arc());
-    if process.thread_count() > 0 {
-        // An exec of another thread may wait for this one.
-        process.exit_event.wake_all();
+    if !signal::remove_thread(me) {
         return;
     }
     if process.sid() == process.pid {
@@ -84,6 +79,7 @@ fn leave_process(me: &CurrentTask, status: WaitStatus) {
 
 /// The last thread has gone: children find a new parent, the parent is told, waiters are woken.
 fn become_zombie(process: &Arc<Process>, status: WaitStatus) {
+    signal::exit_process(process);
     let total = *process.usage.exited.lock();
     *process.final_usage.lock() = total;
     process.exe.lock().take();
@@ -109,8 +105,7 @@ fn become_zombie(process: &Arc<Process>, status: WaitStatus) {
 
 /// Tells the parent; one that does not care for its children's ends has the zombie reaped at once.
 fn notify_parent(process: &Arc<Process>, parent: &Arc<Process>, status: WaitStatus) {
-    let exit_signal = Signo::new(process.exit_signal());
-    if signal::child_exit(process, parent, exit_signal, status as i32) == ChildFate::Reaped {
+    if !signal::notify_parent_exit(process, parent, status) {
         reap(process);
     }
     parent.child_events.wake_all();

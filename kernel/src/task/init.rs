@@ -70,7 +70,7 @@ pub fn spawn_init() -> Result<()> {
         flags: TaskFlags::FORK_NO_EXEC,
     })?;
     pid::publish_task(&task);
-    signal::attach_thread(&process, &task);
+    signal::add_thread(&task)?;
     usage::count_task(0, true);
     let guard = tree::lock();
     tree::adopt(&guard, &process, None);

@@ -4,6 +4,7 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 
+use super::cred::Cred;
 use super::pid::Pid;
 use super::rlimit::Rlimits;
 use super::task::Task;
@@ -123,6 +124,11 @@ impl Process {
             membarrier: AtomicBool::new(false),
             missing_calls: [const { AtomicU64::new(0) }; 8],
         })
+    }
+
+    /// The identity of its main thread; of a zombie, what nobody may act on: the super-user's.
+    pub fn cred(&self) -> Arc<Cred> {
+        self.main_thread().map_or_else(|| Arc::new(Cred::root()), |thread| thread.cred())
     }
 
     /// The parent, while it exists.

@@ -12,6 +12,7 @@ use super::process::Process;
 use super::usage::ThreadUsage;
 use crate::arch::ThreadArch;
 use crate::fs::{FdTable, FsContext};
+use crate::ipc::futex::FutexWait;
 use crate::mm::AddressSpace;
 use crate::mm::kstack::KernelStack;
 use crate::sched::SchedState;
@@ -69,6 +70,8 @@ pub struct Task {
     pub set_child_tid: AtomicUsize,
     /// Head of the robust futex list; 0 for none.
     pub robust_list: AtomicUsize,
+    /// Its part in a futex wait.
+    pub futex: FutexWait,
     /// Time used and faults taken.
     pub usage: ThreadUsage,
     /// The parent of a `vfork` sleeps here until the child execs or exits.
@@ -151,6 +154,7 @@ impl Task {
             clear_child_tid: AtomicUsize::new(0),
             set_child_tid: AtomicUsize::new(0),
             robust_list: AtomicUsize::new(0),
+            futex: FutexWait::default(),
             usage: ThreadUsage::default(),
             vfork_done: SpinLock::new(None),
             parent_death_signal: AtomicU32::new(0),

@@ -97,6 +97,20 @@ impl<T: ?Sized> SpinLock<T> {
     }
 }
 
+impl<T: ?Sized> core::fmt::Debug for SpinLock<T> {
+    /// Without the value: showing it would take the lock.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("SpinLock").finish_non_exhaustive()
+    }
+}
+
+impl<T: ?Sized> core::fmt::Debug for IrqSpinLock<T> {
+    /// Without the value: showing it would take the lock.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("IrqSpinLock").finish_non_exhaustive()
+    }
+}
+
 impl<T: Default> Default for SpinLock<T> {
     fn default() -> Self {
         SpinLock::new(T::default())
@@ -249,18 +263,21 @@ impl<T> HandOverLock<T> {
         self.state.store(HANDED_OVER, Ordering::Relaxed);
     }
 
-    /// Frees a lock that was handed over.
+    /// Takes the lock if it is free. Interrupts must be off.
+    #[inline(always)]
+    pub fn try_lock(&self) -> Option<SpinGuard<'_, T>> {
+        self.lock.try_lock()
+    }
+
+    /// Takes over a lock that was handed over.
     ///
     /// # Panics
     /// If it was not.
     #[inline(always)]
-    pub fn release(&self) {
-        assert!(
-            self.state.load(Ordering::Relaxed) == HANDED_OVER,
-            "the lock was not handed over"
-        );
+    pub fn resume(&self) -> SpinGuard<'_, T> {
+        assert!(self.state.load(Ordering::Relaxed) == HANDED_OVER, "the lock was not handed over");
         self.state.store(HELD, Ordering::Relaxed);
-        self.lock.raw.unlock();
+        SpinGuard { lock: &self.lock }
     }
 }
 

@@ -34,7 +34,7 @@ use abi::fs::AT_FDCWD;
 use crate::fs::{self, File};
 use crate::mm;
 use crate::mm::user::UserCStr;
-use crate::signal;
+use crate::signal::{self, GroupExit};
 use crate::sync::{CurrentTask, current};
 
 pub use args::Strings;
@@ -88,7 +88,7 @@ fn execute(request: ExecRequest) -> Result<()> {
     let program = program::resolve(request)?;
     let identity = identity::after_exec(&me, &program)?;
     let image = image::build(&me, &program)?;
-    if !signal::begin_exec(&process) {
+    if !signal::begin_group_exit(&process, GroupExit::Exec) {
         return Err(Errno::ERESTARTNOINTR);
     }
     // The point of no return: from here on failure is death.
@@ -102,7 +102,7 @@ fn execute(request: ExecRequest) -> Result<()> {
 
 /// Sleeps until this is the only thread, which then bears the process's number.
 fn wait_for_threads(me: &CurrentTask) -> Result<()> {
-    me.process.exit_event.wait_killable(|| (me.process.thread_count() == 1).then_some(()))?;
+    signal::wait_for_other_threads(&me.process)?;
     super::pid::take_leadership(me);
     Ok(())
 }
