@@ -42,15 +42,24 @@ pub fn start() -> ! {
     device::acpi::tables::init();
     arch::init_interrupts();
     time::init();
-    time::init_cpu();
+    start_scheduling();
     arch::smp::start_all();
-    panic!("nothing to run")
+    task::init::start();
+    sched::run_idle()
 }
 
 /// Everything, on any other CPU.
 pub fn start_other_cpu(id: CpuId) -> ! {
+    start_scheduling();
     ::log::debug!("CPU {} is up", id.0);
-    arch::cpu::halt_forever()
+    sched::run_idle()
+}
+
+/// This CPU gets a current task, which is its idle one, and a timer.
+fn start_scheduling() {
+    syscall::counters::start_on_this_cpu();
+    task::init::adopt_idle_task();
+    time::init_cpu();
 }
 
 fn hello() {

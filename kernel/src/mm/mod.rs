@@ -37,5 +37,5 @@ pub use addr::{HUGE_SIZE, PAGE_SIZE, PhysAddr, USER_END};
 pub use frame::{FrameBlock, FrameRef};
 pub use object::{MappedFile, MemoryObject, ObjectKind, SpecialMapping};
 pub use pagecache::PageCache;
-pub use space::{AddressSpace, Backing, ExecInfo, MapRequest, Totals, VmaInfo};
+pub use space::{AddressSpace, FutexKey, Backing, ExecInfo, MapRequest, Totals, VmaInfo, switch_to};
 pub use stats::{Stats, stats};

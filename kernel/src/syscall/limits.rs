@@ -74,7 +74,6 @@ fn set(process: &Process, resource: Resource, new: Rlimit64) -> Result<()> {
     })?;
     match resource {
         Resource::Sigpending => process.signal.pending_limit.store(new.soft, Ordering::Relaxed),
-        Resource::Cpu => crate::time::cpu_limit_changed(process, new.soft),
         _ => {}
     }
     Ok(())

@@ -27,6 +27,7 @@ mod path;
 mod stat;
 mod file;
 mod futex;
+mod klog;
 mod limits;
 mod prctl;
 mod process;
@@ -82,7 +83,7 @@ fn missing(regs: &mut UserRegs) -> Result<usize> {
         let name = row(number).map_or("?", |row| row.name);
         let comm = task.comm();
         let comm = core::str::from_utf8(&comm).unwrap_or("?").trim_end_matches('\0');
-        log::info!("{comm}[{}]: system call {name} ({number}) is not implemented", task.tid);
+        log::info!("{comm}[{}]: system call {name} ({number}) is not implemented", task.tid());
     }
     Err(Errno::ENOSYS)
 }

@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering;
 use abi::{Errno, Result};
 use alloc::sync::Arc;
 
-use crate::mm::user::{UserCStr, UserPtr, copy_out};
+use crate::mm::user::{UserPtr, copy_out};
 use crate::task::cred::{CAP_LAST, CapSet, securebits};
 use crate::task::{Cap, Cred, TaskFlags, current};
 
@@ -30,6 +30,18 @@ const PR_GET_NO_NEW_PRIVS: u32 = 39;
 const PR_GET_TID_ADDRESS: u32 = 40;
 const PR_CAP_AMBIENT: u32 = 47;
 
+/// A thread's name: longer ones are cut, not refused.
+fn read_name(from: usize) -> Result<[u8; 16]> {
+    let mut name = [0; 16];
+    for (index, byte) in name[..15].iter_mut().enumerate() {
+        *byte = UserPtr::<u8>::from(from.wrapping_add(index)).read()?;
+        if *byte == 0 {
+            break;
+        }
+    }
+    Ok(name)
+}
+
 pub fn sys_prctl(option: u32, a: usize, b: usize, c: usize, d: usize) -> Result<usize> {
     let me = current();
     let no_more = |rest: &[usize]| match rest.iter().all(|argument| *argument == 0) {
@@ -47,9 +59,9 @@ pub fn sys_prctl(option: u32, a: usize, b: usize, c: usize, d: usize) -> Result<
         PR_SET_DUMPABLE if a > 1 => return Err(Errno::EINVAL),
         PR_SET_DUMPABLE => me.process.dumpable.store(a as u32, Ordering::Relaxed),
         PR_SET_NAME => {
-            // Longer names are cut, not refused.
-            let name = UserCStr::from(a).read_prefix(15)?;
-            me.set_comm(&name);
+            let name = read_name(a)?;
+            let len = name.iter().position(|byte| *byte == 0).unwrap_or(15);
+            me.set_comm(&name[..len]);
         }
         PR_GET_NAME => copy_out(a, &me.comm())?,
         PR_SET_TIMERSLACK => {

@@ -72,10 +72,6 @@ pub fn sys_sysinfo(buffer: usize) -> Result<usize> {
     Ok(0)
 }
 
-pub fn sys_syslog(action: i32, buffer: usize, len: i32) -> Result<usize> {
-    crate::log::syslog(action, buffer, len)
-}
-
 const MAGIC1: u32 = 0xfee1_dead;
 const MAGIC2: [u32; 4] = [672_274_793, 85_072_278, 369_367_448, 537_993_216];
 const CMD_RESTART: u32 = 0x0123_4567;

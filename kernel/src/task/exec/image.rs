@@ -59,7 +59,10 @@ pub(super) fn build(me: &CurrentTask, program: &Program) -> Result<Image> {
     let space = AddressSpace::new()?;
     let randomize =
         me.process.personality.load(core::sync::atomic::Ordering::Relaxed) & ADDR_NO_RANDOMIZE == 0;
-    let random_pages = |bits| if randomize { (random::next_u64() & ((1 << bits) - 1)) as usize * PAGE_SIZE } else { 0 };
+    let random_pages = |bits: u32| match randomize {
+        true => (random::next_u64() & ((1 << bits) - 1)) as usize * PAGE_SIZE,
+        false => 0,
+    };
     let stack_top = USER_END - random_pages(STACK_RANDOM_BITS);
     space.set_layout(me.process.rlimits.soft(Resource::Stack), random_pages(IMAGE_RANDOM_BITS));
     let plan = &program.plan;

@@ -24,7 +24,7 @@ mod vdso;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
-use abi::signal::Signo;
+use abi::signal::{SigInfo, Signo};
 use abi::{Errno, Result};
 
 use super::task::TaskFlags;
@@ -95,7 +95,7 @@ fn execute(request: ExecRequest) -> Result<()> {
     let done = wait_for_threads(&me).and_then(|()| become_program(&me, &program, identity, image));
     signal::end_exec(&process);
     if done.is_err() {
-        signal::force_signal(Signo::KILL);
+        signal::force_signal(SigInfo::kernel(Signo::KILL));
     }
     Ok(())
 }
@@ -123,7 +123,6 @@ fn become_program(
     me.complete_vfork();
     drop(old);
     signal::on_exec_reset(&me.process)?;
-    crate::time::on_exec(&me.process);
     unshare_files(me)?;
     me.my_files().close_on_exec();
     me.clear_flags(TaskFlags::FORK_NO_EXEC);
