@@ -184,17 +184,3 @@ pub fn mount_dev() -> Result<()> {
         },
     )
 }
-
-/// Opens `/dev/console` as the running task's descriptors 0, 1 and 2.
-///
-/// # Errors
-/// Those of opening it.
-pub fn open_console() -> Result<()> {
-    let request = OpenRequest::lenient(abi::fs::OpenFlags::RDWR.bits(), 0)?;
-    let file = open::open(abi::fs::AT_FDCWD, b"/dev/console", &request)?;
-    let task = crate::task::current();
-    for _ in 0..3 {
-        task.my_files().install(file.clone(), false)?;
-    }
-    Ok(())
-}

@@ -16,10 +16,12 @@ use super::tree::{self, Session};
 use super::{exec, usage};
 use crate::arch;
 use crate::boot;
+use crate::device;
 use crate::fs::{self, FdTable};
 use crate::mm;
 use crate::sched::{self as scheduler, SchedState};
 use crate::signal::{self, SignalShared, TaskSignal};
+use crate::tty;
 
 /// What is tried when the command line names no init, in Linux's order.
 const PROGRAMS: [&[u8]; 4] = [b"/sbin/init", b"/etc/init", b"/bin/init", b"/bin/sh"];
@@ -60,6 +62,7 @@ pub fn start() {
 /// # Errors
 /// `ENOMEM`.
 fn spawn_init() -> Result<()> {
+    fs::init()?;
     let tid = pid::allocate()?;
     let group = Session::create(tid);
     let ram = mm::stats().total * mm::PAGE_SIZE as u64;
@@ -90,6 +93,9 @@ fn spawn_init() -> Result<()> {
 }
 
 extern "C" fn run_init(_: usize) -> ! {
+    device::init();
+    tty::init();
+    fs::unpack_modules();
     if let Err(errno) = fs::open_console() {
         log::warn!("/dev/console cannot be opened ({errno}): init starts without standard files");
     }
