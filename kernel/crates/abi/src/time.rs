@@ -110,13 +110,13 @@ pub struct Tms {
 #[repr(C)]
 pub struct Timex {
     pub modes: u32,
-    pad1: u32,
+    pub pad1: u32,
     pub offset: i64,
     pub freq: i64,
     pub maxerror: i64,
     pub esterror: i64,
     pub status: i32,
-    pad2: u32,
+    pub pad2: u32,
     pub constant: i64,
     pub precision: i64,
     pub tolerance: i64,
@@ -125,14 +125,14 @@ pub struct Timex {
     pub ppsfreq: i64,
     pub jitter: i64,
     pub shift: i32,
-    pad3: u32,
+    pub pad3: u32,
     pub stabil: i64,
     pub jitcnt: i64,
     pub calcnt: i64,
     pub errcnt: i64,
     pub stbcnt: i64,
     pub tai: i32,
-    reserved: [i32; 11],
+    pub reserved: [i32; 11],
 }
 
 /// `ADJ_OFFSET_SS_READ` of `Timex::modes`: reads the old adjtime offset, changes nothing.
