@@ -6,11 +6,15 @@
 //! # Invariants
 //! Records in the ring are whole and have consecutive sequence numbers; the oldest give way.
 
+mod syslog;
+
 use core::fmt::Write;
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use arrayvec::{ArrayString, ArrayVec};
 use ksync::IrqSpinLock;
+
+pub use syslog::syslog;
 
 use crate::arch::early;
 
@@ -146,7 +150,7 @@ static SINKS: IrqSpinLock<ArrayVec<&'static dyn ConsoleSink, MAX_SINKS>> =
 static CONSOLE_LEVEL: AtomicU8 = AtomicU8::new(7);
 /// Readers wait to be told of a record that was written where nobody may be woken.
 static WAKE_DUE: AtomicBool = AtomicBool::new(false);
-static WAKER: spin::Once<fn()> = spin::Once::new();
+static WAKERS: IrqSpinLock<ArrayVec<fn(), 4>> = IrqSpinLock::new(ArrayVec::new_const());
 
 /// A reader's place in the log.
 #[derive(Clone, Copy, Debug, Default)]
@@ -336,17 +340,16 @@ pub fn set_console_level(level: u8) {
 /// Wakes the readers if there is something new. Called by interrupts too, where they may wake.
 #[inline]
 pub fn wake_readers() {
-    if WAKE_DUE.load(Ordering::Relaxed)
-        && WAKE_DUE.swap(false, Ordering::Acquire)
-        && let Some(wake) = WAKER.get()
-    {
-        wake();
+    if WAKE_DUE.load(Ordering::Relaxed) && WAKE_DUE.swap(false, Ordering::Acquire) {
+        let wakers = WAKERS.lock().clone();
+        wakers.iter().for_each(|wake| wake());
     }
 }
 
-/// Registers what to call when there are new records: from tasks and interrupt handlers.
-pub fn set_waker(wake: fn()) {
-    WAKER.call_once(|| wake);
+/// Adds to what is called when there are new records, from tasks and interrupt handlers.
+pub fn add_waker(wake: fn()) {
+    let added = WAKERS.lock().try_push(wake);
+    debug_assert!(added.is_ok(), "a handful of kinds of readers");
 }
 
 struct Logger;
@@ -374,6 +377,7 @@ impl ::log::Log for Logger {
 
 /// Takes the log macros over, and the levels from the command line.
 pub fn init() {
+    syslog::init();
     if ::log::set_logger(&Logger).is_ok() {
         ::log::set_max_level(::log::LevelFilter::Debug);
     }

@@ -3,7 +3,7 @@
 use ::limine::BaseRevision;
 use ::limine::memory_map::EntryType;
 use ::limine::request::{
-    ExecutableAddressRequest, ExecutableCmdlineRequest, FramebufferRequest, HhdmRequest,
+    ExecutableAddressRequest, ExecutableCmdlineRequest, ExecutableFileRequest, FramebufferRequest, HhdmRequest,
     MemoryMapRequest, ModuleRequest, RequestsEndMarker, RequestsStartMarker, RsdpRequest,
 };
 use bootinfo::{ColorField, Framebuffer, MemoryKind};
@@ -30,6 +30,10 @@ static MEMORY_MAP: MemoryMapRequest = MemoryMapRequest::new();
 #[used]
 #[unsafe(link_section = ".limine_requests")]
 static CMDLINE: ExecutableCmdlineRequest = ExecutableCmdlineRequest::new();
+/// Older loaders tell the command line only with the kernel's file.
+#[used]
+#[unsafe(link_section = ".limine_requests")]
+static FILE: ExecutableFileRequest = ExecutableFileRequest::new();
 #[used]
 #[unsafe(link_section = ".limine_requests")]
 static MODULES: ModuleRequest = ModuleRequest::new();
@@ -75,6 +79,8 @@ fn collect(info: &mut BootInfo) {
     info.early_mapped = info.memory_map.ram_end();
     if let Some(response) = CMDLINE.get_response() {
         info.cmdline.set(response.cmdline().to_bytes());
+    } else if let Some(response) = FILE.get_response() {
+        info.cmdline.set(response.file().string().to_bytes());
     }
     for module in MODULES
         .get_response()

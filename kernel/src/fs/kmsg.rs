@@ -26,7 +26,7 @@ struct Kmsg {
 
 /// Lets the log wake those who wait for records.
 pub fn init() {
-    klog::set_waker(|| NEW_RECORDS.wake_all());
+    klog::add_waker(|| NEW_RECORDS.wake_all());
 }
 
 /// Opens the log at its oldest record.

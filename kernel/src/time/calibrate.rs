@@ -15,9 +15,13 @@ const SANE_HZ: core::ops::Range<u64> = 10_000_000..20_000_000_000;
 const PM_TIMER_HZ: u64 = 3_579_545;
 const PIT_HZ: u64 = 1_193_182;
 
-/// Finds the TSC's rate and starts the clocks.
-pub(super) fn calibrate_tsc() {
+/// Finds the TSC's rate and starts the clocks; then, over the same time if that took any, the APIC timer's rate.
+pub(super) fn calibrate() {
     let start = tsc();
+    let measure_apic = apic::present() && !apic::timer_is_tsc_deadline();
+    if measure_apic {
+        apic::timer_measure_start();
+    }
     let sources: [(&str, fn() -> Option<u64>); 6] = [
         ("CPUID", from_cpuid),
         ("the hypervisor", from_hypervisor),
@@ -41,6 +45,9 @@ pub(super) fn calibrate_tsc() {
         hz / 1_000_000,
         hz / 1000 % 1000
     );
+    if measure_apic {
+        calibrate_apic_timer(start);
+    }
 }
 
 /// CPUID leaf 0x15 (crystal and ratio) with the nominal rate of leaf 0x16 where the crystal is not told.
@@ -179,19 +186,14 @@ fn from_pit() -> Option<u64> {
     hz
 }
 
-/// Finds the rate of the APIC timer where it does not take TSC values.
-pub(super) fn calibrate_apic_timer() {
-    if !apic::present() || apic::timer_is_tsc_deadline() {
-        return;
-    }
-    let start = tsc();
-    apic::timer_measure_start();
+/// Finds the rate of the APIC timer where it does not take TSC values: it has counted since `start`.
+fn calibrate_apic_timer(start: u64) {
     let end = start + clock::ns_to_ticks(MEASURE_NS);
     while tsc() < end {
         cpu::relax();
     }
-    let ticks = u64::from(apic::timer_measured());
-    let took = clock::tsc_to_ns(tsc()) - clock::tsc_to_ns(start);
+    let (now, ticks) = (tsc(), u64::from(apic::timer_measured()));
+    let took = clock::tsc_to_ns(now) - clock::tsc_to_ns(start);
     if ticks == 0 || took == 0 {
         log::warn!("the APIC timer does not count");
         return;

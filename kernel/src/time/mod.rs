@@ -27,9 +27,8 @@ pub use clock::{boottime_ns, monotonic_ns, realtime_ns, set_realtime, tsc_hz, ts
 
 /// Finds the TSC's rate and the date. After the ACPI tables.
 pub fn init() {
-    calibrate::calibrate_tsc();
+    calibrate::calibrate();
     clock::set_realtime(rtc::read_ns().unwrap_or(0));
-    calibrate::calibrate_apic_timer();
 }
 
 /// A CPU's timer, on that CPU.

@@ -316,6 +316,7 @@ user_thread_start:
 kernel_thread_start:
     xor ebp, ebp
     call {finish_first_switch}
+    sti
     mov rdi, r13
     call r12
     ud2

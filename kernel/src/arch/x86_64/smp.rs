@@ -166,7 +166,6 @@ extern "C" fn ap_main(handover: &'static Handover) -> ! {
     features::enable();
     entry::init_syscalls();
     apic::init_cpu();
-    time::init_cpu();
     let id = handover.cpu.id();
     ARRIVED.store(id.0, Ordering::Release);
     // The starter counts this CPU in before anything here may look at the count.
