@@ -16,6 +16,7 @@
 //! | [`notify`] | the one place that hears of what happens to files |
 //! | [`pipe`], [`fifo`], [`splice`] | pipes, FIFOs, bytes moved between files |
 //! | [`tmpfs`], [`devtmpfs`], [`memfd`], [`anon`] | file systems in memory, files without a name |
+//! | [`timerfd`], [`signalfd`] | timers and signals as descriptors |
 //! | [`chrdev`], [`memdev`], [`kmsg`] | device numbers and their drivers, memory devices, the log |
 //! | [`initramfs`] | the boot modules become the root file system |
 //!
@@ -61,8 +62,10 @@ pub mod path;
 pub mod perm;
 pub mod pipe;
 pub mod rw;
+pub mod signalfd;
 pub mod splice;
 pub mod superblock;
+pub mod timerfd;
 pub mod tmpfs;
 pub mod xattr;
 

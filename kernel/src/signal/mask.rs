@@ -2,7 +2,7 @@
 
 use core::sync::atomic::Ordering;
 
-use abi::signal::{SigSet, Signo};
+use abi::signal::{SigInfo, SigSet, Signo};
 use abi::{Errno, Result};
 
 use super::deliver::{dequeue, has_work};
@@ -132,11 +132,19 @@ pub fn sleep(deadline_ns: Option<u64>) -> bool {
     interrupted
 }
 
+/// Takes a pending signal of `which`, blocked or not (`signalfd`).
+pub fn take_pending(which: SigSet) -> Option<SigInfo> {
+    let current = task::current();
+    let taken = dequeue(&current, which.complement());
+    refresh(&current);
+    taken.map(|(_, info)| info)
+}
+
 /// `sigtimedwait`: takes one of `which`, waiting until `deadline_ns` of the monotonic clock (`None`: for ever).
 ///
 /// # Errors
 /// `EAGAIN` at the deadline, `EINTR` when another signal came.
-pub fn wait_for(which: SigSet, deadline_ns: Option<u64>) -> Result<(Signo, abi::signal::SigInfo)> {
+pub fn wait_for(which: SigSet, deadline_ns: Option<u64>) -> Result<(Signo, SigInfo)> {
     let current = task::current();
     let which = which.difference(SigSet::UNMASKABLE);
     let others = which.complement();

@@ -238,6 +238,10 @@ fn is_dropped(
 
 /// Chooses a thread that takes the signal now, and wakes it.
 fn complete(process: &Process, shared: &mut Shared, target: Option<&Arc<Task>>, signo: Signo) {
+    // Readers of a signalfd want signals that all threads block.
+    if process.signal.has_signalfd.load(Ordering::Relaxed) {
+        process.signal.arrival.wake_all();
+    }
     let Some(chosen) = choose(shared, target, signo).cloned() else {
         return;
     };

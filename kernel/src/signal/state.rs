@@ -85,6 +85,8 @@ pub struct SignalShared {
     pub unkillable: AtomicBool,
     /// Readers and pollers of `signalfd` wait here.
     pub arrival: WaitQueue,
+    /// Somebody may wait at `arrival`.
+    pub has_signalfd: AtomicBool,
     /// An exec waits here for the other threads to go.
     pub thread_gone: WaitQueue,
     pub account: IrqSpinLock<Arc<Account>>,
@@ -106,6 +108,7 @@ impl SignalShared {
             pending: AtomicU64::new(0),
             unkillable: AtomicBool::new(false),
             arrival: WaitQueue::new(),
+            has_signalfd: AtomicBool::new(false),
             thread_gone: WaitQueue::new(),
             account: IrqSpinLock::new(account),
             timers: ProcessTimers::default(),

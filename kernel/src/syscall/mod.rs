@@ -35,6 +35,7 @@ mod sched;
 mod signal;
 mod system;
 mod time;
+mod timerfd;
 
 pub use args::FromArg;
 pub use table::{Level, Row, TABLE, row};

@@ -83,6 +83,11 @@ pub fn sys_clock_getres(id: i32, tp: UserPtr<Timespec>) -> Result<usize> {
     Ok(0)
 }
 
+fn set_realtime(ns: u64) {
+    time::set_realtime(ns);
+    crate::fs::timerfd::clock_was_set();
+}
+
 fn may_set_time() -> Result<()> {
     if current().my_cred().capable(Cap::SYS_TIME) {
         Ok(())
@@ -96,7 +101,7 @@ pub fn sys_clock_settime(id: i32, tp: UserPtr<Timespec>) -> Result<usize> {
         ClockId::Realtime => {
             let ns = tp.read()?.to_ns().ok_or(Errno::EINVAL)?;
             may_set_time()?;
-            time::set_realtime(ns);
+            set_realtime(ns);
             Ok(0)
         }
         ClockId::Cpu { .. } if id < 0 => {
@@ -128,7 +133,7 @@ pub fn sys_settimeofday(tv: UserPtr<Timeval>, tz: UserPtr<Timezone>) -> Result<u
         *TIME_ZONE.lock() = zone;
     }
     if let Some(ns) = new {
-        time::set_realtime(ns);
+        set_realtime(ns);
     }
     Ok(0)
 }

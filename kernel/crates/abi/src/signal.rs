@@ -337,6 +337,34 @@ pub struct SigInfo {
     fields: [u64; 4],
 }
 
+/// Which members of `_sifields` hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    Kill,
+    Timer,
+    Rt,
+    Child,
+    Fault,
+    Poll,
+}
+
+impl Layout {
+    pub const fn of(signo: i32, code: i32) -> Self {
+        match code {
+            si::TIMER => Self::Timer,
+            si::SIGIO => Self::Poll,
+            si::USER | si::TKILL | si::KERNEL => Self::Kill,
+            ..0 => Self::Rt,
+            _ => match signo {
+                4 | 5 | 7 | 8 | 11 => Self::Fault,
+                17 => Self::Child,
+                29 => Self::Poll,
+                _ => Self::Kill,
+            },
+        }
+    }
+}
+
 /// Whether the kernel knows which members of the union a code uses (`known_siginfo_layout`).
 fn has_known_layout(signo: i32, code: i32) -> bool {
     match code {
@@ -666,7 +694,9 @@ mod tests {
 
     #[test]
     fn sets_iterate_in_the_order_of_numbers() {
-        let set = SigSet::of(Signo::TERM).with(Signo::HUP).with(Signo::new(64).unwrap());
+        let set = SigSet::of(Signo::TERM)
+            .with(Signo::HUP)
+            .with(Signo::new(64).unwrap());
         let numbers: std::vec::Vec<_> = set.iter().map(Signo::get).collect();
         assert_eq!(numbers, [1, 15, 64]);
         assert_eq!(Signo::new(0), None);
