@@ -182,7 +182,7 @@ impl<W: Write> Archive<W> {
             size: 0,
         };
         self.entry(TRAILER, &header)?;
-        while self.written % 512 != 0 {
+        while !self.written.is_multiple_of(512) {
             self.put(&[0; 4])?;
         }
         Ok(self.out)

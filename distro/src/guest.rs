@@ -55,6 +55,8 @@ pub struct Report {
     pub console: String,
     /// From the emulator's start to the end of the command.
     pub elapsed: Duration,
+    /// Whether the machine powered off by itself after the command.
+    pub powered_off: bool,
 }
 
 /// The userland and the overlay as one file: the emulator loads one.
@@ -118,16 +120,18 @@ impl Guest<'_> {
         let console = Console::watch(console);
         let outcome = self.follow(&batches(channel), &console, &job, out)?;
         let elapsed = started.elapsed();
-        emulator.stop(if matches!(outcome, Outcome::Exited(_)) {
+        let patience = if matches!(outcome, Outcome::Exited(_)) {
             POWER_OFF
         } else {
             Duration::ZERO
-        });
+        };
+        let powered_off = emulator.stop(patience);
         let mut text = console.tail();
         text.push_str(&fs::read_to_string(&log).unwrap_or_default());
         Ok(Report {
             outcome,
             console: text,
+            powered_off,
             elapsed,
         })
     }

@@ -11,7 +11,8 @@
 //! | [`cpio`], [`iso`] | what is booted: archives and images |
 //! | [`machine`], [`emulator`] | the emulator's command line, and its process |
 //! | [`overlay`], [`exec`], [`guest`] | what one guest gets; the channel of `--exec`; a guest's life |
-//! | [`run`] | `cargo distro run` |
+//! | [`programs`] | our own programs for the guest |
+//! | [`run`], [`test`], [`lint`] | the sub-commands of these names |
 
 #![forbid(unsafe_code)]
 // Until the first sub-commands use them.
@@ -25,14 +26,17 @@ mod guest;
 mod iso;
 mod kernel;
 mod ksyms;
+mod lint;
 mod linux;
 mod machine;
 mod overlay;
 mod paths;
+mod programs;
 mod recipe;
 mod run;
 mod scratch;
 mod setup;
+mod test;
 mod ui;
 
 use anyhow::Result;
@@ -60,6 +64,10 @@ enum Command {
     Build(BuildArgs),
     /// Make the bootable image
     Iso(iso::IsoArgs),
+    /// Check everything: crates, system calls, packages, machines
+    Test(test::TestArgs),
+    /// Check the tree's rules: who imports whom, sizes, unsafe code, format
+    Lint,
     /// Boot the system with its console here, or run one command in it
     Run(run::RunArgs),
 }
@@ -97,6 +105,8 @@ fn dispatch(command: &Command, ui: &Ui) -> Result<i32> {
         }
         Command::Build(args) => build(args, &paths, ui),
         Command::Iso(args) => iso::command(args, &paths, ui),
+        Command::Test(args) => test::run(args, &paths, ui),
+        Command::Lint => lint::command(&paths, ui),
         Command::Run(args) => run::run(args, &paths, ui),
     }
 }

@@ -71,10 +71,9 @@ fn is_root(dir: &Path) -> bool {
 
 fn cache_folder() -> Result<PathBuf> {
     // The XDG specification: a relative path there is to be ignored.
-    if let Some(dir) = env::var_os("XDG_CACHE_HOME").map(PathBuf::from) {
-        if dir.is_absolute() {
-            return Ok(dir);
-        }
+    let named = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    if let Some(dir) = named.filter(|dir| dir.is_absolute()) {
+        return Ok(dir);
     }
     let home = env::var_os("HOME").context("neither XDG_CACHE_HOME nor HOME is set")?;
     Ok(PathBuf::from(home).join(".cache"))

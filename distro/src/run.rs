@@ -156,14 +156,15 @@ pub fn system(args: &SystemArgs, paths: &Paths, ui: &Ui) -> Result<System> {
 
 /// The userland's archive, built if anything changed.
 pub fn userland(paths: &Paths, ui: &Ui) -> Result<PathBuf> {
+    userland_with(&[], paths, ui)
+}
+
+/// The userland with some packages more.
+pub fn userland_with(more: &[&str], paths: &Paths, ui: &Ui) -> Result<PathBuf> {
     setup::ensure(&[Need::Build], ui)?;
     let layout = iso::Layout::read(&paths.root.join("iso/layout.toml"))?;
-    let packages: Vec<&str> = layout
-        .userland
-        .packages
-        .iter()
-        .map(String::as_str)
-        .collect();
+    let packages = layout.userland.packages.iter().map(String::as_str);
+    let packages: Vec<&str> = packages.chain(more.iter().copied()).collect();
     Recipes::open(paths, ui)?.image_root(&packages)
 }
 

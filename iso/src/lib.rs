@@ -7,7 +7,8 @@
 //! | [`stage`] | the folder that becomes the image |
 //! | [`loader`] | the two ways to make it boot: Limine, and GRUB from Debian's packages |
 //!
-//! The same inputs give the same bytes: all dates are the caller's, and nothing is random.
+//! With Limine the same inputs give the same bytes: all dates are the caller's, and nothing is
+//! random. `grub-mkrescue` writes the time of its run into the image, and looks for it at boot.
 
 #![forbid(unsafe_code)]
 

@@ -72,7 +72,7 @@ pub fn command(args: &IsoArgs, paths: &Paths, ui: &Ui) -> Result<i32> {
     let output = paths.root.join(&args.output);
     let name = build(&system, args.loader, &output, paths, ui)?;
     let size = fs::metadata(&output)?.len();
-    let size = format!("{}.{} MiB", size >> 20, (size % (1 << 20)) * 10 >> 20);
+    let size = format!("{}.{} MiB", size >> 20, ((size % (1 << 20)) * 10) >> 20);
     ui.note(&format!("Boots by {name}, BIOS and UEFI, {size}:"));
     println!("{}", output.display());
     Ok(0)
@@ -88,7 +88,13 @@ pub fn build(
 ) -> Result<&'static str> {
     let menu = menu(paths, ui)?;
     let modules = [(INITRAMFS, system.initramfs.as_path())];
-    make(system, &modules, &menu, wanted, output, paths, ui)
+    let plan = Plan {
+        kernel: &system.kernel,
+        modules: &modules,
+        menu: &menu,
+        wanted,
+    };
+    make(&plan, output, paths, ui)
 }
 
 /// Makes an image that boots straight into one guest's work.
@@ -104,26 +110,32 @@ pub fn for_guest(
     modules.extend(overlay.map(|path| (OVERLAY, path)));
     let names: Vec<&str> = modules.iter().map(|(name, _)| *name).collect();
     let menu = menu(paths, ui)?.single(cmdline, &names);
-    make(system, &modules, &menu, None, image, paths, ui).map(drop)
+    let plan = Plan {
+        kernel: &system.kernel,
+        modules: &modules,
+        menu: &menu,
+        wanted: None,
+    };
+    make(&plan, image, paths, ui).map(drop)
 }
 
-fn make(
-    system: &System,
-    modules: &[(&str, &Path)],
-    menu: &Menu,
+/// What goes into one image.
+struct Plan<'a> {
+    kernel: &'a Path,
+    modules: &'a [(&'a str, &'a Path)],
+    menu: &'a Menu,
     wanted: Option<Wanted>,
-    output: &Path,
-    paths: &Paths,
-    ui: &Ui,
-) -> Result<&'static str> {
+}
+
+fn make(plan: &Plan, output: &Path, paths: &Paths, ui: &Ui) -> Result<&'static str> {
     setup::ensure(&[Need::Image], ui)?;
-    let loader = loader::choose(wanted, paths, ui)?;
+    let loader = loader::choose(plan.wanted, paths, ui)?;
     let _step = ui.spinner("Making the image");
     let layout = Layout::read(&paths.root.join("iso/layout.toml"))?;
     let contents = Contents {
-        kernel: &system.kernel,
-        modules,
-        menu,
+        kernel: plan.kernel,
+        modules: plan.modules,
+        menu: plan.menu,
         volume: &layout.iso.volume,
         date: kernel::source_date(paths, ui),
     };

@@ -42,8 +42,8 @@ use anyhow::{Context, Result, bail};
 
 use self::cpio::Entry;
 use self::graph::Graph;
-use self::model::GuestTest;
 use self::model::Recipe;
+pub use self::model::{GuestTest, Need};
 use self::phase::Phase;
 use self::sandbox::Sandbox;
 use self::source::Sources;

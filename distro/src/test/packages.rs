@@ -1,0 +1,280 @@
+//! The guest tests of the recipes, and BusyBox's own test suite: on Linux first, then here.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+
+use super::batch::{self, Answer, Item};
+use super::record::{Record, Verdict};
+use super::{Job, Lab, standard_machine};
+use crate::guest::System;
+use crate::recipe::{Need as GuestNeed, PackageTest, Recipes};
+use crate::run;
+
+const PACKAGES: &str = "packages";
+const BUSYBOX: &str = "busybox";
+/// Packages that only tests need.
+const TEST_PACKAGES: [&str; 2] = ["busybox-static", "busybox-testsuite"];
+
+/// One job for each kernel.
+pub fn jobs<'a>(lab: &'a Lab, ours: &'a System, linux: &'a System) -> Result<Vec<Job<'a>>> {
+    let tests: Vec<PackageTest> = Recipes::open(&lab.paths, &lab.ui)?
+        .guest_tests()
+        .into_iter()
+        .filter(|test| lab.wants_test(PACKAGES, &name(test)))
+        .collect();
+    let mut work: Vec<Job> = Vec::new();
+    for (on, system) in [("linux", linux), ("ironbark", ours)] {
+        let tests = tests.clone();
+        work.push(Box::new(move || {
+            guest_tests(lab, &with_tests(lab, system)?, on, &tests)
+        }));
+    }
+    Ok(work)
+}
+
+fn name(test: &PackageTest) -> String {
+    format!("{}/{}", test.package, test.test.name)
+}
+
+/// The system with the packages that only tests need.
+fn with_tests(lab: &Lab, system: &System) -> Result<System> {
+    let initramfs = run::userland_with(&TEST_PACKAGES, &lab.paths, &lab.ui)?;
+    Ok(System {
+        initramfs,
+        ..system.clone()
+    })
+}
+
+fn guest_tests(lab: &Lab, system: &System, on: &str, tests: &[PackageTest]) -> Result<Vec<Record>> {
+    let can = |test: &&PackageTest| missing_need(test).is_none();
+    let (able, unable): (Vec<_>, Vec<_>) = tests.iter().partition(can);
+    let mut records: Vec<Record> = unable
+        .into_iter()
+        .map(|test| {
+            Record::new(PACKAGES, &name(test), on, Verdict::Skip)
+                .detail(missing_need(test).unwrap_or_default())
+        })
+        .collect();
+    let item = |test: &&PackageTest| Item {
+        script: test.test.run.clone(),
+        limit_s: test.test.timeout_s,
+    };
+    let items: Vec<Item> = able.iter().map(item).collect();
+    let step = lab
+        .ui
+        .bar(&format!("Package tests on {on}"), items.len() as u64);
+    let answers = batch::run(lab, &standard_machine(), system, &[], &items, &step)?;
+    for (test, answer) in able.into_iter().zip(answers) {
+        records.push(Record::checked(
+            PACKAGES,
+            &name(test),
+            on,
+            problem(test, &answer),
+        ));
+    }
+    Ok(records)
+}
+
+/// Why a test cannot be run yet.
+fn missing_need(test: &PackageTest) -> Option<&'static str> {
+    test.test.needs.iter().find_map(|need| match need {
+        GuestNeed::Net => Some("needs a network"),
+        GuestNeed::Disk => Some("needs a disk"),
+        GuestNeed::Tty => Some("needs a terminal"),
+        GuestNeed::Smp => None,
+    })
+}
+
+fn problem(test: &PackageTest, answer: &Answer) -> Option<String> {
+    let expect = &test.test.expect;
+    match answer {
+        Answer::Died(words) => Some(words.clone()),
+        Answer::Ended {
+            status,
+            stdout,
+            stderr,
+        } => {
+            let said = String::from_utf8_lossy(stdout);
+            let errors = String::from_utf8_lossy(stderr);
+            if *status != i32::from(expect.exit) {
+                return Some(format!(
+                    "status {status}\n{}\n{}",
+                    said.trim(),
+                    errors.trim()
+                ));
+            }
+            let wanted = expect.stdout.as_ref()?;
+            (*wanted != said).then(|| format!("printed {said:?} instead of {wanted:?}"))
+        }
+    }
+}
+
+/// BusyBox's suite, one applet an item. A test that fails on Linux says nothing about us.
+pub fn busybox_jobs<'a>(lab: &'a Lab, ours: &'a System, linux: &'a System) -> Result<Vec<Job<'a>>> {
+    let filter = lab.below().to_owned();
+    Ok(vec![Box::new(move || {
+        let applets = applets(lab, &with_tests(lab, linux)?)?;
+        let applets: Vec<String> = applets
+            .into_iter()
+            .filter(|name| name.starts_with(&filter) || filter.starts_with(name.as_str()))
+            .collect();
+        let reference = busybox_on(lab, linux, "linux", &applets)?;
+        let here = busybox_on(lab, ours, "ironbark", &applets)?;
+        Ok(compare(&reference, &here))
+    })])
+}
+
+/// Results of one kernel: `applet/test` and whether it passed, failed or was skipped.
+type Results = BTreeMap<String, (Verdict, String)>;
+
+/// The names of the suite's parts: `awk.tests`, and folders like `cp/`.
+fn applets(lab: &Lab, linux: &System) -> Result<Vec<String>> {
+    let script = "cd /usr/share/busybox-testsuite/suite && for f in *; do case $f in \
+        *.tests) echo ${f%.tests} ;; *) [ -d $f ] && echo $f ;; esac; done";
+    let item = Item {
+        script: script.to_owned(),
+        limit_s: 60,
+    };
+    let step = lab.ui.spinner("Looking for BusyBox's tests");
+    let answers = batch::run(lab, &standard_machine(), linux, &[], &[item], &step)?;
+    match answers.first() {
+        Some(Answer::Ended {
+            status: 0, stdout, ..
+        }) => Ok(String::from_utf8_lossy(stdout)
+            .lines()
+            .map(str::to_owned)
+            .collect()),
+        other => anyhow::bail!("BusyBox's test suite is not in the image: {other:?}"),
+    }
+}
+
+fn busybox_on(lab: &Lab, system: &System, on: &str, applets: &[String]) -> Result<Results> {
+    let system = with_tests(lab, system)?;
+    let item = |applet: &String| Item {
+        script: format!("/usr/share/busybox-testsuite/runtest {applet}"),
+        limit_s: 180,
+    };
+    let items: Vec<Item> = applets.iter().map(item).collect();
+    let step = lab
+        .ui
+        .bar(&format!("BusyBox's tests on {on}"), items.len() as u64);
+    let answers = batch::run(lab, &standard_machine(), &system, &[], &items, &step)?;
+    let mut results = Results::new();
+    for (applet, answer) in applets.iter().zip(answers) {
+        match answer {
+            Answer::Died(words) => {
+                results.insert(format!("{applet}/(all)"), (Verdict::Fail, words));
+            }
+            Answer::Ended { status, stdout, .. } => {
+                add_results(&mut results, applet, &String::from_utf8_lossy(&stdout));
+                // 137: the time limit's SIGKILL.
+                let ended = if status == 137 {
+                    Verdict::Fail
+                } else {
+                    Verdict::Pass
+                };
+                let words = format!("status {status}");
+                results.insert(format!("{applet}/(ends)"), (ended, words));
+            }
+        }
+    }
+    Ok(results)
+}
+
+/// Reads runtest's lines. What a failed test printed stands before its line.
+fn add_results(results: &mut Results, applet: &str, text: &str) {
+    let mut before = Vec::new();
+    for line in text.lines() {
+        let result = [
+            ("PASS: ", Verdict::Pass),
+            ("FAIL: ", Verdict::Fail),
+            ("SKIPPED: ", Verdict::Skip),
+            ("UNTESTED: ", Verdict::Skip),
+        ]
+        .into_iter()
+        .find_map(|(mark, verdict)| Some((line.strip_prefix(mark)?, verdict)));
+        let Some((name, verdict)) = result else {
+            before.push(line);
+            continue;
+        };
+        let detail = if verdict == Verdict::Fail {
+            before.join("\n")
+        } else {
+            String::new()
+        };
+        before.clear();
+        results.insert(format!("{applet}/{name}"), (verdict, detail));
+    }
+}
+
+/// What Linux passes must pass here.
+fn compare(reference: &Results, here: &Results) -> Vec<Record> {
+    let mut records = Vec::new();
+    for (name, (verdict, detail)) in reference {
+        let verdict = if *verdict == Verdict::Fail {
+            Verdict::Skip
+        } else {
+            *verdict
+        };
+        let detail = if verdict == Verdict::Skip {
+            format!("fails on Linux\n{detail}")
+        } else {
+            String::new()
+        };
+        records.push(Record::new(BUSYBOX, name, "linux", verdict).detail(detail));
+        let ours = match (verdict, here.get(name)) {
+            (_, Some((Verdict::Pass, _))) => Record::new(BUSYBOX, name, "ironbark", Verdict::Pass),
+            (Verdict::Pass, Some((verdict, detail))) => {
+                Record::new(BUSYBOX, name, "ironbark", Verdict::Fail)
+                    .detail(format!("{verdict:?} here, and passes on Linux\n{detail}"))
+            }
+            (Verdict::Pass, None) => {
+                let applet = name.split('/').next().unwrap_or_default();
+                let words = here.get(&format!("{applet}/(all)"));
+                let words = words.map_or("", |(_, words)| words.as_str());
+                Record::new(BUSYBOX, name, "ironbark", Verdict::Fail)
+                    .detail(format!("gave no result\n{words}"))
+            }
+            _ => Record::new(BUSYBOX, name, "ironbark", Verdict::Skip),
+        };
+        records.push(ours);
+    }
+    records
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_linux_passes_must_pass_here() {
+        let (mut linux, mut ours) = (Results::new(), Results::new());
+        add_results(
+            &mut linux,
+            "awk",
+            "PASS: a\nPASS: b\nFAIL: c\nSKIPPED: d\nPASS: e\n",
+        );
+        add_results(
+            &mut ours,
+            "awk",
+            "PASS: a\nexpected x\ngot y\nFAIL: b\nFAIL: c\nSKIPPED: d\n",
+        );
+        let verdicts: Vec<_> = compare(&linux, &ours)
+            .into_iter()
+            .filter(|record| record.on == "ironbark")
+            .map(|record| (record.name, record.result))
+            .collect();
+        let wanted = [
+            ("awk/a", Verdict::Pass),
+            ("awk/b", Verdict::Fail),
+            ("awk/c", Verdict::Skip),
+            ("awk/d", Verdict::Skip),
+            ("awk/e", Verdict::Fail),
+        ];
+        assert_eq!(
+            verdicts,
+            wanted.map(|(name, verdict)| (name.to_owned(), verdict))
+        );
+    }
+}
