@@ -6,6 +6,8 @@
 //! | `pci` | finding PCI functions, their memory windows, capabilities and interrupts |
 //! | `rtc` | the CMOS clock |
 //! | `virtio` | the virtio PCI transport, entropy source and console |
+//! | `framebuffer` | the loader's linear framebuffer |
+//! | `i8042` | the PS/2 controller and keyboard |
 //! | `uart` | the 16550 serial port |
 //! | `testing` | a bus of fake devices for the tests of drivers |
 //!
@@ -17,7 +19,9 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod framebuffer;
 pub mod hal;
+pub mod i8042;
 pub mod pci;
 pub mod rtc;
 #[cfg(test)]

@@ -73,6 +73,17 @@ impl Mmio {
         })
     }
 
+    /// Maps `bytes` bytes of video memory at `phys`.
+    pub fn map_framebuffer(phys: u64, bytes: usize) -> Option<Self> {
+        let base = platform().map_framebuffer(phys, bytes)?;
+        Some(Self {
+            base,
+            bytes,
+            #[cfg(test)]
+            fake: None,
+        })
+    }
+
     /// A window onto a fake device.
     #[cfg(test)]
     pub fn fake(registers: Arc<dyn Registers>, bytes: usize) -> Self {

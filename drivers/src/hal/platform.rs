@@ -10,10 +10,16 @@ use spin::Once;
 /// # Safety
 /// - `map_mmio` answers an address where `bytes` bytes of device registers at `phys` are mapped, uncached, for good;
 ///   it refuses anything that is memory of the kernel.
+/// - `map_framebuffer` answers the same, write-combining instead of uncached.
 /// - `dma_alloc` answers zeroed, page-aligned, physically contiguous memory that nobody else uses until `dma_free`.
 /// - `phys_of` answers the address a device uses for memory made by `dma_alloc`.
 pub unsafe trait Platform: Sync {
     fn map_mmio(&self, phys: u64, bytes: usize) -> Option<NonNull<u8>>;
+
+    /// As `map_mmio`, for memory that shows on a screen: writes may be combined and delayed.
+    fn map_framebuffer(&self, phys: u64, bytes: usize) -> Option<NonNull<u8>> {
+        self.map_mmio(phys, bytes)
+    }
 
     /// Physical and virtual address of `pages` pages.
     fn dma_alloc(&self, pages: usize) -> Option<(u64, NonNull<u8>)>;

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use crate::symbol::{Symbol, kind};
 
 /// Key codes a table has.
-pub const NR_KEYS: usize = 128;
+pub const NR_KEYS: usize = 256;
 /// Possible tables: one for each set of eight modifiers.
 pub const NR_TABLES: usize = 256;
 
@@ -45,11 +45,8 @@ impl KeyMap {
         )
     }
 
-    /// Puts a symbol, making the table if need be. False without memory, or for a code beyond [`NR_KEYS`].
+    /// Puts a symbol, making the table if need be. False without memory.
     pub fn set(&mut self, table: u8, code: u8, symbol: Symbol) -> bool {
-        if usize::from(code) >= NR_KEYS {
-            return false;
-        }
         if !self.has(table) {
             if self.tables.try_reserve(1).is_err() {
                 return false;

@@ -203,6 +203,7 @@ fn loaded_symbols_are_used_and_read_back() {
     assert!(t.0.map.set(0, 30, Symbol::of_char('ж')));
     assert_eq!(t.0.map.get(0, 30), Some(Symbol(0x0436 ^ 0xf000)));
     assert_eq!(t.chord(&[30]), "ж");
-    assert!(!t.0.map.set(0, 200, Symbol::HOLE));
+    assert!(t.0.map.set(0, 255, Symbol::ENTER));
+    assert_eq!(t.0.map.get(0, 255), Some(Symbol::ENTER));
     assert_eq!(t.0.map.get(77, 30), None);
 }
