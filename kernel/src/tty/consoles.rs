@@ -4,7 +4,6 @@
 //! that exists is `/dev/console`. Without any it is the screen, or where there is none the first serial line.
 
 use alloc::boxed::Box;
-use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -16,12 +15,12 @@ use spin::Once;
 use super::core::Tty;
 use super::file::{self, Node};
 use super::line::{self, Line};
-use super::{job, pty, vt};
+use super::{pty, vt};
 use crate::fs::{FileOpsRef, Inode, chrdev, devtmpfs};
 use crate::log::{self, ConsoleSink};
 use crate::sync::SpinLock;
 use crate::task::{self, Cap};
-use crate::{boot, sched};
+use crate::boot;
 
 /// Major number of virtual consoles (minors below 64) and serial ports.
 pub const TTY_MAJOR: u32 = 4;
@@ -32,15 +31,7 @@ const HVC_MAJOR: u32 = 229;
 /// Minor number of `ttyS0`.
 pub const SERIAL_MINOR: u32 = 64;
 
-/// A terminal that can be a console.
-#[derive(Clone)]
-pub struct Console {
-    pub tty: Arc<Tty>,
-    /// The line that the log is written to; the screen has its own way.
-    pub line: Option<Arc<Line>>,
-}
-
-static LINES: SpinLock<Vec<Console>> = SpinLock::new(Vec::new());
+static LINES: SpinLock<Vec<Arc<Tty>>> = SpinLock::new(Vec::new());
 /// Names on the command line, in order.
 static WANTED: Once<Vec<&'static str>> = Once::new();
 /// Where `TIOCCONS` leads what is written to `/dev/console`.
@@ -62,10 +53,10 @@ impl ConsoleSink for LineSink {
 /// The consoles asked for: each `console=` without its options, in order.
 fn wanted() -> &'static [&'static str] {
     WANTED.call_once(|| {
-        let words = boot::info().cmdline.as_str().split_ascii_whitespace();
-        words
-            .filter_map(|word| word.strip_prefix("console="))
-            .map(|value| value.split(',').next().unwrap_or(value))
+        let parameters = boot::info().cmdline.parameters();
+        let consoles = parameters.filter(|(name, _)| *name == "console");
+        consoles
+            .filter_map(|(_, value)| value?.split(',').next())
             .collect()
     })
 }
@@ -77,13 +68,13 @@ pub fn screen_wanted() -> bool {
 }
 
 /// Adds a serial terminal. Its node appears, and the log if it is a console.
-pub fn add_line(console: Console, line: Arc<Line>) {
-    let (major, minor) = console.tty.dev;
-    devtmpfs::create_char(&console.tty.name, major, minor, if major == TTY_MAJOR { 0o660 } else { 0o600 });
-    let name = &*console.tty.name;
+pub fn add_line(tty: Arc<Tty>, line: Arc<Line>) {
+    let (major, minor) = tty.dev;
+    devtmpfs::create_char(&tty.name, major, minor, if major == TTY_MAJOR { 0o660 } else { 0o600 });
+    let name = &*tty.name;
     let default = !vt::exists() && LINES.lock().is_empty();
     let shown = if wanted().is_empty() { default } else { wanted().contains(&name) };
-    LINES.lock().push(console);
+    LINES.lock().push(tty.clone());
     if shown {
         log::register_sink(Box::leak(Box::new(LineSink(line))));
     }
@@ -94,18 +85,18 @@ pub fn add_line(console: Console, line: Arc<Line>) {
 /// # Errors
 /// `ENOMEM`.
 pub fn add_device(device: Arc<dyn ConsoleDevice>) -> Result<()> {
-    let index = LINES.lock().iter().filter(|c| c.tty.dev.0 == HVC_MAJOR).count() as u32;
+    let index = LINES.lock().iter().filter(|tty| tty.dev.0 == HVC_MAJOR).count() as u32;
     let (tty, line) = line::make(device, None, (HVC_MAJOR, index))?;
-    add_line(Console { tty, line: Some(line.clone()) }, line);
+    add_line(tty, line);
     Ok(())
 }
 
 fn line_by_name(name: &str) -> Option<Arc<Tty>> {
-    LINES.lock().iter().find(|c| &*c.tty.name == name).map(|c| c.tty.clone())
+    LINES.lock().iter().find(|tty| &*tty.name == name).cloned()
 }
 
 fn line_by_dev(dev: (u32, u32)) -> Option<Arc<Tty>> {
-    LINES.lock().iter().find(|c| c.tty.dev == dev).map(|c| c.tty.clone())
+    LINES.lock().iter().find(|tty| tty.dev == dev).cloned()
 }
 
 /// The terminal that `/dev/console` stands for.
@@ -118,7 +109,7 @@ pub fn system() -> Option<Arc<Tty>> {
     let named = wanted().iter().rev().find_map(by_name);
     named
         .or_else(vt::active)
-        .or_else(|| LINES.lock().first().map(|console| console.tty.clone()))
+        .or_else(|| LINES.lock().first().cloned())
 }
 
 /// Where writes to `/dev/console` go instead.

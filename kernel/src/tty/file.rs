@@ -121,7 +121,7 @@ pub enum Node {
 /// As [`TtyFile::open`].
 pub fn open_node(tty: Arc<Tty>, node: Node, flags: OpenFlags) -> Result<Arc<TtyFile>> {
     let file = TtyFile::open(tty, node == Node::Console)?;
-    if node == Node::Own && !flags.contains(OpenFlags::NOCTTY) && flags.is_readable() {
+    if node == Node::Own && !flags.contains(OpenFlags::NOCTTY) && flags.access_mode() != 1 {
         file.tty.adopt_on_open();
     }
     Ok(file)

@@ -151,7 +151,7 @@ impl Tty {
     fn write_chunk(&self, epoch: u32, nonblocking: bool, bytes: &[u8]) -> (usize, Result<()>) {
         let mut done = 0;
         while done < bytes.len() {
-            let mut step = || {
+            let step = || {
                 if self.epoch() != epoch {
                     return Some(Err(Errno::EIO));
                 }

@@ -8,7 +8,7 @@ use drivers::hal::Ports;
 use drivers::uart::{PORT_COUNT, Uart};
 use spin::Once;
 
-use super::consoles::{self, Console, SERIAL_MINOR, TTY_MAJOR};
+use super::consoles::{self, SERIAL_MINOR, TTY_MAJOR};
 use super::line;
 use crate::arch::irq;
 use crate::sched;
@@ -58,7 +58,7 @@ pub fn init() {
             poll(index);
         }
         ::log::info!("{name} at I/O {base:#x} (irq = {line}) is a 16550");
-        consoles::add_line(Console { tty, line: Some(made.clone()) }, made);
+        consoles::add_line(tty, made);
     }
 }
 
@@ -95,7 +95,8 @@ fn poll(index: usize) {
             if let Some(uart) = FOUND[index].get() {
                 uart.interrupt();
             }
-            sched::sleep_until(time::monotonic_ns() + POLL_NS);
+            // Signals do not reach kernel threads, so the sleep is whole.
+            let _ = sched::sleep_until(time::monotonic_ns() + POLL_NS);
         }
     });
     if let Err(error) = started {
