@@ -1,14 +1,29 @@
 //! The end of the machine's run: power off, restart, halt. What `reboot(2)` and the panic handler call.
 
-/// Switches the machine off. Returns only if no way to do so works.
-pub fn poweroff() {}
+use super::acpi::sleep;
+use crate::arch;
 
-/// Restarts the machine. Returns only if no way to do so works.
-pub fn restart() {}
+/// Switches the machine off. Returns only if no way to do so works. Waits; for tasks only.
+pub fn poweroff() {
+    log::info!("reboot: Power down");
+    sleep::enter_s5(true);
+    log::warn!("reboot: the machine does not switch off");
+}
+
+/// Switches off from where nothing may wait.
+pub fn emergency_poweroff() {
+    sleep::enter_s5(false);
+}
+
+/// Restarts the machine.
+pub fn restart() -> ! {
+    log::info!("reboot: Restarting system");
+    arch::power::reset()
+}
 
 /// Stops the machine with its power on.
 pub fn halt() -> ! {
-    loop {
-        core::hint::spin_loop();
-    }
+    log::info!("reboot: System halted");
+    arch::irq::disable();
+    arch::cpu::halt_forever()
 }

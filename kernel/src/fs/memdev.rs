@@ -21,7 +21,6 @@ const MEM: u32 = 1;
 struct Null;
 struct Zero;
 struct Full;
-struct Random;
 
 /// Positions of these files mean nothing: every seek ends at 0.
 fn null_seek(file: &File) -> Result<u64> {
@@ -86,32 +85,32 @@ impl FileOps for Full {
     }
 }
 
+/// Both: `random` waits until the generator is ready, `urandom` does not.
+struct Random {
+    waits: bool,
+}
+
 impl FileOps for Random {
-    fn read(&self, _file: &File, sink: &mut IoSink<'_>, _pos: &mut u64) -> Result<usize> {
-        let mut chunk = [0u8; 256];
-        while sink.remaining() != 0 {
-            let len = chunk.len().min(sink.remaining());
-            let piece = chunk.get_mut(..len).ok_or(Errno::EFAULT)?;
-            random::fill(piece);
-            if let Err(error) = sink.put(piece) {
-                return sink.outcome(Err(error));
+    fn read(&self, file: &File, sink: &mut IoSink<'_>, _pos: &mut u64) -> Result<usize> {
+        if self.waits && !random::is_ready() {
+            if file.nonblocking() {
+                return Err(Errno::EAGAIN);
             }
+            random::wait_ready()?;
         }
-        Ok(sink.done())
+        random::read(sink)
     }
     fn write(&self, _file: &File, source: &mut IoSource<'_>, _pos: &mut u64) -> Result<usize> {
-        let mut chunk = [0u8; 256];
-        while source.remaining() != 0 {
-            let len = chunk.len().min(source.remaining());
-            let piece = chunk.get_mut(..len).ok_or(Errno::EFAULT)?;
-            if let Err(error) = source.take(piece) {
-                return source.outcome(Err(error));
-            }
-        }
-        Ok(source.done())
+        random::write(source)
     }
-    fn poll(&self, _file: &File, _table: Option<&mut PollTable>) -> PollEvents {
-        PollEvents::READABLE | PollEvents::WRITABLE
+    fn poll(&self, _file: &File, table: Option<&mut PollTable>) -> PollEvents {
+        if !self.waits {
+            return PollEvents::READABLE | PollEvents::WRITABLE;
+        }
+        random::poll(table)
+    }
+    fn ioctl(&self, _file: &File, request: u32, argument: usize) -> Result<usize> {
+        random::ioctl(request, argument)
     }
     fn seekable(&self) -> bool {
         true
@@ -126,7 +125,8 @@ fn open(dev: DevNum, _inode: &Arc<Inode>, flags: OpenFlags) -> Result<FileOpsRef
         3 => &Null,
         5 => &Zero,
         7 => &Full,
-        8 | 9 => &Random,
+        8 => &Random { waits: true },
+        9 => &Random { waits: false },
         11 => return crate::fs::kmsg::open(flags),
         _ => return Err(Errno::ENXIO),
     };

@@ -31,6 +31,7 @@ mod klog;
 mod limits;
 mod prctl;
 mod process;
+mod random;
 mod sched;
 mod signal;
 mod system;

@@ -417,7 +417,7 @@ syscalls! {
     315 sched_getattr(pid: Pid, attr: usize, size: u32, flags: u32) => sched::sys_sched_getattr, Full, "";
     316 renameat2(old_dir: i32, old: UserCStr, new_dir: i32, new: UserCStr, flags: u32) => path::sys_renameat2, Partial, "no whiteouts";
     317 seccomp;
-    318 getrandom;
+    318 getrandom(buf: UserPtr<u8>, count: usize, flags: u32) => random::sys_getrandom, Full, "";
     319 memfd_create(name: UserCStr, flags: u32) => fd::sys_memfd_create, Partial, "no huge pages";
     320 kexec_file_load;
     321 bpf;

@@ -15,7 +15,7 @@
 //! | `uaccess` | user memory |
 //! | `vdso.s`, `vdso` | the shared object in every process |
 //! | `memory` | firmware's memory and device registers |
-//! | `early`, `port`, `msr`, `layout`, `power`, `backtrace`, `cpuinfo` | small things |
+//! | `early`, `port`, `msr`, `layout`, `power`, `random`, `backtrace`, `cpuinfo` | small things |
 //!
 //! # Lock order
 //! ```text
@@ -44,6 +44,7 @@ mod memory;
 pub mod msr;
 pub mod port;
 pub mod power;
+pub mod random;
 pub mod smp;
 mod thread;
 mod trap;

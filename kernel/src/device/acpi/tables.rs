@@ -44,6 +44,8 @@ pub struct Tables {
     pub hpet: Option<u64>,
     pub pci: ArrayVec<PciSegment, 16>,
     pub reset: Option<ResetRegister>,
+    /// Byte code besides the DSDT.
+    pub ssdts: ArrayVec<&'static [u8], 32>,
 }
 
 static TABLES: Once<Tables> = Once::new();
@@ -95,6 +97,10 @@ impl Tables {
                             _ => None,
                         }
                     });
+            }
+            b"SSDT" => {
+                // What exceeds the list is left unused.
+                let _ = self.ssdts.try_push(table);
             }
             b"HPET" => self.hpet = acpitables::hpet(table),
             b"MCFG" => acpitables::mcfg(table).for_each(|segment| {
