@@ -61,16 +61,6 @@ pub struct FutexWait {
     bucket: AtomicU32,
 }
 
-impl FutexWait {
-    /// Of a thread that waits for nothing.
-    pub const fn new() -> Self {
-        Self {
-            woken: AtomicBool::new(false),
-            bucket: AtomicU32::new(0),
-        }
-    }
-}
-
 /// A futex word as a call names it.
 #[derive(Clone, Copy)]
 pub struct Futex {

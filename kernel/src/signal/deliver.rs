@@ -1,13 +1,13 @@
 //! Taking signals: on the way to user space, and in `sigtimedwait`.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::Ordering;
 
 use ::signal::DefaultAction;
 use abi::signal::{SaFlags, SigAction, SigInfo, SigSet, Signo};
-use abi::{Errno, Result};
+use abi::Errno;
 
 use super::state::{
-    GroupExit, JOBCTL_STOP_DEQUEUED, JOBCTL_STOP_PENDING, JOBCTL_STOPPED, SignalShared, Tag,
+    GroupExit, JOBCTL_STOP_DEQUEUED, JOBCTL_STOP_PENDING, SignalShared, Tag,
     TaskSignal,
 };
 use super::stop;

@@ -55,17 +55,15 @@ use core::sync::atomic::Ordering;
 use abi::Result;
 use abi::signal::{SigAction, SigInfo, SigSet, Signo, StackT, si};
 
-pub use account::Account;
 pub use deliver::deliver;
 pub use force::{force_exception, force_segv, force_signal};
-pub use hand::SigHand;
 pub use life::{
     add_thread, begin_group_exit, end_exec, exit_process, on_exec_reset, remove_thread,
     wait_for_other_threads,
 };
-pub use notify::{child_info, hang_up_if_orphaned, notify_parent_exit, send_parent_death};
+pub use notify::{hang_up_if_orphaned, notify_parent_exit, send_parent_death};
 pub use send::{force_to_process, send_to_process, send_to_task};
-pub use state::{GroupExit, LastFault, RestartFn, Shared, SignalShared, TaskSignal};
+pub use state::{GroupExit, RestartFn, SignalShared, TaskSignal};
 
 use crate::arch::{self, UserRegs};
 use crate::sched::SleepKind;

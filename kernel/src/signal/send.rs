@@ -42,45 +42,40 @@ fn send(process: &Process, target: Option<&Arc<Task>>, info: SigInfo, force: boo
         return Err(Errno::EINVAL);
     };
     let mut storage: Option<Box<Storage<Tag>>> = None;
-    let mut spare = None;
     loop {
         let mut shared = process.signal.shared.lock();
         super::stop::prepare(process, &mut shared, signo);
         if is_dropped(process, &shared, target.map(|t| &**t), signo, force) {
             return Ok(());
         }
-        let outcome = match target {
+        // What a bigger storage replaces is freed after the lock.
+        let (outcome, replaced) = match target {
             Some(task) => {
                 let mut queue = task.signal.queue.lock();
-                spare = storage.take().and_then(|new| queue.grow(new));
+                let replaced = storage.take().and_then(|new| queue.grow(new));
                 let outcome = enqueue(process, &mut queue, signo, info);
                 task.signal.publish(&queue);
-                outcome
+                (outcome, replaced)
             }
             None => {
-                spare = storage.take().and_then(|new| shared.queue.grow(new));
+                let replaced = storage.take().and_then(|new| shared.queue.grow(new));
                 let outcome = enqueue(process, &mut shared.queue, signo, info);
                 shared.publish(&process.signal.pending);
-                outcome
+                (outcome, replaced)
             }
         };
+        if matches!(outcome, Outcome::Queued) {
+            complete(process, &mut shared, target, signo);
+        }
+        drop(shared);
+        drop(replaced);
         match outcome {
-            Outcome::Queued => {
-                complete(process, &mut shared, target, signo);
-                drop(shared);
-                drop(spare);
-                return Ok(());
-            }
-            Outcome::Coalesced => return Ok(()),
+            Outcome::Queued | Outcome::Coalesced => return Ok(()),
             Outcome::OverLimit => return Err(Errno::EAGAIN),
-            Outcome::NeedsRoom(capacity) => {
-                drop(shared);
-                drop(spare.take());
-                storage = Storage::allocate(capacity).map(Box::new);
-                if storage.is_none() {
-                    return mark_without_info(process, target, signo, &info);
-                }
-            }
+            Outcome::NeedsRoom(capacity) => match Storage::allocate(capacity) {
+                Some(roomier) => storage = Some(Box::new(roomier)),
+                None => return mark_without_info(process, target, signo, &info),
+            },
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::task::Task;
 #[derive(Debug)]
 pub struct Tag {
     /// Whose RLIMIT_SIGPENDING it counts against.
+    #[expect(dead_code, reason = "held for its drop")]
     pub charge: Option<Charge>,
     /// The POSIX timer that sent it, by its id and its setting's sequence number.
     pub timer: Option<(i32, u32)>,

@@ -6,7 +6,7 @@
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
-use abi::signal::{SaFlags, SigInfo, SigSet, Signo, cld};
+use abi::signal::{SaFlags, SigSet, Signo, cld};
 
 use super::send::{send_to_process, wake};
 use super::state::{
