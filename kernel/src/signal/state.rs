@@ -241,9 +241,10 @@ impl TaskSignal {
     /// alternate stack goes when the memory is shared (clone(2) without CLONE_VFORK).
     pub fn fork(&self, drop_alt_stack: bool) -> Self {
         let child = Self::new(self.blocked());
-        if !drop_alt_stack {
-            *child.alt_stack.lock() = *self.alt_stack.lock();
-        }
+        *child.alt_stack.lock() = match drop_alt_stack {
+            true => AltStack::DISARMED,
+            false => *self.alt_stack.lock(),
+        };
         child
     }
 

@@ -321,7 +321,7 @@ syscalls! {
     219 restart_syscall() => signal::sys_restart_syscall, Full, "";
     220 semtimedop;
     221 fadvise64(fd: i32, offset: i64, len: i64, advice: u32) => file::sys_fadvise64, Full, "";
-    222 timer_create(clock: i32, event: UserPtr<SigEvent>, timer_id: UserPtr<i32>) => time::sys_timer_create, Partial, "alarm clocks answer EOPNOTSUPP";
+    222 timer_create(clock: i32, event: UserPtr<SigEvent>, timer_id: UserPtr<i32>) => time::sys_timer_create, Full, "";
     223 timer_settime(id: i32, flags: i32, new: UserPtr<Itimerspec>, old: UserPtr<Itimerspec>) => time::sys_timer_settime, Full, "";
     224 timer_gettime(id: i32, setting: UserPtr<Itimerspec>) => time::sys_timer_gettime, Full, "";
     225 timer_getoverrun(id: i32) => time::sys_timer_getoverrun, Full, "";

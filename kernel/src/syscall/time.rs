@@ -225,6 +225,13 @@ pub fn sys_clock_nanosleep(
     let is_realtime = match clock {
         ClockId::Realtime | ClockId::Tai => true,
         ClockId::Monotonic | ClockId::Boottime => false,
+        ClockId::RealtimeAlarm | ClockId::BoottimeAlarm
+            if !current().my_cred().capable(Cap::WAKE_ALARM) =>
+        {
+            return Err(Errno::EPERM);
+        }
+        ClockId::RealtimeAlarm => true,
+        ClockId::BoottimeAlarm => false,
         ClockId::Cpu {
             is_thread: false, ..
         } => return sleep_cpu(clock, flags, req, rem),

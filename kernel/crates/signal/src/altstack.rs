@@ -21,11 +21,10 @@ pub enum StackChoice {
 }
 
 impl AltStack {
-    pub const NONE: Self = Self {
-        sp: 0,
-        size: 0,
-        flags: SS_DISABLE,
-    };
+    /// Of a program that has set none.
+    pub const NONE: Self = Self { sp: 0, size: 0, flags: 0 };
+    /// Of a thread whose stack was taken away; frames tell the difference.
+    pub const DISARMED: Self = Self { sp: 0, size: 0, flags: SS_DISABLE };
 
     /// Whether `sp` lies on this stack; never with SS_AUTODISARM, which takes the stack away while it is in use.
     pub const fn contains(&self, sp: u64) -> bool {
@@ -110,7 +109,7 @@ impl AltStack {
     /// After a frame was built: SS_AUTODISARM takes the stack away until sigreturn sets it again.
     pub fn disarm_if_asked(&mut self) {
         if self.flags & SS_AUTODISARM != 0 {
-            *self = Self::NONE;
+            *self = Self::DISARMED;
         }
     }
 }
@@ -174,7 +173,9 @@ mod tests {
         assert_eq!(s.report(0x2000).ss_flags, SS_AUTODISARM);
         assert_eq!(s.choose(0x2000), StackChoice::Alternate(0x3000));
         s.disarm_if_asked();
-        assert_eq!(s, AltStack::NONE);
+        assert_eq!(s, AltStack::DISARMED);
+        assert_eq!(s.frame_report().ss_flags, SS_DISABLE);
+        assert_eq!(AltStack::NONE.frame_report().ss_flags, 0);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::signal::account::Charge;
 use crate::signal::send::deliver_queued;
 use crate::signal::state::{Queue, Tag};
 use crate::sync::{IrqSpinLock, current};
-use crate::task::{Process, Task};
+use crate::task::{Cap, Process, Task};
 use crate::time::timer::{self, TimerCallback, TimerId};
 use crate::time::{self, monotonic_ns};
 
@@ -259,6 +259,14 @@ pub fn clock_for(clock: ClockId) -> Result<TimerClock> {
     match clock {
         ClockId::Realtime | ClockId::Tai => Ok(TimerClock::Realtime),
         ClockId::Monotonic | ClockId::Boottime => Ok(TimerClock::Monotonic),
+        // There is no suspend to wake from: alarm clocks are the plain ones, for those who may use them.
+        ClockId::RealtimeAlarm | ClockId::BoottimeAlarm
+            if !current.my_cred().capable(Cap::WAKE_ALARM) =>
+        {
+            Err(Errno::EPERM)
+        }
+        ClockId::RealtimeAlarm => Ok(TimerClock::Realtime),
+        ClockId::BoottimeAlarm => Ok(TimerClock::Monotonic),
         ClockId::Cpu {
             id,
             is_thread: false,
