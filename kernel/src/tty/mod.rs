@@ -56,4 +56,5 @@ pub fn init() {
     devpts::init();
     vt::init();
     serial::init();
+    crate::device::virtio::on_console(add_console_device);
 }

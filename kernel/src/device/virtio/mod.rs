@@ -7,6 +7,8 @@
 
 mod ports;
 
+pub use ports::on_console;
+
 use alloc::format;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicUsize, Ordering};

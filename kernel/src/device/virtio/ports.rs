@@ -4,9 +4,10 @@
 //! # Invariants
 //! A named port has at most one user; the host is told of it by `set_open`.
 //!
-//! Lock order: `KNOWN` is outermost, and held while nodes are made.
+//! Lock order: `KNOWN`, held while nodes are made, then `CONSOLES`.
 
 use alloc::format;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -16,8 +17,6 @@ use abi::poll::PollEvents;
 use abi::{Errno, Result};
 use devapi::{CharDevice, ConsoleDevice};
 use drivers::virtio::console::{Port, PortEvents, PortInfo, VirtioConsole};
-use ksync::SpinLock;
-use spin::Once;
 
 use crate::device::registry::{DeviceNode, NodeKind, add_virtual};
 use crate::fs::file::{File, FileOps, FileOpsRef};
@@ -45,19 +44,45 @@ static CHANGED: AtomicBool = AtomicBool::new(false);
 static CHANGED_WAIT: WaitQueue = WaitQueue::new();
 
 /// Who makes terminals of consoles, and consoles found before they said so.
-type ConsoleSink = fn(Arc<dyn ConsoleDevice>, u32);
-static SINK: Once<ConsoleSink> = Once::new();
-static WAITING: SpinLock<Vec<(Arc<dyn ConsoleDevice>, u32)>> = SpinLock::new(Vec::new());
-/// How many `hvc` there are.
-static CONSOLES: SpinLock<u32> = SpinLock::new(0);
+type ConsoleSink = fn(Arc<dyn ConsoleDevice>) -> Result<()>;
 
-/// Calls `sink` with each virtio console, found already or later, and its number: `hvc0` is 0.
+struct Consoles {
+    sink: Option<ConsoleSink>,
+    waiting: Vec<Arc<dyn ConsoleDevice>>,
+    /// How many `hvc` there are.
+    count: u32,
+}
+
+static CONSOLES: Mutex<Consoles> = Mutex::new(Consoles {
+    sink: None,
+    waiting: Vec::new(),
+    count: 0,
+});
+
+/// Calls `sink` with each virtio console, found already or later, in the order of their names: `hvc0` first.
 pub fn on_console(sink: ConsoleSink) {
-    SINK.call_once(|| sink);
-    let waiting = core::mem::take(&mut *WAITING.lock());
-    waiting
+    let mut consoles = CONSOLES.lock();
+    consoles.sink = Some(sink);
+    core::mem::take(&mut consoles.waiting)
         .into_iter()
-        .for_each(|(console, number)| sink(console, number));
+        .for_each(|console| hand_over(sink, console));
+}
+
+fn add_console(mut port: Port) {
+    let mut consoles = CONSOLES.lock();
+    port.set_node_name(format!("hvc{}", consoles.count));
+    consoles.count += 1;
+    match consoles.sink {
+        Some(sink) => hand_over(sink, Arc::new(port)),
+        None => consoles.waiting.push(Arc::new(port)),
+    }
+}
+
+fn hand_over(sink: ConsoleSink, console: Arc<dyn ConsoleDevice>) {
+    let name = String::from(console.name());
+    if let Err(error) = sink(console) {
+        log::warn!("{name}: no terminal: {error:?}");
+    }
 }
 
 /// A device has other ports than before. Called from interrupts.
@@ -108,19 +133,9 @@ fn look() {
     }
 }
 
-fn make(device: u32, known: &mut Known, mut port: Port, info: PortInfo) {
+fn make(device: u32, known: &mut Known, port: Port, info: PortInfo) {
     if info.is_console {
-        let number = {
-            let mut consoles = CONSOLES.lock();
-            *consoles += 1;
-            *consoles - 1
-        };
-        port.set_node_name(format!("hvc{number}"));
-        let console: Arc<dyn ConsoleDevice> = Arc::new(port);
-        match SINK.get() {
-            Some(sink) => sink(console, number),
-            None => WAITING.lock().push((console, number)),
-        }
+        add_console(port);
         return;
     }
     let minor = device * PORTS_A_DEVICE + port.id() as u32;
