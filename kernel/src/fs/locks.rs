@@ -170,7 +170,6 @@ impl LockContext {
         if wait {
             self.queue.wait_until(attempt)?
         } else {
-            let mut attempt = attempt;
             attempt().unwrap_or(Err(Errno::EAGAIN))
         }
     }

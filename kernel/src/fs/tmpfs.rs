@@ -257,6 +257,7 @@ fn new_super(
     );
     let dir: &'static dyn InodeOps = &TmpfsDir;
     let root = Inode::new(&sb, sb.next_ino(), &new, dir, InodeFlags::empty());
+    root.set_size(2 * DIRENT_SIZE);
     sb.set_root(Dentry::new_root(root, b"/"));
     Ok(sb)
 }
@@ -300,7 +301,11 @@ pub fn new_inode(sb: &Arc<SuperBlock>, new: &NewInode) -> Result<Arc<Inode>> {
         FileKind::Regular => &TmpfsFile,
         _ => &TmpfsSpecial,
     };
-    Ok(Inode::new(sb, sb.next_ino(), new, ops, InodeFlags::empty()))
+    let inode = Inode::new(sb, sb.next_ino(), new, ops, InodeFlags::empty());
+    if new.kind == FileKind::Dir {
+        inode.set_size(2 * DIRENT_SIZE);
+    }
+    Ok(inode)
 }
 
 /// A directory got (`+1`) or lost (`-1`) an entry.
