@@ -1,13 +1,15 @@
 //! The frame allocator: per-CPU caches of single frames before the buddy allocator.
 
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, compiler_fence};
+use core::sync::atomic::{
+    AtomicBool, AtomicI64, AtomicPtr, AtomicU64, AtomicUsize, Ordering, compiler_fence,
+};
 
 use ksync::IrqSpinLock;
 
 use crate::MAX_CPUS;
 use crate::buddy::{Buddy, MAX_ORDER};
-use crate::meta::{FrameMeta, Kind};
+use crate::meta::{FrameMeta, KINDS, Kind};
 
 /// Frames a CPU keeps at most.
 const CACHE: usize = 128;
@@ -32,6 +34,8 @@ struct CpuCache {
     busy: AtomicBool,
     /// Mirrors `inner.len`, for counting by other CPUs.
     len: AtomicUsize,
+    /// Single frames handed out here less those taken back here, by kind. Only sums over CPUs mean anything.
+    kinds: [AtomicI64; KINDS],
     inner: UnsafeCell<Stack>,
 }
 
@@ -48,6 +52,7 @@ impl CpuCache {
         CpuCache {
             busy: AtomicBool::new(false),
             len: AtomicUsize::new(0),
+            kinds: [const { AtomicI64::new(0) }; KINDS],
             inner: UnsafeCell::new(Stack {
                 len: 0,
                 frames: [0; CACHE],
@@ -72,6 +77,13 @@ impl CpuCache {
         self.busy.store(false, Ordering::Relaxed);
         Some(result)
     }
+
+    /// Counts frames of a kind; inside `with`, so that nobody else on this CPU does.
+    #[inline(always)]
+    fn note(&self, kind: Kind, change: i64) {
+        let count = &self.kinds[kind as usize];
+        count.store(count.load(Ordering::Relaxed) + change, Ordering::Relaxed);
+    }
 }
 
 /// Hands out frames.
@@ -88,6 +100,8 @@ pub struct FrameAllocator {
     total: AtomicU64,
     /// What [`Priority::User`] leaves free.
     reserve: AtomicU64,
+    /// Frames handed out past the per-CPU caches, by kind.
+    kinds: [AtomicI64; KINDS],
     cpus: [CpuCache; MAX_CPUS],
 }
 
@@ -107,6 +121,7 @@ impl FrameAllocator {
             free: AtomicU64::new(0),
             total: AtomicU64::new(0),
             reserve: AtomicU64::new(0),
+            kinds: [const { AtomicI64::new(0) }; KINDS],
             cpus: [const { CpuCache::new() }; MAX_CPUS],
         }
     }
@@ -194,16 +209,22 @@ impl FrameAllocator {
     /// One frame with one owner. `cpu` is the CPU that this runs on, and it stays there.
     #[inline]
     pub fn alloc(&self, cpu: usize, kind: Kind, priority: Priority) -> Option<u32> {
-        let popped = self.cpus[cpu].with(|stack| {
+        let cache = &self.cpus[cpu];
+        let popped = cache.with(|stack| {
             if stack.len == 0 && !self.refill(stack, priority) {
                 return None;
             }
+            cache.note(kind, 1);
             stack.len -= 1;
             Some(stack.frames[stack.len])
         });
         let pfn = match popped {
             Some(pfn) => pfn?,
-            None => self.alloc_shared(0, priority)?,
+            None => {
+                let pfn = self.alloc_shared(0, priority)?;
+                self.note(kind, 1);
+                pfn
+            }
         };
         self.meta(pfn).start(kind);
         Some(pfn)
@@ -244,8 +265,23 @@ impl FrameAllocator {
             return None;
         }
         let pfn = self.alloc_shared(order, priority)?;
+        self.note(kind, 1 << order);
         self.meta(pfn).start(kind);
         Some(pfn)
+    }
+
+    fn note(&self, kind: Kind, change: i64) {
+        self.kinds[kind as usize].fetch_add(change, Ordering::Relaxed);
+    }
+
+    /// Frames in use for `kind`.
+    pub fn count_of(&self, kind: Kind) -> u64 {
+        let cpus = self.cpus.iter().map(|c| &c.kinds);
+        let sum: i64 = cpus
+            .chain([&self.kinds])
+            .map(|k| k[kind as usize].load(Ordering::Relaxed))
+            .sum();
+        sum.max(0) as u64
     }
 
     /// Exactly `frames` contiguous frames, without rounding up to a power of two.
@@ -254,6 +290,7 @@ impl FrameAllocator {
         let pfn = self.alloc_block(order, kind, priority)?;
         let used = u32::try_from(frames).ok()?;
         if used < 1 << order {
+            self.note(kind, -((1 << order) - i64::from(used)));
             let mut buddy = self.buddy.lock();
             buddy.free_range(self.metas(), pfn + used, pfn + (1 << order));
             self.free.store(buddy.free_frames(), Ordering::Relaxed);
@@ -264,11 +301,14 @@ impl FrameAllocator {
     /// Frees a frame whose last owner is gone.
     #[inline]
     pub fn free(&self, cpu: usize, pfn: u32) {
-        let cached = self.cpus[cpu].with(|stack| {
+        let cache = &self.cpus[cpu];
+        let meta = self.meta(pfn);
+        let cached = cache.with(|stack| {
             if stack.len == CACHE {
                 self.drain(stack, BATCH);
             }
-            self.meta(pfn).set_kind(Kind::Idle);
+            cache.note(meta.kind(), -1);
+            meta.set_kind(Kind::Idle);
             stack.frames[stack.len] = pfn;
             stack.len += 1;
         });
@@ -297,13 +337,15 @@ impl FrameAllocator {
 
     /// Frees a block from [`FrameAllocator::alloc_block`] whose last owner is gone.
     pub fn free_block(&self, pfn: u32, order: u8) {
+        self.note(self.meta(pfn).kind(), -(1 << order));
         let mut buddy = self.buddy.lock();
         buddy.free(self.metas(), pfn, order);
         self.free.store(buddy.free_frames(), Ordering::Relaxed);
     }
 
-    /// Frees `frames` contiguous frames, each without owner.
+    /// Frees `frames` contiguous frames from [`FrameAllocator::alloc_exact`].
     pub fn free_exact(&self, pfn: u32, frames: u32) {
+        self.note(self.meta(pfn).kind(), -i64::from(frames));
         let mut buddy = self.buddy.lock();
         buddy.free_range(self.metas(), pfn, pfn + frames);
         self.free.store(buddy.free_frames(), Ordering::Relaxed);
@@ -371,6 +413,26 @@ mod tests {
         a.free_exact(p, 9);
         assert_eq!(a.free_count(), before);
         assert!(a.alloc_block(9, Kind::Kernel, Priority::Kernel).is_some());
+    }
+
+    #[test]
+    fn frames_are_counted_by_kind() {
+        let a = allocator(2000);
+        let one = a.alloc(0, Kind::Anon, Priority::User).expect("frame");
+        let huge = a.alloc_block(9, Kind::Anon, Priority::User).expect("block");
+        let odd = a
+            .alloc_exact(5, Kind::Kernel, Priority::User)
+            .expect("block");
+        assert_eq!(a.count_of(Kind::Anon), 513);
+        assert_eq!(a.count_of(Kind::Kernel), 5);
+        a.free(1, one);
+        a.free_exact(odd, 5);
+        a.split_block(huge, 9, 1);
+        (huge..huge + 512).for_each(|p| a.free(0, p));
+        assert_eq!(a.count_of(Kind::Anon) + a.count_of(Kind::Kernel), 0);
+        a.drain_cpu(0);
+        a.drain_cpu(1);
+        assert_eq!(a.free_count(), 1999);
     }
 
     #[test]

@@ -20,9 +20,14 @@ pub enum Kind {
     Table = 5,
     /// Anonymous memory of a process.
     Anon = 6,
-    /// A page of a page cache.
+    /// A page of a file's page cache.
     Cache = 7,
+    /// A page of tmpfs or shared memory.
+    Shmem = 8,
 }
+
+/// Kinds that exist.
+pub(crate) const KINDS: usize = 9;
 
 impl Kind {
     fn from_u8(value: u8) -> Kind {
@@ -34,6 +39,7 @@ impl Kind {
             5 => Kind::Table,
             6 => Kind::Anon,
             7 => Kind::Cache,
+            8 => Kind::Shmem,
             _ => Kind::Reserved,
         }
     }
