@@ -39,6 +39,8 @@ pub fn start() -> ! {
     arch::init_early(); // descriptor tables: faults are shown from here on
     log::init();
     hello();
+    mm::init();
+    syscall::mm::register_hooks();
     device::acpi::tables::init();
     arch::init_interrupts();
     time::init();

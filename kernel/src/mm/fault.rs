@@ -1,6 +1,15 @@
-//! Page faults.
+//! Page faults, as the architecture delivers them.
+
+use core::sync::atomic::Ordering;
 
 use abi::mman::si_code;
+
+use super::addr::USER_END;
+use super::page_table::tlb;
+use super::stats;
+use crate::sync::current;
+
+const SIGSEGV: i32 = 11;
 
 /// What the access was. `exec` implies a fetch; otherwise `write` or a read.
 #[derive(Clone, Copy, Debug, Default)]
@@ -13,17 +22,29 @@ pub struct FaultAccess {
 /// The signal that an access which cannot be satisfied earns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FaultError {
-    /// SIGSEGV or SIGBUS; SIGKILL when memory ran out.
+    /// SIGSEGV or SIGBUS.
     pub signal: i32,
     /// `si_code`.
     pub code: i32,
 }
 
-/// Makes the access possible, or says which signal it earns (from kernel code: that the copy fails). May sleep.
+const NOTHING_THERE: FaultError = FaultError {
+    signal: SIGSEGV,
+    code: si_code::SEGV_MAPERR,
+};
+
+/// Makes the access possible, or says which signal it earns (from kernel code: that the copy fails). May sleep. Also
+/// answers Ok when the task is being killed for want of memory and will not come back.
 pub fn handle(addr: u64, access: FaultAccess, from_user: bool) -> Result<(), FaultError> {
-    let _ = (addr, access, from_user);
-    Err(FaultError {
-        signal: 11,
-        code: si_code::SEGV_MAPERR,
-    })
+    let _ = from_user;
+    let Ok(address) = usize::try_from(addr) else {
+        return Err(NOTHING_THERE);
+    };
+    if address >= USER_END {
+        return Err(NOTHING_THERE);
+    }
+    stats::count_fault();
+    let minor = &current().usage.minor_faults;
+    minor.store(minor.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    tlb::with_current(|space| space.fault(address, access)).unwrap_or(Err(NOTHING_THERE))
 }

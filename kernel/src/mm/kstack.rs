@@ -1,9 +1,42 @@
-//! Kernel stacks: 32 KiB in the vmap region below an unmapped guard page.
+//! Kernel stacks: 32 KiB in the vmap region with an unmapped guard page below. A stack that is given up keeps its
+//! memory and goes to its CPU's cache, or to a shared one, until memory is short.
 
-use abi::{Errno, Result};
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use abi::Result;
+use ksync::IrqSpinLock;
+
+use super::addr::PAGE_SIZE;
+use super::kmap;
+use crate::per_cpu;
+use crate::sync::PerCpu;
 
 /// Bytes of a kernel stack.
 pub const KSTACK_SIZE: usize = 32 << 10;
+const PAGES: usize = KSTACK_SIZE / PAGE_SIZE;
+/// Stacks a CPU keeps.
+const KEPT: usize = 8;
+
+/// A few stacks, by their tops.
+struct Cache {
+    tops: [usize; KEPT],
+    len: usize,
+}
+
+static CACHES: PerCpu<IrqSpinLock<Cache>> = per_cpu!(IrqSpinLock::new(Cache {
+    tops: [0; KEPT],
+    len: 0
+}));
+/// Stacks that no CPU keeps.
+static SHARED: IrqSpinLock<Vec<usize>> = IrqSpinLock::new(Vec::new());
+/// Stacks that exist.
+static COUNT: AtomicU64 = AtomicU64::new(0);
+
+/// Pages of all stacks.
+pub fn stack_pages() -> u64 {
+    COUNT.load(Ordering::Relaxed) * PAGES as u64
+}
 
 /// A kernel stack. Dropping it gives it to a cache; it must not be the one in use.
 pub struct KernelStack {
@@ -11,13 +44,48 @@ pub struct KernelStack {
 }
 
 impl KernelStack {
-    /// A stack with any content.
+    /// A stack with any content. ENOMEM.
     pub fn new() -> Result<KernelStack> {
-        Err(Errno::ENOMEM)
+        let mut cache = CACHES.here().lock();
+        if cache.len > 0 {
+            cache.len -= 1;
+            return Ok(KernelStack {
+                top: cache.tops[cache.len],
+            });
+        }
+        drop(cache);
+        if let Some(top) = SHARED.lock().pop() {
+            return Ok(KernelStack { top });
+        }
+        // The guard is the first page of the block; the block's own unmapped page follows the stack.
+        let block = kmap::reserve(PAGES + 1)?;
+        kmap::populate(block + PAGE_SIZE, PAGES)?;
+        COUNT.fetch_add(1, Ordering::Relaxed);
+        Ok(KernelStack {
+            top: block + PAGE_SIZE + KSTACK_SIZE,
+        })
     }
 
     /// The address past its highest byte, page-aligned.
+    #[inline]
     pub fn top(&self) -> usize {
         self.top
+    }
+}
+
+impl Drop for KernelStack {
+    fn drop(&mut self) {
+        let mut cache = CACHES.here().lock();
+        let len = cache.len;
+        if len < KEPT {
+            cache.tops[len] = self.top;
+            cache.len += 1;
+            return;
+        }
+        drop(cache);
+        let mut shared = SHARED.lock();
+        if shared.try_reserve(1).is_ok() {
+            shared.push(self.top);
+        }
     }
 }

@@ -15,27 +15,42 @@
 //! | `pagecache` | [`PageCache`]: one cache under read, write and mmap |
 //! | `user` | user memory |
 //! | `hooks` | what memory asks of the tiers above it |
+//! | `init` | the start of it all |
+//! | `promise` | overcommit |
 //! | `oom` | out of memory |
 //! | `stats` | counters for `/proc` |
 
 pub mod addr;
 pub mod fault;
+#[allow(unsafe_code, reason = "contents of frames in the direct map")]
 pub mod frame;
 pub mod hooks;
+#[allow(unsafe_code, reason = "hands memory out before there is an allocator")]
+mod init;
+#[allow(unsafe_code, reason = "device memory")]
 pub mod kmap;
 pub mod kstack;
 pub mod object;
 pub mod oom;
+#[allow(unsafe_code, reason = "entries are memory that the processor reads")]
+mod page_table;
 pub mod pagecache;
+pub mod promise;
 pub mod space;
 pub mod stats;
+#[allow(unsafe_code, reason = "the raw copies")]
 pub mod user;
 
+#[allow(unsafe_code, reason = "the global allocator")]
 mod heap;
 
 pub use addr::{HUGE_SIZE, PAGE_SIZE, PhysAddr, USER_END};
 pub use frame::{FrameBlock, FrameRef};
+pub use init::init;
 pub use object::{MappedFile, MemoryObject, ObjectKind, SpecialMapping};
+pub use page_table::tlb::{switch_to, with_current};
 pub use pagecache::PageCache;
-pub use space::{AddressSpace, FutexKey, Backing, ExecInfo, MapRequest, Totals, VmaInfo, switch_to};
+pub use space::{
+    AddressSpace, Backing, ExecInfo, FutexKey, MapRequest, Mappers, SmapsInfo, Totals, VmaInfo,
+};
 pub use stats::{Stats, stats};

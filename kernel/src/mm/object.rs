@@ -8,6 +8,7 @@ use abi::{Errno, Result};
 
 use super::addr::PhysAddr;
 use super::frame::FrameRef;
+use super::kmap::CachePolicy;
 use super::space::Mappers;
 
 /// Which resident-set counter its pages count in.
@@ -43,6 +44,11 @@ pub trait MemoryObject: Send + Sync + Any {
         Err(Errno::EFAULT)
     }
 
+    /// How the CPU caches [`ObjectKind::Device`] pages that are not RAM.
+    fn device_policy(&self) -> CachePolicy {
+        CachePolicy::Uncached
+    }
+
     /// Who maps the object, for unmapping on truncate.
     fn mappers(&self) -> &Mappers;
 
@@ -58,8 +64,8 @@ pub trait MemoryObject: Send + Sync + Any {
         Err(Errno::EOPNOTSUPP)
     }
 
-    /// A shared mapping that may become writable comes (`+1`) or goes (`-1`); memfd seals count these. EPERM when
-    /// sealed against writing.
+    /// Pages of shared mappings that are or may become writable come (positive) or go (negative); memfd seals count
+    /// these. EPERM when sealed against writing.
     fn writable_mapping(&self, change: i32) -> Result<()> {
         let _ = change;
         Ok(())

@@ -1,87 +1,402 @@
-//! One page cache under read, write and mmap.
+//! One page cache under read, write and mmap: of tmpfs files, memfds and shared anonymous memory, whose pages live
+//! nowhere else, and of files on storage, whose pages come from a [`PageSource`].
+//!
+//! # Invariants
+//! - No page of the index lies wholly past the size. Bytes past the size in the last page are zero when the size grows.
+//! - The size is set before pages are cut off, and faults look at it under the index's lock; they hold their space's
+//!   map shared until the page is mapped, and unmapping takes it exclusively. So nothing past the end stays mapped.
+//!
+//! Writers and truncates of one file exclude each other by the inode's lock (VFS); faults and readers run beside them.
 
 use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use abi::{Errno, Result};
+use frames::Kind;
+use ksync::SpinLock;
+use pagecache::{Index, MAX_INDEX};
+use smallvec::SmallVec;
 
-use super::frame::FrameRef;
+use super::addr::PAGE_SIZE;
+use super::frame::{self, FrameRef};
 use super::object::{MemoryObject, ObjectKind};
 use super::space::Mappers;
+use super::stats;
 use super::user::{IoSink, IoSource};
+
+const PAGE: u64 = PAGE_SIZE as u64;
+/// Pages looked up under one hold of the lock.
+const BATCH: usize = 16;
 
 /// Where a cache's pages come from; tmpfs and shared memory have none and start as zeros.
 pub trait PageSource: Send + Sync {
-    /// Fills a new page at `index` from storage. May sleep.
+    /// Fills a new page at `index` from storage; past the end with zeros. May sleep.
     fn read_page(&self, index: u64, page: &FrameRef) -> Result<()>;
+}
+
+/// Who limits how many pages caches may hold: a tmpfs mount with `size=`.
+pub trait PageBudget: Send + Sync {
+    /// `pages` more. ENOSPC when they are too many.
+    fn charge(&self, pages: u64) -> Result<()>;
+    /// `pages` fewer.
+    fn uncharge(&self, pages: u64);
 }
 
 /// The cached pages of one inode.
 pub struct PageCache {
+    kind: ObjectKind,
+    index: SpinLock<Index<FrameRef>>,
+    /// Bytes. Changed under the lock of `index`, read anywhere.
+    size: AtomicU64,
+    source: Option<Arc<dyn PageSource>>,
+    budget: Option<Arc<dyn PageBudget>>,
     mappers: Mappers,
 }
 
 impl PageCache {
-    /// An empty cache whose pages start as zeros: tmpfs, memfd, shared anonymous.
+    fn with(kind: ObjectKind, size: u64) -> PageCache {
+        PageCache {
+            kind,
+            index: SpinLock::new(Index::new()),
+            size: AtomicU64::new(size),
+            source: None,
+            budget: None,
+            mappers: Mappers::new(),
+        }
+    }
+
+    /// An empty cache whose pages start as zeros: tmpfs, memfd.
     pub fn new_shmem() -> Result<Arc<PageCache>> {
-        Err(Errno::ENOMEM)
+        Ok(Arc::new(Self::with(ObjectKind::Shmem, 0)))
+    }
+
+    /// The same, with someone who limits it.
+    pub fn new_shmem_with_budget(budget: Arc<dyn PageBudget>) -> Result<Arc<PageCache>> {
+        let mut cache = Self::with(ObjectKind::Shmem, 0);
+        cache.budget = Some(budget);
+        Ok(Arc::new(cache))
+    }
+
+    /// Shared anonymous memory of `len` bytes.
+    pub fn new_anonymous(len: u64) -> Result<Arc<PageCache>> {
+        Ok(Arc::new(Self::with(ObjectKind::Shmem, len)))
     }
 
     /// An empty cache over storage, with the file's size.
     pub fn new_file(source: Arc<dyn PageSource>, size: u64) -> Result<Arc<PageCache>> {
-        let _ = (source, size);
-        Err(Errno::ENOMEM)
+        let mut cache = Self::with(ObjectKind::File, size);
+        cache.source = Some(source);
+        Ok(Arc::new(cache))
     }
 
     /// Bytes.
+    #[inline]
     pub fn size(&self) -> u64 {
-        0
+        self.size.load(Ordering::Acquire)
     }
 
     /// Pages resident: `st_blocks` of a tmpfs file is eight times this.
     pub fn resident(&self) -> u64 {
-        0
+        self.index.lock().len()
+    }
+
+    fn frame_kind(&self) -> Kind {
+        match self.kind {
+            ObjectKind::Shmem => Kind::Shmem,
+            _ => Kind::Cache,
+        }
+    }
+
+    fn lookup(&self, index: u64) -> Option<FrameRef> {
+        self.index.lock().get(index).cloned()
+    }
+
+    /// Puts a new page in, unless there is one by now; answers the one that is in.
+    fn insert(&self, index: u64, page: FrameRef) -> Result<FrameRef> {
+        if let Some(budget) = &self.budget {
+            budget.charge(1)?;
+        }
+        let mut pages = self.index.lock();
+        let result = match pages.get(index) {
+            Some(there) => Err(Ok(there.clone())),
+            None => match pages.insert(index, page.clone()) {
+                Ok(_) => Ok(page),
+                Err(_) => Err(Err(Errno::ENOMEM)),
+            },
+        };
+        drop(pages);
+        match result {
+            Ok(page) => Ok(page),
+            Err(other) => {
+                if let Some(budget) = &self.budget {
+                    budget.uncharge(1);
+                }
+                other
+            }
+        }
+    }
+
+    /// The page at `index`, made or read if it is not there.
+    fn page(&self, index: u64) -> Result<FrameRef> {
+        match self.lookup(index) {
+            Some(page) => Ok(page),
+            None => self.new_page(index),
+        }
+    }
+
+    fn new_page(&self, index: u64) -> Result<FrameRef> {
+        let page = match &self.source {
+            None => frame::alloc_kind_zeroed(self.frame_kind())?,
+            Some(source) => {
+                let page = frame::alloc_kind(self.frame_kind())?;
+                source.read_page(index, &page)?;
+                page
+            }
+        };
+        self.insert(index, page)
     }
 
     /// Copies from `pos` into `sink` until it is full or the file ends; holes read as zeros and stay holes.
     pub fn read(&self, sink: &mut IoSink<'_>, pos: u64) -> Result<usize> {
-        let _ = (sink, pos);
-        Err(Errno::EIO)
+        let before = sink.done();
+        let mut at = pos;
+        let result = loop {
+            let left = self.size().saturating_sub(at);
+            let want = (sink.remaining() as u64).min(left);
+            if want == 0 {
+                break Ok(());
+            }
+            match self.read_batch(sink, at, want) {
+                Ok(read) => at += read,
+                Err(e) => break Err(e),
+            }
+        };
+        match result {
+            Err(e) if sink.done() == before => Err(e),
+            _ => Ok(sink.done() - before),
+        }
     }
 
-    /// Copies all of `source` to `pos`, growing the file. A short count when memory runs out part-way.
+    /// Copies up to [`BATCH`] pages.
+    fn read_batch(&self, sink: &mut IoSink<'_>, pos: u64, want: u64) -> Result<u64> {
+        let first = pos / PAGE;
+        let last = (pos + want - 1) / PAGE;
+        let count = ((last - first + 1) as usize).min(BATCH);
+        let mut pages: SmallVec<[Option<FrameRef>; BATCH]> = SmallVec::new();
+        {
+            let index = self.index.lock();
+            pages.extend((first..first + count as u64).map(|i| index.get(i).cloned()));
+        }
+        let mut done = 0;
+        for (i, page) in pages.into_iter().enumerate() {
+            let offset = ((pos + done) % PAGE) as usize;
+            let len = (PAGE - offset as u64).min(want - done) as usize;
+            match (page, &self.source) {
+                (Some(page), _) => page.put_to(sink, offset, len)?,
+                (None, Some(_)) => self.page(first + i as u64)?.put_to(sink, offset, len)?,
+                (None, None) => sink.put_zeros(len)?,
+            }
+            done += len as u64;
+        }
+        Ok(done)
+    }
+
+    /// Copies all of `source` to `pos`, growing the file. A short count when memory or the budget runs out part-way.
+    /// EFBIG past the largest offset.
     pub fn write(&self, source: &mut IoSource<'_>, pos: u64) -> Result<usize> {
-        let _ = (source, pos);
-        Err(Errno::EIO)
+        let before = source.done();
+        let total = source.remaining() as u64;
+        let end = pos.checked_add(total).ok_or(Errno::EFBIG)?;
+        if end > i64::MAX as u64 {
+            return Err(Errno::EFBIG);
+        }
+        let mut at = pos;
+        let mut result = Ok(());
+        while at < end && result.is_ok() {
+            let offset = (at % PAGE) as usize;
+            let len = (PAGE - offset as u64).min(end - at) as usize;
+            let was = source.done();
+            result = self.write_page(source, at / PAGE, offset, len);
+            at += (source.done() - was) as u64;
+            self.grow_to(at);
+        }
+        match result {
+            Err(e) if source.done() == before => Err(e),
+            _ => Ok(source.done() - before),
+        }
+    }
+
+    fn write_page(
+        &self,
+        source: &mut IoSource<'_>,
+        index: u64,
+        offset: usize,
+        len: usize,
+    ) -> Result<()> {
+        if let Some(page) = self.lookup(index) {
+            return page.take_from(source, offset, len);
+        }
+        if self.source.is_some() && len < PAGE_SIZE {
+            return self.page(index)?.take_from(source, offset, len);
+        }
+        // A new page is filled before anybody can see it, so that only what is not written need be zeroed.
+        let page = frame::alloc_kind(self.frame_kind())?;
+        page.zero(0, offset);
+        let was = source.done();
+        let result = page.take_from(source, offset, len);
+        let moved = source.done() - was;
+        page.zero(offset + moved, PAGE_SIZE);
+        if moved == 0 {
+            return result;
+        }
+        let there = self.insert(index, page.clone())?;
+        if there != page {
+            // Somebody else's fault was faster: what was written goes into that page.
+            there.copy_from(&page, offset, moved);
+        }
+        result
+    }
+
+    /// Makes the file at least `size` long.
+    fn grow_to(&self, size: u64) {
+        if size > self.size() {
+            let _index = self.index.lock();
+            if size > self.size() {
+                self.size.store(size, Ordering::Release);
+            }
+        }
     }
 
     /// Sets the size: pages past it go, from every mapping too, and the rest of the last page becomes zeros.
     pub fn truncate(&self, size: u64) -> Result<()> {
-        let _ = size;
-        Err(Errno::EIO)
+        if size > i64::MAX as u64 {
+            return Err(Errno::EFBIG);
+        }
+        let old = self.size();
+        self.zero_tail(size.min(old));
+        {
+            let _index = self.index.lock();
+            self.size.store(size, Ordering::Release);
+        }
+        if size < old {
+            let first = size.div_ceil(PAGE);
+            self.mappers.unmap(self, first, MAX_INDEX, true);
+            self.drop_pages(first, u64::MAX);
+            self.zero_tail(size);
+        }
+        Ok(())
+    }
+
+    /// Zeroes the rest of the page in which `size` lies.
+    fn zero_tail(&self, size: u64) {
+        let offset = (size % PAGE) as usize;
+        if offset != 0
+            && let Some(page) = self.lookup(size / PAGE)
+        {
+            page.zero(offset, PAGE_SIZE);
+        }
+    }
+
+    /// Takes the pages in `[first, last]` out of the index.
+    fn drop_pages(&self, first: u64, last: u64) {
+        let mut from = first;
+        loop {
+            // Frames are let go of outside of the lock, some at a time.
+            let mut gone: SmallVec<[FrameRef; 64]> = SmallVec::new();
+            let mut next = None;
+            {
+                let mut index = self.index.lock();
+                let Some(start) = index.next_present(from).filter(|&i| i <= last) else {
+                    break;
+                };
+                let end = last.min(start | 63);
+                index.remove_range(start, end, |_, page| gone.push(page));
+                if end < last {
+                    next = Some(end + 1);
+                }
+            }
+            if let Some(budget) = &self.budget {
+                budget.uncharge(gone.len() as u64);
+            }
+            drop(gone);
+            match next {
+                Some(next) => from = next,
+                None => break,
+            }
+        }
     }
 
     /// Makes `[start, end)` a hole.
     pub fn punch_hole(&self, start: u64, end: u64) -> Result<()> {
-        let _ = (start, end);
-        Err(Errno::EIO)
+        if start >= end {
+            return Ok(());
+        }
+        let (first, last) = (start.div_ceil(PAGE), end / PAGE);
+        let zero = |index: u64, from: u64, to: u64| {
+            if let Some(page) = self.lookup(index) {
+                page.zero(from as usize, (to - from) as usize);
+            }
+        };
+        if first > last {
+            zero(last, start % PAGE, end % PAGE);
+            return Ok(());
+        }
+        if start % PAGE != 0 {
+            zero(start / PAGE, start % PAGE, PAGE);
+        }
+        if end % PAGE != 0 {
+            zero(last, 0, end % PAGE);
+        }
+        if first < last {
+            self.drop_pages(first, last - 1);
+            self.mappers.unmap(self, first, last, false);
+        }
+        Ok(())
     }
 
-    /// Gives every page of `[start, end)` storage (`fallocate`); does not change the size.
+    /// Gives every page of `[start, end)` storage (`fallocate`); does not change the size. What was added stays when
+    /// memory runs out.
     pub fn allocate(&self, start: u64, end: u64) -> Result<()> {
-        let _ = (start, end);
-        Err(Errno::EIO)
+        for index in start / PAGE..end.div_ceil(PAGE) {
+            self.page(index)?;
+        }
+        Ok(())
+    }
+
+    /// `fallocate` that extends the size as well.
+    pub fn extend(&self, size: u64) -> Result<()> {
+        if size > self.size() {
+            self.zero_tail(self.size());
+            self.grow_to(size);
+        }
+        Ok(())
     }
 
     /// The first byte at or after `pos` that is data (`hole == false`) or in a hole; `None` past the end.
     pub fn seek(&self, pos: u64, hole: bool) -> Option<u64> {
-        let _ = (pos, hole);
-        None
+        let size = self.size();
+        if pos >= size {
+            return None;
+        }
+        if self.source.is_some() {
+            return Some(if hole { size } else { pos });
+        }
+        let index = self.index.lock();
+        let found = match hole {
+            true => index.next_absent(pos / PAGE),
+            false => index.next_present(pos / PAGE)?,
+        };
+        let at = (found * PAGE).max(pos);
+        match hole {
+            true => Some(at.min(size)),
+            false => (at < size).then_some(at),
+        }
     }
 }
 
 impl MemoryObject for PageCache {
     fn kind(&self) -> ObjectKind {
-        ObjectKind::Shmem
+        self.kind
     }
 
     fn size(&self) -> u64 {
@@ -89,15 +404,52 @@ impl MemoryObject for PageCache {
     }
 
     fn get_page(&self, index: u64, for_write: bool) -> Result<FrameRef> {
-        let _ = (index, for_write);
-        Err(Errno::ENOMEM)
+        let _ = for_write;
+        loop {
+            if index >= self.size().div_ceil(PAGE) {
+                return Err(Errno::EFAULT);
+            }
+            let page = match self.lookup(index) {
+                Some(page) => page,
+                None => {
+                    if self.source.is_some() {
+                        stats::count_major();
+                    }
+                    self.new_page(index)?
+                }
+            };
+            // A truncate may have come between: what it cut off must not come back.
+            if index < self.size().div_ceil(PAGE) {
+                return Ok(page);
+            }
+            self.drop_pages(index, index);
+        }
     }
 
     fn resident_pages(&self, first: u64, count: usize, found: &mut dyn FnMut(u64, &FrameRef)) {
-        let _ = (first, count, found);
+        let end = (first + count as u64).min(self.size().div_ceil(PAGE));
+        if first >= end {
+            return;
+        }
+        self.index.lock().for_range(first, end - 1, |index, page| {
+            found(index, page);
+            true
+        });
     }
 
     fn mappers(&self) -> &Mappers {
         &self.mappers
+    }
+
+    fn punch_hole(&self, start: u64, end: u64) -> Result<()> {
+        PageCache::punch_hole(self, start, end)
+    }
+}
+
+impl Drop for PageCache {
+    fn drop(&mut self) {
+        if let Some(budget) = &self.budget {
+            budget.uncharge(self.index.get_mut().len());
+        }
     }
 }

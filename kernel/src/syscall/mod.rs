@@ -29,6 +29,7 @@ mod file;
 mod futex;
 mod klog;
 mod limits;
+pub mod mm;
 mod prctl;
 mod process;
 mod random;

@@ -45,6 +45,7 @@ pub mod msr;
 pub mod port;
 pub mod power;
 pub mod random;
+pub mod pte;
 pub mod smp;
 mod thread;
 mod trap;

@@ -1,13 +1,71 @@
-//! Address spaces.
+//! Address spaces: the map of areas, the page tables, and the calls that change them.
+//!
+//! | module | what |
+//! |---|---|
+//! | this | [`AddressSpace`], its counters and its end |
+//! | `content` | what an area shows |
+//! | `layout` | where things go: mmap base, break, exec's ranges |
+//! | `map` | `mmap`, `munmap`, `brk`, stack growth |
+//! | `protect` | `mprotect` |
+//! | `remap` | `mremap` |
+//! | `advise` | `madvise`, `mincore`, `msync` |
+//! | `lock` | `mlock` and its family |
+//! | `fault` | bringing a page in |
+//! | `tables` | zapping, unsharing, splitting: what happens to page tables |
+//! | `fork` | copying a space, with shared last-level tables |
+//! | `remote` | access by other processes, futex keys |
+//! | `mappers` | which spaces map an object |
+//! | `info` | what `/proc` shows |
+//!
+//! # Lock order
+//! ```text
+//! an inode's lock (VFS)
+//!   the map of a space (sleeping; a fault takes it shared)
+//!     a directory's frame lock
+//!       a last-level table's frame lock
+//!         a page cache's index
+//!         a huge block's frame lock
+//!     an object's list of mappers
+//! ```
+//! A fault never takes an inode's lock.
 
-use alloc::sync::Arc;
+mod advise;
+mod content;
+mod fault;
+mod fork;
+mod info;
+mod layout;
+mod lock;
+mod map;
+mod mappers;
+mod protect;
+mod remap;
+mod remote;
+mod tables;
 
-use abi::mman::{MapFlags, Prot, RemapFlags};
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+
+use abi::mman::{MapFlags, Prot};
 use abi::{Errno, Result};
+use vm::{VmFlags, VmaMap};
+
+pub use content::{Area, ObjectPlace, Shown};
+pub use info::{SmapsInfo, Totals, VmaInfo};
+pub use layout::ExecInfo;
+pub use mappers::Mappers;
+pub use remote::FutexKey;
 
 use super::object::{MappedFile, MemoryObject, SpecialMapping};
+use super::page_table::tlb::{self, SpaceCpus};
+use super::page_table::{Root, Table};
+use crate::sync::RwLock;
 
-/// What a mapping shows.
+/// `vm.max_map_count`.
+pub const MAX_AREAS: usize = 65530;
+
+/// What a new mapping shows.
 #[derive(Clone)]
 pub enum Backing {
     /// Zeros until written. `MAP_SHARED` of it is turned into an object by [`AddressSpace::map`].
@@ -34,195 +92,159 @@ pub struct MapRequest {
     pub backing: Backing,
 }
 
-/// Ranges that exec lays down and `/proc/<pid>/{stat,cmdline,environ,auxv}` and `prctl(PR_SET_MM)` show.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ExecInfo {
-    pub start_code: usize,
-    pub end_code: usize,
-    pub start_data: usize,
-    pub end_data: usize,
-    pub start_brk: usize,
-    pub start_stack: usize,
-    pub arg_start: usize,
-    pub arg_end: usize,
-    pub env_start: usize,
-    pub env_end: usize,
-    pub vdso: usize,
-}
-
-/// Sizes for `/proc/<pid>/{stat,statm,status}`, in pages.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Totals {
-    pub total: u64,
-    pub peak: u64,
-    pub rss_anon: u64,
-    pub rss_file: u64,
-    pub rss_shmem: u64,
-    pub rss_peak: u64,
-    pub data: u64,
-    pub stack: u64,
-    pub exec: u64,
-    pub locked: u64,
-    pub tables: u64,
-}
-
-/// One line of `/proc/<pid>/maps`.
-pub struct VmaInfo<'a> {
-    pub start: usize,
-    pub end: usize,
-    pub prot: Prot,
-    pub shared: bool,
-    /// Byte offset in the object.
-    pub offset: u64,
-    pub file: Option<&'a Arc<dyn MappedFile>>,
-    /// `[heap]`, `[stack]`, `[vdso]`, or empty.
-    pub name: &'static str,
-}
-
-/// What a futex word is, whoever maps it where.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum FutexKey {
-    /// In private memory: space and address.
-    Private { space: u64, addr: usize },
-    /// In shared memory: the object's address in the kernel and the byte offset in it.
-    Shared { object: usize, offset: u64 },
-}
-
-/// The spaces that map an object.
+/// Resident pages by kind, and page tables. Relaxed counters: only sums are looked at.
 #[derive(Default)]
-pub struct Mappers {}
+struct Counts {
+    anon: AtomicI64,
+    file: AtomicI64,
+    shmem: AtomicI64,
+    tables: AtomicI64,
+    peak_rss: AtomicU64,
+}
+
+/// The areas and what goes with them.
+pub(crate) struct Map {
+    areas: VmaMap<Shown>,
+    layout: layout::Layout,
+    /// Pages mapped.
+    total: u64,
+    peak_total: u64,
+    /// Pages that count towards RLIMIT_DATA: private, writable, not a stack.
+    data: u64,
+    /// Pages of locked areas.
+    locked: u64,
+    /// Pages promised.
+    promised: u64,
+    /// What `mlockall(MCL_FUTURE)` adds to new areas.
+    lock_future: VmFlags,
+    auxv: Vec<u64>,
+}
 
 /// A user address space.
-pub struct AddressSpace {}
+///
+/// # Invariants
+/// - Every page that a table maps lies in an area of `map`, with rights that the area allows.
+/// - `cpus` holds every CPU that has `root` loaded.
+pub struct AddressSpace {
+    id: u64,
+    me: Weak<AddressSpace>,
+    root: Root,
+    cpus: SpaceCpus,
+    map: RwLock<Map>,
+    counts: Counts,
+    /// The chain of this space's upper tables (by `link`), so that its end need not search for them.
+    upper: AtomicU32,
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 impl AddressSpace {
     /// An empty one.
     pub fn new() -> Result<Arc<AddressSpace>> {
-        Err(Errno::ENOMEM)
+        Self::with_map(Map {
+            areas: VmaMap::new(),
+            layout: layout::Layout::default(),
+            total: 0,
+            peak_total: 0,
+            data: 0,
+            locked: 0,
+            promised: 0,
+            lock_future: VmFlags::empty(),
+            auxv: Vec::new(),
+        })
     }
 
-    /// A copy for `fork`: shares pages and last-level tables copy-on-write.
-    pub fn fork(&self) -> Result<Arc<AddressSpace>> {
-        Err(Errno::ENOMEM)
+    fn with_map(map: Map) -> Result<Arc<AddressSpace>> {
+        let root = Root::new()?;
+        Ok(Arc::new_cyclic(|me| AddressSpace {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            me: me.clone(),
+            root,
+            cpus: SpaceCpus::default(),
+            map: RwLock::new(map),
+            counts: Counts::default(),
+            upper: AtomicU32::new(0),
+        }))
     }
 
     /// Makes it the space of this CPU. The caller keeps it alive until another is activated here.
-    pub fn activate(self: &Arc<Self>) {}
+    pub fn activate(self: &Arc<Self>) {
+        tlb::switch_to(Some(self));
+    }
 
     /// A number that no other space since boot has had.
+    #[inline]
     pub fn id(&self) -> u64 {
-        0
+        self.id
     }
 
-    /// `mmap`.
-    pub fn map(&self, request: MapRequest) -> Result<usize> {
-        let _ = request;
-        Err(Errno::ENOMEM)
+    /// The CPUs that have it loaded.
+    #[inline(always)]
+    pub(super) fn cpus(&self) -> &SpaceCpus {
+        &self.cpus
     }
 
-    /// `munmap`.
-    pub fn unmap(&self, addr: usize, len: usize) -> Result<()> {
-        let _ = (addr, len);
-        Err(Errno::EINVAL)
+    /// The page tables.
+    #[inline(always)]
+    pub(super) fn root(&self) -> &Root {
+        &self.root
     }
 
-    /// `mprotect`.
-    pub fn protect(&self, addr: usize, len: usize, prot: Prot) -> Result<()> {
-        let _ = (addr, len, prot);
-        Err(Errno::ENOMEM)
+    fn weak(&self) -> Weak<AddressSpace> {
+        self.me.clone()
     }
 
-    /// `mremap`.
-    pub fn remap(
-        &self,
-        addr: usize,
-        old_len: usize,
-        new_len: usize,
-        flags: RemapFlags,
-        new_addr: usize,
-    ) -> Result<usize> {
-        let _ = (addr, old_len, new_len, flags, new_addr);
-        Err(Errno::EFAULT)
+    /// The directory (table of 2 MiB entries) for an address, made if need be.
+    #[inline]
+    fn make_directory(&self, address: usize) -> Result<Table> {
+        if let Some(directory) = self.root.directory(address) {
+            return Ok(directory);
+        }
+        self.root
+            .make_directory(address, &mut |table| self.adopt_upper(table))
+            .ok_or(Errno::ENOMEM)
     }
 
-    /// `madvise`.
-    pub fn advise(&self, addr: usize, len: usize, advice: u32) -> Result<()> {
-        let _ = (addr, len, advice);
-        Err(Errno::EINVAL)
+    /// Notes a new upper table.
+    fn adopt_upper(&self, table: Table) {
+        self.counts.tables.fetch_add(1, Ordering::Relaxed);
+        let mut first = self.upper.load(Ordering::Relaxed);
+        loop {
+            table.meta().link.store(first, Ordering::Relaxed);
+            match self.upper.compare_exchange_weak(
+                first,
+                table.pfn(),
+                Ordering::Release,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return,
+                Err(now) => first = now,
+            }
+        }
     }
 
-    /// `brk`: the break after the call.
-    pub fn brk(&self, new: usize) -> usize {
-        new
+    /// Resident pages.
+    fn rss(&self) -> u64 {
+        let sum = self.counts.anon.load(Ordering::Relaxed)
+            + self.counts.file.load(Ordering::Relaxed)
+            + self.counts.shmem.load(Ordering::Relaxed);
+        sum.max(0) as u64
     }
 
-    /// Chooses where mappings go: below a stack of at most `stack_limit` bytes, `random` bytes lower.
-    pub fn set_layout(&self, stack_limit: u64, random: usize) {
-        let _ = (stack_limit, random);
-    }
-
-    /// What exec laid down.
-    pub fn exec_info(&self) -> ExecInfo {
-        ExecInfo::default()
-    }
-
-    /// Exec's last word; `start_brk` becomes the break.
-    pub fn set_exec_info(&self, info: ExecInfo) {
-        let _ = info;
-    }
-
-    /// Sizes now.
-    pub fn totals(&self) -> Totals {
-        Totals::default()
-    }
-
-    /// Calls `f` for each mapping in order of address. `f` must not touch user memory of this space.
-    pub fn for_each_vma(&self, f: &mut dyn FnMut(&VmaInfo<'_>)) {
-        let _ = f;
-    }
-
-    /// Reads another process's memory, as ptrace, `/proc/<pid>/{mem,cmdline,environ}` do. Answers the bytes read
-    /// before the first that cannot be.
-    pub fn read_remote(&self, addr: usize, out: &mut [u8]) -> usize {
-        let _ = (addr, out);
-        0
-    }
-
-    /// Writes another process's memory; `force` also where it may only read (a debugger's breakpoint).
-    pub fn write_remote(&self, addr: usize, bytes: &[u8], force: bool) -> usize {
-        let _ = (addr, bytes, force);
-        0
-    }
-
-    /// The identity of the futex word at `addr`. EFAULT when nothing is mapped there.
-    pub fn futex_key(&self, addr: usize, private: bool) -> Result<FutexKey> {
-        let _ = (addr, private);
-        Err(Errno::EFAULT)
+    /// Keeps the high-water mark; before pages go, and when asked.
+    fn note_peak(&self) -> u64 {
+        let rss = self.rss();
+        let peak = self.counts.peak_rss.load(Ordering::Relaxed);
+        if rss > peak {
+            self.counts.peak_rss.store(rss, Ordering::Relaxed);
+        }
+        rss.max(peak)
     }
 }
 
-impl AddressSpace {
-    /// The start of an unused range of `len` bytes, where `mmap` would put one.
-    pub fn find_room(&self, len: usize) -> Result<usize> {
-        let _ = len;
-        Err(Errno::ENOMEM)
-    }
-
-    /// Keeps the auxiliary vector for `/proc/<pid>/auxv`: pairs of words, AT_NULL last.
-    pub fn set_auxv(&self, words: &[u64]) {
-        let _ = words;
-    }
-
-    /// The largest resident set so far.
-    pub fn max_rss_kib(&self) -> u64 {
-        0
-    }
-}
-
-/// Makes a space this CPU's, or with `None` leaves the present one in place for a kernel thread. With interrupts off or
-/// by the task that replaces its own space.
-pub fn switch_to(space: Option<&Arc<AddressSpace>>) {
-    if let Some(space) = space {
-        space.activate();
+impl Drop for AddressSpace {
+    fn drop(&mut self) {
+        tlb::evict(self);
+        self.release_all();
     }
 }

@@ -1,0 +1,91 @@
+//! Where things go in a space.
+
+use super::AddressSpace;
+use alloc::vec::Vec;
+
+use crate::mm::addr::{MMAP_MIN_ADDR, USER_END, page_down, page_up};
+
+/// Room that Linux leaves for the stack at least, and at most.
+const STACK_ROOM_MIN: usize = 128 << 20;
+const STACK_ROOM_MAX: usize = USER_END / 6 * 5;
+/// Room for the stack's own randomisation and its guard gap (Linux's `mmap_base`).
+const STACK_SLACK: usize = (0x3f_ffff << 12) + vm::STACK_GUARD;
+
+/// Ranges that exec lays down and `/proc/<pid>/{stat,cmdline,environ,auxv}` and `prctl(PR_SET_MM)` show.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ExecInfo {
+    pub start_code: usize,
+    pub end_code: usize,
+    pub start_data: usize,
+    pub end_data: usize,
+    pub start_brk: usize,
+    pub start_stack: usize,
+    pub arg_start: usize,
+    pub arg_end: usize,
+    pub env_start: usize,
+    pub env_end: usize,
+    pub vdso: usize,
+}
+
+/// The places of a space.
+#[derive(Clone, Copy)]
+pub(super) struct Layout {
+    /// Mappings without a place of their own go below this.
+    pub mmap_base: usize,
+    pub brk: usize,
+    pub exec: ExecInfo,
+}
+
+impl Default for Layout {
+    fn default() -> Self {
+        Layout {
+            mmap_base: page_down(USER_END - STACK_ROOM_MIN - STACK_SLACK),
+            brk: 0,
+            exec: ExecInfo::default(),
+        }
+    }
+}
+
+impl AddressSpace {
+    /// Chooses where mappings go: below a stack of at most `stack_limit` bytes, `random` bytes lower.
+    pub fn set_layout(&self, stack_limit: u64, random: usize) {
+        let room = usize::try_from(stack_limit).unwrap_or(usize::MAX);
+        let room = room
+            .saturating_add(STACK_SLACK)
+            .clamp(STACK_ROOM_MIN, STACK_ROOM_MAX);
+        let base = (USER_END - room).saturating_sub(random);
+        self.map.write().layout.mmap_base = page_down(base).max(MMAP_MIN_ADDR);
+    }
+
+    /// What exec laid down.
+    pub fn exec_info(&self) -> ExecInfo {
+        self.map.read().layout.exec
+    }
+
+    /// Exec's last word; `start_brk` becomes the break.
+    pub fn set_exec_info(&self, info: ExecInfo) {
+        let mut map = self.map.write();
+        map.layout.exec = info;
+        map.layout.brk = page_up(info.start_brk).unwrap_or(info.start_brk);
+    }
+
+    /// The auxiliary vector as the program got it: pairs of type and value.
+    pub fn auxv(&self) -> Vec<u64> {
+        self.map.read().auxv.clone()
+    }
+
+    /// Keeps the auxiliary vector for `/proc/<pid>/auxv`.
+    pub fn set_auxv(&self, words: &[u64]) {
+        let mut auxv = Vec::new();
+        // Without memory the file is empty, and nothing else suffers.
+        if auxv.try_reserve_exact(words.len()).is_ok() {
+            auxv.extend_from_slice(words);
+        }
+        self.map.write().auxv = auxv;
+    }
+
+    /// Changes the ranges without moving the break (`prctl(PR_SET_MM)`).
+    pub fn update_exec_info(&self, change: impl FnOnce(&mut ExecInfo)) {
+        change(&mut self.map.write().layout.exec);
+    }
+}

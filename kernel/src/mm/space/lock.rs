@@ -1,0 +1,151 @@
+//! `mlock` and its family.
+
+use abi::mman::LockAllFlags;
+use abi::{Errno, Result};
+use vm::VmFlags;
+
+use super::map::pages_of;
+use super::{AddressSpace, MAX_AREAS, Map};
+use crate::mm::addr::{PAGE_SIZE, page_down, page_up, user_range_ok};
+use crate::mm::hooks::{self, Limit};
+
+const LOCK: VmFlags = VmFlags::LOCKED.union(VmFlags::LOCK_ON_FAULT);
+
+impl AddressSpace {
+    /// `mlock2`.
+    pub fn lock(&self, addr: usize, len: usize, on_fault: bool) -> Result<()> {
+        let (start, end) = page_range(addr, len)?;
+        if start == end {
+            return Ok(());
+        }
+        let mut map = self.map.write();
+        let already: u64 = map
+            .areas
+            .range(start, end)
+            .filter(|a| a.flags.contains(VmFlags::LOCKED))
+            .map(|a| pages_of(a.end.min(end) - a.start.max(start)))
+            .sum();
+        check_memlock(map.locked + pages_of(end - start) - already)?;
+        let mut flags = VmFlags::LOCKED;
+        flags.set(VmFlags::LOCK_ON_FAULT, on_fault);
+        let whole = map.areas.covers(start, end);
+        map.set_lock(start, end, flags)?;
+        if !whole {
+            return Err(Errno::ENOMEM);
+        }
+        drop(map);
+        match on_fault {
+            true => Ok(()),
+            false => self.populate_locked(start, end),
+        }
+    }
+
+    fn populate_locked(&self, start: usize, end: usize) -> Result<()> {
+        match self.populate(&self.map.read(), start, end, None) {
+            // Past the end of a file: Linux calls this ENOMEM here.
+            Err(Errno::EFAULT) => Err(Errno::ENOMEM),
+            Err(Errno::ENOMEM) => Err(Errno::EAGAIN),
+            other => other,
+        }
+    }
+
+    /// `munlock`.
+    pub fn unlock(&self, addr: usize, len: usize) -> Result<()> {
+        let (start, end) = page_range(addr, len)?;
+        let mut map = self.map.write();
+        let whole = map.areas.covers(start, end);
+        map.set_lock(start, end, VmFlags::empty())?;
+        match whole || start == end {
+            true => Ok(()),
+            false => Err(Errno::ENOMEM),
+        }
+    }
+
+    /// `mlockall`.
+    pub fn lock_all(&self, flags: LockAllFlags) -> Result<()> {
+        let mut lock = VmFlags::LOCKED;
+        lock.set(
+            VmFlags::LOCK_ON_FAULT,
+            flags.contains(LockAllFlags::ONFAULT),
+        );
+        let mut map = self.map.write();
+        let current = flags.contains(LockAllFlags::CURRENT);
+        if current {
+            let limit = check_memlock(map.total);
+            if limit.is_err() {
+                return Err(Errno::ENOMEM);
+            }
+        }
+        map.lock_future = match flags.contains(LockAllFlags::FUTURE) {
+            true => lock,
+            false => VmFlags::empty(),
+        };
+        if !current {
+            return Ok(());
+        }
+        map.set_lock(0, usize::MAX & !(PAGE_SIZE - 1), lock)?;
+        drop(map);
+        if !flags.contains(LockAllFlags::ONFAULT) {
+            // As on Linux, what cannot be brought in is left out.
+            let map = self.map.read();
+            for area in map.areas.iter().filter(|a| a.flags.accessible()) {
+                let _ = self.populate(&map, area.start, area.end, None);
+            }
+        }
+        Ok(())
+    }
+
+    /// `munlockall`.
+    pub fn unlock_all(&self) -> Result<()> {
+        let mut map = self.map.write();
+        map.lock_future = VmFlags::empty();
+        map.set_lock(0, usize::MAX & !(PAGE_SIZE - 1), VmFlags::empty())
+    }
+}
+
+impl Map {
+    fn set_lock(&mut self, start: usize, end: usize, lock: VmFlags) -> Result<()> {
+        if self.areas.len() + self.areas.splits_needed(start, end) > MAX_AREAS {
+            return Err(Errno::ENOMEM);
+        }
+        let mut areas = core::mem::take(&mut self.areas);
+        let change = |flags: VmFlags| match flags.contains(VmFlags::SPECIAL) {
+            true => flags,
+            false => (flags - LOCK) | lock,
+        };
+        let result = areas.change_flags(start, end, change, |area, before| {
+            self.reflag(before, area.flags, pages_of(area.len()));
+        });
+        self.areas = areas;
+        result.map_err(|_| Errno::ENOMEM)
+    }
+}
+
+/// Whole pages around a range. EINVAL when it wraps, ENOMEM outside of the user half.
+fn page_range(addr: usize, len: usize) -> Result<(usize, usize)> {
+    let start = page_down(addr);
+    let end = addr
+        .checked_add(len)
+        .and_then(page_up)
+        .ok_or(Errno::EINVAL)?;
+    if !user_range_ok(start, end - start) {
+        return Err(Errno::ENOMEM);
+    }
+    Ok((start, end))
+}
+
+/// EPERM or ENOMEM when so many locked pages are not allowed.
+fn check_memlock(pages: u64) -> Result<()> {
+    let hooks = hooks::get();
+    if hooks.may_lock_memory() {
+        return Ok(());
+    }
+    let limit = hooks.rlimit(Limit::Memlock);
+    if limit == 0 {
+        return Err(Errno::EPERM);
+    }
+    if pages > limit / PAGE_SIZE as u64 {
+        return Err(Errno::ENOMEM);
+    }
+    Ok(())
+}

@@ -1,0 +1,205 @@
+//! `mprotect`.
+
+use abi::mman::Prot;
+use abi::{Errno, Result};
+use frames::Kind;
+use vm::VmFlags;
+
+use super::fault::entry_bits;
+use super::map::{ProtFlags, pages_of, wants_promise};
+use super::tables::span_end;
+use super::{AddressSpace, MAX_AREAS, Map};
+use crate::arch::pte::{self, Pte};
+use crate::mm::addr::{HUGE_SIZE, PAGE_SIZE, page_up, user_range_ok};
+use crate::mm::frame;
+use crate::mm::page_table::{Table, tlb};
+use crate::mm::promise;
+
+/// How entries change: set the bits for the new rights, and what may be written.
+#[derive(Clone, Copy)]
+struct Change {
+    to: VmFlags,
+    bits: u64,
+}
+
+impl AddressSpace {
+    /// `mprotect`. Areas before the first that refuses keep their new rights, as on Linux.
+    pub fn protect(&self, addr: usize, len: usize, prot: Prot) -> Result<()> {
+        let len = page_up(len).ok_or(Errno::ENOMEM)?;
+        if addr % PAGE_SIZE != 0 {
+            return Err(Errno::EINVAL);
+        }
+        if len == 0 {
+            return Ok(());
+        }
+        if !user_range_ok(addr, len) {
+            return Err(Errno::ENOMEM);
+        }
+        let (mut start, mut end) = (addr, addr + len);
+        let mut map = self.map.write();
+        if prot.contains(Prot::GROWSDOWN) {
+            let area = map.areas.find(addr).ok_or(Errno::ENOMEM)?;
+            if !area.flags.contains(VmFlags::GROWS_DOWN) {
+                return Err(Errno::EINVAL);
+            }
+            start = area.start;
+            end = end.max(start + PAGE_SIZE);
+        }
+        let rights = ProtFlags::from(prot).0;
+        let mut at = start;
+        while at < end {
+            let area = map.areas.find(at).ok_or(Errno::ENOMEM)?;
+            let (stop, flags) = (area.end.min(end), area.flags);
+            self.protect_part(&mut map, at, stop, flags, rights)?;
+            at = stop;
+        }
+        Ok(())
+    }
+
+    /// Changes what lies within one area.
+    fn protect_part(
+        &self,
+        map: &mut Map,
+        start: usize,
+        end: usize,
+        from: VmFlags,
+        rights: VmFlags,
+    ) -> Result<()> {
+        let may = VmFlags::from_bits_truncate(from.bits() >> 4) & VmFlags::RIGHTS;
+        if !may.contains(rights) {
+            return Err(Errno::EACCES);
+        }
+        let mut to = (from - VmFlags::RIGHTS) | rights;
+        if to == from {
+            return Ok(());
+        }
+        if map.areas.len() + map.areas.splits_needed(start, end) > MAX_AREAS {
+            return Err(Errno::ENOMEM);
+        }
+        let pages = pages_of(end - start);
+        let newly_promised = wants_promise(to) && !from.contains(VmFlags::ACCOUNT);
+        if newly_promised {
+            map.check_limits(to, pages, pages)?;
+            promise::take(pages)?;
+            to |= VmFlags::ACCOUNT;
+        }
+        let prepared = self.own_all(start, end);
+        let changed = prepared.and_then(|()| {
+            map.areas
+                .change_flags(start, end, |_| to, |_, _| ())
+                .map_err(|_| Errno::ENOMEM)
+        });
+        if let Err(e) = changed {
+            if newly_promised {
+                promise::give(pages);
+            }
+            return Err(e);
+        }
+        map.reflag(from, to, pages);
+        self.change_entries(start, end, from, to);
+        Ok(())
+    }
+
+    /// Makes every table in the range this space's own, huge pages at the edges split.
+    fn own_all(&self, start: usize, end: usize) -> Result<()> {
+        self.own_edges(start, end)?;
+        let mut at = start;
+        while at < end {
+            let next = span_end(at, end);
+            if let Some(directory) = self.root.directory(at) {
+                let entry = directory.get(pte::index(at, 2));
+                if !entry.is_none() && !entry.is_large() && !entry.is_writable() {
+                    self.unshare(directory, pte::index(at, 2))?;
+                }
+            }
+            at = next;
+        }
+        Ok(())
+    }
+
+    fn change_entries(&self, start: usize, end: usize, from: VmFlags, to: VmFlags) {
+        let change = Change {
+            to,
+            bits: entry_bits(to),
+        };
+        let mut any = false;
+        self.for_each_span(start, end, |directory, index, at, next| {
+            let entry = directory.get(index);
+            if entry.is_large() {
+                any |= change.huge(directory, index, next - at);
+            } else {
+                any |= change.table(Table::of(entry), at, next);
+            }
+        });
+        // Rights that were only added need no flush: a CPU that remembers fewer faults, and finds it can go on.
+        let removed = (from - to) & VmFlags::RIGHTS;
+        if any && !removed.is_empty() {
+            tlb::flush(self, start, end);
+        }
+    }
+}
+
+impl Change {
+    /// The entry after the change. A page that is private, anonymous and this space's alone is writable at once.
+    #[inline]
+    fn apply(self, entry: Pte) -> Pte {
+        let kept = entry.0 & (Pte::UNCOUNTED | Pte::DIRTY | Pte::NO_CACHE | Pte::WRITE_THROUGH);
+        if !self.to.accessible() {
+            return Pte::new(entry.phys(), kept | Pte::HIDDEN);
+        }
+        let mut bits = self.bits | kept;
+        if self.to.contains(VmFlags::WRITE) {
+            let keeps = entry.is_writable();
+            if keeps || self.may_write(entry) {
+                bits |= Pte::WRITE | Pte::DIRTY;
+            }
+        }
+        Pte::new(entry.phys(), bits)
+    }
+
+    #[inline]
+    fn may_write(self, entry: Pte) -> bool {
+        if self.to.contains(VmFlags::SHARED) || entry.is_uncounted() {
+            return false;
+        }
+        let meta = frame::meta(entry.pfn());
+        meta.kind() == Kind::Anon && meta.owners() == 1
+    }
+
+    fn huge(self, directory: Table, index: usize, len: usize) -> bool {
+        debug_assert!(len == HUGE_SIZE);
+        let _guard = directory.lock();
+        let entry = directory.get(index);
+        let mut new = self.apply(entry).with(Pte::LARGE);
+        if !entry.is_writable() {
+            // Whether the block is this space's alone is for the fault to find out.
+            new = new.without(Pte::WRITE);
+        }
+        directory.set(index, new);
+        entry.is_present()
+    }
+
+    /// Changes a table's entries; answers whether any was present before.
+    fn table(self, table: Table, start: usize, end: usize) -> bool {
+        let mut left = table.count();
+        if left == 0 {
+            return false;
+        }
+        let _guard = table.lock();
+        let mut was_present = false;
+        let first = pte::index(start, 1);
+        for slot in first..first + (end - start) / PAGE_SIZE {
+            if left == 0 {
+                break;
+            }
+            let entry = table.get(slot);
+            if entry.is_none() {
+                continue;
+            }
+            left -= 1;
+            was_present |= entry.is_present();
+            table.set(slot, self.apply(entry));
+        }
+        was_present
+    }
+}

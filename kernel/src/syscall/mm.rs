@@ -1,0 +1,268 @@
+//! Memory: `mmap` and its family, and what memory management asks of tasks.
+
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
+
+use abi::fs::MountFlags;
+use abi::mman::{LockAllFlags, MLOCK_ONFAULT, MapFlags, Prot, RemapFlags, SyncFlags};
+use abi::signal::{SigInfo, Signo};
+use abi::{Errno, Result};
+
+use crate::fs::File;
+use crate::mm::hooks::{self, Limit, TaskHooks};
+use crate::mm::user::copy_out;
+use crate::mm::{Backing, MapRequest, PAGE_SIZE, USER_END};
+use crate::sched;
+use crate::signal;
+use crate::task::cred::Cap;
+use crate::task::process::Process;
+use crate::task::rlimit::Resource;
+use crate::task::{self, current};
+
+/// The personality bit that makes readable memory executable.
+const READ_IMPLIES_EXEC: u32 = 0x0040_0000;
+
+/// `PROT_*` of `mmap`, which ignores bits it does not know.
+fn mmap_prot(prot: u32) -> Prot {
+    let prot = Prot::from_bits_truncate(prot & 7);
+    let persona = current().process.personality.load(Ordering::Relaxed);
+    match persona & READ_IMPLIES_EXEC != 0 && prot.contains(Prot::READ) {
+        true => prot | Prot::EXEC,
+        false => prot,
+    }
+}
+
+pub fn sys_mmap(
+    addr: usize,
+    len: usize,
+    prot: u32,
+    flags: u32,
+    fd: i32,
+    offset: u64,
+) -> Result<usize> {
+    if offset % PAGE_SIZE as u64 != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let flags = MapFlags::from_bits_retain(flags);
+    let anonymous = flags.contains(MapFlags::ANONYMOUS);
+    let file = match anonymous {
+        true => None,
+        false => Some(current().my_files().get(fd)?),
+    };
+    if flags.contains(MapFlags::HUGETLB) || len == 0 {
+        return Err(Errno::EINVAL);
+    }
+    let shared = match flags.bits() & MapFlags::TYPE_MASK {
+        1 => true,
+        2 => false,
+        3 if anonymous => return Err(Errno::EINVAL),
+        3 if flags.bits() & !MapFlags::VALIDATED != 0 => return Err(Errno::EOPNOTSUPP),
+        3 => true,
+        _ => return Err(Errno::EINVAL),
+    };
+    if flags.contains(MapFlags::LOCKED) {
+        let hooks = hooks::get();
+        if !hooks.may_lock_memory() && hooks.rlimit(Limit::Memlock) == 0 {
+            return Err(Errno::EPERM);
+        }
+    }
+    let prot = mmap_prot(prot);
+    let (backing, max_prot) = match file {
+        None => (Backing::Anon, Prot::READ | Prot::WRITE | Prot::EXEC),
+        Some(file) => file_backing(&file, prot, shared, offset)?,
+    };
+    current().my_mm().map(MapRequest {
+        addr,
+        len,
+        prot,
+        max_prot,
+        flags,
+        backing,
+    })
+}
+
+/// What a mapping of a file shows, and which rights it may have. EACCES where the file was not opened for that, EPERM
+/// on a mount without execution.
+fn file_backing(
+    file: &Arc<File>,
+    prot: Prot,
+    shared: bool,
+    offset: u64,
+) -> Result<(Backing, Prot)> {
+    let mut max = Prot::READ | Prot::WRITE | Prot::EXEC;
+    if shared && prot.contains(Prot::WRITE) && !file.writable() {
+        return Err(Errno::EACCES);
+    }
+    if shared && !file.writable() {
+        max -= Prot::WRITE;
+    }
+    if !file.readable() {
+        return Err(Errno::EACCES);
+    }
+    if file.path().mount.flags().contains(MountFlags::NOEXEC) {
+        if prot.contains(Prot::EXEC) {
+            return Err(Errno::EPERM);
+        }
+        max -= Prot::EXEC;
+    }
+    let object = file.ops().mmap(file)?;
+    let backing = Backing::File {
+        object,
+        offset,
+        file: Some(file.clone()),
+    };
+    Ok((backing, max))
+}
+
+pub fn sys_munmap(addr: usize, len: usize) -> Result<usize> {
+    current().my_mm().unmap(addr, len).map(|()| 0)
+}
+
+pub fn sys_mprotect(addr: usize, len: usize, prot: u32) -> Result<usize> {
+    let both = Prot::GROWSDOWN | Prot::GROWSUP;
+    let prot = Prot::from_bits(prot).ok_or(Errno::EINVAL)?;
+    if prot.contains(both) {
+        return Err(Errno::EINVAL);
+    }
+    if prot.contains(Prot::GROWSUP) {
+        // No stack of this architecture grows upwards.
+        return Err(Errno::EINVAL);
+    }
+    let rights = mmap_prot(prot.bits()) | (prot & Prot::GROWSDOWN);
+    current().my_mm().protect(addr, len, rights).map(|()| 0)
+}
+
+pub fn sys_mremap(
+    addr: usize,
+    old_len: usize,
+    new_len: usize,
+    flags: u32,
+    new_addr: usize,
+) -> Result<usize> {
+    let flags = RemapFlags::from_bits(flags).ok_or(Errno::EINVAL)?;
+    current()
+        .my_mm()
+        .remap(addr, old_len, new_len, flags, new_addr)
+}
+
+pub fn sys_brk(new: usize) -> Result<usize> {
+    Ok(current().my_mm().brk(new))
+}
+
+pub fn sys_madvise(addr: usize, len: usize, advice: u32) -> Result<usize> {
+    current().my_mm().advise(addr, len, advice).map(|()| 0)
+}
+
+pub fn sys_msync(addr: usize, len: usize, flags: u32) -> Result<usize> {
+    let flags = SyncFlags::from_bits(flags).ok_or(Errno::EINVAL)?;
+    current().my_mm().sync(addr, len, flags).map(|()| 0)
+}
+
+pub fn sys_mincore(addr: usize, len: usize, out: usize) -> Result<usize> {
+    if addr % PAGE_SIZE != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let pages = len.div_ceil(PAGE_SIZE);
+    if len > USER_END || addr > USER_END - len {
+        return Err(Errno::ENOMEM);
+    }
+    let mut bytes = [0; 512];
+    let mut done = 0;
+    while done < pages {
+        let now = (pages - done).min(bytes.len());
+        let part = &mut bytes[..now];
+        current().my_mm().resident(addr + done * PAGE_SIZE, part)?;
+        copy_out(out.wrapping_add(done), part)?;
+        done += now;
+        sched::cond_resched();
+    }
+    Ok(0)
+}
+
+pub fn sys_mlock(addr: usize, len: usize) -> Result<usize> {
+    current().my_mm().lock(addr, len, false).map(|()| 0)
+}
+
+pub fn sys_mlock2(addr: usize, len: usize, flags: u32) -> Result<usize> {
+    if flags & !MLOCK_ONFAULT != 0 {
+        return Err(Errno::EINVAL);
+    }
+    current().my_mm().lock(addr, len, flags != 0).map(|()| 0)
+}
+
+pub fn sys_munlock(addr: usize, len: usize) -> Result<usize> {
+    current().my_mm().unlock(addr, len).map(|()| 0)
+}
+
+pub fn sys_mlockall(flags: u32) -> Result<usize> {
+    let flags = LockAllFlags::from_bits(flags).ok_or(Errno::EINVAL)?;
+    if !flags.intersects(LockAllFlags::CURRENT | LockAllFlags::FUTURE) {
+        return Err(Errno::EINVAL);
+    }
+    let hooks = hooks::get();
+    if !hooks.may_lock_memory() && hooks.rlimit(Limit::Memlock) == 0 {
+        return Err(Errno::EPERM);
+    }
+    current().my_mm().lock_all(flags).map(|()| 0)
+}
+
+pub fn sys_munlockall() -> Result<usize> {
+    current().my_mm().unlock_all().map(|()| 0)
+}
+
+/// What memory management asks of tasks.
+struct Hooks;
+
+impl TaskHooks for Hooks {
+    fn rlimit(&self, limit: Limit) -> u64 {
+        let resource = match limit {
+            Limit::AddressSpace => Resource::As,
+            Limit::Data => Resource::Data,
+            Limit::Stack => Resource::Stack,
+            Limit::Memlock => Resource::Memlock,
+        };
+        current().process.rlimits.soft(resource)
+    }
+
+    fn may_lock_memory(&self) -> bool {
+        current().cred().capable(Cap::IPC_LOCK)
+    }
+
+    fn fatal_signal_pending(&self) -> bool {
+        signal::fatal_pending(&current())
+    }
+
+    fn oom_kill(&self, badness: fn(pages: u64, adj: i32) -> i64) -> bool {
+        let mut worst: Option<(i64, Arc<Process>)> = None;
+        task::for_each_process(|process| {
+            if process.is_init() {
+                return;
+            }
+            let Some(mm) = process.threads().iter().find_map(|t| t.mm()) else {
+                return;
+            };
+            let adj = process.oom_score_adj.load(Ordering::Relaxed);
+            let rate = badness(mm.badness_pages(), adj);
+            if rate > 0 && worst.as_ref().is_none_or(|(most, _)| rate > *most) {
+                worst = Some((rate, process.clone()));
+            }
+        });
+        let Some((rate, victim)) = worst else {
+            return false;
+        };
+        log::warn!(
+            "Out of memory: killed process {} ({rate} pages)",
+            victim.pid
+        );
+        signal::send_to_process(&victim, SigInfo::kernel(Signo::KILL)).is_ok()
+    }
+
+    fn relax(&self) {
+        sched::yield_now();
+    }
+}
+
+/// Makes tasks known to memory management. Before the first process.
+pub fn register_hooks() {
+    hooks::register(&Hooks);
+}
