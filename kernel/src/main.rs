@@ -52,6 +52,7 @@ pub fn start() -> ! {
 
 /// Everything, on any other CPU.
 pub fn start_other_cpu(id: CpuId) -> ! {
+    mm::init_other_cpu();
     start_scheduling();
     ::log::debug!("CPU {} is up", id.0);
     sched::run_idle()

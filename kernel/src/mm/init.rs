@@ -4,7 +4,7 @@ use frames::FrameMeta;
 
 use super::addr::{HHDM_BASE, PAGE_SIZE, VMAP_BASE};
 use super::frame::{self, FRAMES};
-use super::page_table::KernelTables;
+use super::page_table::{KernelTables, load_kernel_root};
 use crate::arch::layout;
 use crate::arch::pte::{self, Pte};
 use crate::boot::{self, BootInfo, MemoryKind, MemoryRange};
@@ -74,6 +74,12 @@ pub fn init() {
         free >> 8,
         (memory.next - early.start) >> 10
     );
+}
+
+/// Any other CPU's part: the memory types, and the kernel's tables instead of those it was started with.
+pub fn init_other_cpu() {
+    pte::init_cpu();
+    load_kernel_root();
 }
 
 /// Adds what of `[start, end)` is not taken; answers how many frames that is.

@@ -46,7 +46,7 @@ mod heap;
 
 pub use addr::{HUGE_SIZE, PAGE_SIZE, PhysAddr, USER_END};
 pub use frame::{FrameBlock, FrameRef};
-pub use init::init;
+pub use init::{init, init_other_cpu};
 pub use object::{MappedFile, MemoryObject, ObjectKind, SpecialMapping};
 pub use page_table::tlb::{switch_to, with_current};
 pub use pagecache::PageCache;
