@@ -62,13 +62,6 @@ fn output(command: &mut Command, ui: &Ui) -> Result<Output> {
     Ok(output)
 }
 
-/// Runs a command with the terminal as its input and output; answers whether it succeeded.
-pub fn run_visible(command: &mut Command, ui: &Ui) -> Result<bool> {
-    ui.detail(&format!("$ {}", shown(command)));
-    let status = command.status().with_context(|| not_started(command))?;
-    Ok(status.success())
-}
-
 /// Whether a program of that name is on the PATH (or in the folders where root's programs lie,
 /// which Debian leaves out of a user's PATH).
 pub fn exists(program: &str) -> bool {

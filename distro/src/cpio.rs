@@ -70,12 +70,6 @@ impl<W: Write> Archive<W> {
         self.pad()
     }
 
-    /// Adds a copy of a host file under the given name.
-    pub fn copy(&mut self, name: &str, mode: u32, from: &Path) -> Result<()> {
-        let content = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
-        self.file(name, mode, &content)
-    }
-
     /// Adds a host folder's content below `prefix`, in the order of the names: modes, times,
     /// symbolic and hard links are kept, owners become root. Sockets and devices are left out.
     pub fn tree(&mut self, prefix: &str, dir: &Path) -> Result<()> {

@@ -15,7 +15,7 @@ use crate::ui::Ui;
 /// How much of the console's end is kept to be shown.
 const TAIL_BYTES: usize = 64 * 1024;
 /// What a kernel prints when it gives up, ours and Linux.
-const PANIC_MARKS: [&[u8]; 2] = [b"Kernel panic - not syncing", b"KERNEL PANIC"];
+const PANIC_MARKS: [&[u8]; 2] = [b"Kernel panic - not syncing", b"Kernel panic on CPU"];
 
 /// A running emulator, killed when this is dropped.
 pub struct Emulator {

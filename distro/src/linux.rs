@@ -13,22 +13,12 @@ use crate::ui::Ui;
 /// Debian's name for "the newest kernel for virtual machines".
 const META_PACKAGE: &str = "linux-image-cloud-amd64";
 
-/// An unpacked Linux.
-pub struct Linux {
-    /// The bzImage.
-    pub image: PathBuf,
-    /// `uname -r` of it.
-    pub release: String,
-    /// The folder of its modules, `lib/modules/<release>`.
-    pub modules: PathBuf,
-}
-
-/// The cached kernel, or a freshly fetched one. A cached one is kept until the cache is cleared,
+/// The cached kernel's bzImage, or a freshly fetched one's. A cached one is kept until the cache is cleared,
 /// so that results of different days compare.
-pub fn provide(paths: &Paths, ui: &Ui) -> Result<Linux> {
+pub fn provide(paths: &Paths, ui: &Ui) -> Result<PathBuf> {
     let home = paths.cache_dir("linux")?;
-    if let Some(linux) = installed(&home)? {
-        return Ok(linux);
+    if let Some(image) = installed(&home)? {
+        return Ok(image);
     }
     let _step = ui.spinner("Fetching Debian's Linux, to compare with");
     let package = newest_package(ui)?;
@@ -79,25 +69,14 @@ fn newest_package(ui: &Ui) -> Result<String> {
     }
 }
 
-fn installed(home: &Path) -> Result<Option<Linux>> {
-    let root = home.join("root");
-    let Ok(listing) = fs::read_dir(root.join("boot")) else {
+fn installed(home: &Path) -> Result<Option<PathBuf>> {
+    let Ok(listing) = fs::read_dir(home.join("root/boot")) else {
         return Ok(None);
     };
     for entry in listing {
         let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if let Some(release) = name.strip_prefix("vmlinuz-") {
-            let lib = if root.join("lib/modules").is_dir() {
-                "lib"
-            } else {
-                "usr/lib"
-            };
-            return Ok(Some(Linux {
-                image: entry.path(),
-                release: release.to_owned(),
-                modules: root.join(lib).join("modules").join(release),
-            }));
+        if entry.file_name().to_string_lossy().starts_with("vmlinuz-") {
+            return Ok(Some(entry.path()));
         }
     }
     Ok(None)

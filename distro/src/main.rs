@@ -12,12 +12,11 @@
 //! | [`machine`], [`emulator`] | the emulator's command line, and its process |
 //! | [`overlay`], [`exec`], [`guest`] | what one guest gets; the channel of `--exec`; a guest's life |
 //! | [`programs`] | our own programs for the guest |
-//! | [`run`], [`test`], [`lint`] | the sub-commands of these names |
+//! | [`run`], [`test`], [`bench`], [`lint`] | the sub-commands of these names |
 
 #![forbid(unsafe_code)]
-// Until the first sub-commands use them.
-#![allow(dead_code)]
 
+mod bench;
 mod cmd;
 mod cpio;
 mod emulator;
@@ -66,6 +65,8 @@ enum Command {
     Iso(iso::IsoArgs),
     /// Check everything: crates, system calls, packages, machines
     Test(test::TestArgs),
+    /// Measure: the bench suite on our kernel, and in turn on Linux
+    Bench(bench::BenchArgs),
     /// Check the tree's rules: who imports whom, sizes, unsafe code, format
     Lint,
     /// Boot the system with its console here, or run one command in it
@@ -106,6 +107,7 @@ fn dispatch(command: &Command, ui: &Ui) -> Result<i32> {
         Command::Build(args) => build(args, &paths, ui),
         Command::Iso(args) => iso::command(args, &paths, ui),
         Command::Test(args) => test::run(args, &paths, ui),
+        Command::Bench(args) => bench::command(args, &paths, ui),
         Command::Lint => lint::command(&paths, ui),
         Command::Run(args) => run::run(args, &paths, ui),
     }

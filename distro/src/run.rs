@@ -18,7 +18,7 @@ use crate::recipe::Recipes;
 use crate::scratch::Scratch;
 use crate::setup::{self, Need};
 use crate::ui::Ui;
-use crate::{kernel, linux};
+use crate::{kernel, linux, programs};
 
 /// The exit status when the time is over, as of timeout(1).
 const STATUS_TIMED_OUT: i32 = 124;
@@ -133,7 +133,7 @@ pub fn system(args: &SystemArgs, paths: &Paths, ui: &Ui) -> Result<System> {
             };
             kernel::build(profile, paths, ui)?
         }
-        Which::Linux => linux::provide(paths, ui)?.image,
+        Which::Linux => linux::provide(paths, ui)?,
     };
     // A kernel that panics shall end the machine, not wait for someone to read its screen.
     let mut cmdline = "console=ttyS0 panic=-1".to_owned();
@@ -165,7 +165,8 @@ pub fn userland_with(more: &[&str], paths: &Paths, ui: &Ui) -> Result<PathBuf> {
     let layout = iso::Layout::read(&paths.root.join("iso/layout.toml"))?;
     let packages = layout.userland.packages.iter().map(String::as_str);
     let packages: Vec<&str> = packages.chain(more.iter().copied()).collect();
-    Recipes::open(paths, ui)?.image_root(&packages)
+    let root = Recipes::open(paths, ui)?.image_root(&packages)?;
+    programs::add_to_userland(&root, paths, ui)
 }
 
 fn exec(guest: &Guest, command: &str, paths: &Paths, ui: &Ui) -> Result<i32> {

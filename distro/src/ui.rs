@@ -30,10 +30,6 @@ impl Ui {
         }
     }
 
-    pub fn verbose(&self) -> bool {
-        self.verbose
-    }
-
     /// One line for the user that stays on the screen.
     pub fn note(&self, line: &str) {
         self.bars.suspend(|| eprintln!("{line}"));
@@ -68,16 +64,6 @@ impl Ui {
         let style = ProgressStyle::with_template("{spinner} {msg} [{wide_bar}] {pos}/{len} {eta}")
             .expect("the template is well-formed")
             .progress_chars("=> ");
-        self.step(ProgressBar::new(total).with_style(style), message)
-    }
-
-    /// A download or copy of `total` bytes.
-    pub fn bytes_bar(&self, message: &str, total: u64) -> Step {
-        let style = ProgressStyle::with_template(
-            "{spinner} {msg} [{wide_bar}] {bytes}/{total_bytes} {eta}",
-        )
-        .expect("the template is well-formed")
-        .progress_chars("=> ");
         self.step(ProgressBar::new(total).with_style(style), message)
     }
 

@@ -1,0 +1,290 @@
+//! `cargo distro bench`: the bench suite on both kernels in turn, and the ratios.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`stats`] | medians, spread, and the interval of a ratio |
+//! | [`report`] | the table for people and the JSON for programs |
+//!
+//! The kernels are booted alternately, on the same machine, with the same userland and the same
+//! binary, so that whatever else the host does meets both. A ratio is Linux's time by ours: more
+//! than 1 is faster.
+//!
+//! # Contract with `bench`
+//! `bench list` prints a line `GROUP NAME` for each test; `bench [--quick|--full] [WHAT...]` a
+//! line `BENCH NAME ITERATIONS TOTAL_NS NS_PER_OP` for each as it ends.
+
+mod report;
+mod stats;
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+
+use self::report::Comparison;
+use crate::guest::{Guest, Outcome, System};
+use crate::machine::{Accel, Firmware, Kind, Machine};
+use crate::overlay::Extras;
+use crate::paths::Paths;
+use crate::run::{self, BootWay, SystemArgs, Which, last_lines};
+use crate::setup::{self, Need};
+use crate::ui::{Step, Ui};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+#[value(rename_all = "lower")]
+pub enum Reference {
+    Linux,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct BenchArgs {
+    /// Compare with this kernel, booted in turn with ours
+    #[arg(long, value_enum)]
+    pub vs: Option<Reference>,
+    /// The eight tests that everyone quotes
+    #[arg(long, conflicts_with = "full")]
+    pub quick: bool,
+    /// All tests, measured longer
+    #[arg(long)]
+    pub full: bool,
+    /// How often each kernel is booted [default: 5, with --icount 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub rounds: Option<u32>,
+    /// Count instructions instead of time
+    #[arg(long)]
+    pub icount: bool,
+    /// Number of CPUs
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub smp: u32,
+    /// Memory in MiB
+    #[arg(long, default_value_t = 2048, value_name = "MIB")]
+    pub mem: u32,
+    /// Emulation or virtualisation
+    #[arg(long, value_enum)]
+    pub accel: Option<Accel>,
+    /// Write the figures to this file
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Add this to Linux's command line, such as mitigations=off
+    #[arg(long, value_name = "WORDS")]
+    pub linux_append: Option<String>,
+    /// Groups or tests; all, if none is named
+    pub what: Vec<String>,
+}
+
+/// Nanoseconds an operation, one a round, by test.
+pub type Samples = BTreeMap<String, Vec<f64>>;
+
+/// One of the kernels under test.
+struct Side {
+    name: &'static str,
+    system: System,
+    samples: Samples,
+}
+
+pub fn command(args: &BenchArgs, paths: &Paths, ui: &Ui) -> Result<i32> {
+    setup::ensure(&[Need::Emulator, Need::Build], ui)?;
+    let machine = machine(args);
+    machine.check()?;
+    let mut sides = vec![side("ironbark", Which::Ironbark, None, paths, ui)?];
+    if args.vs == Some(Reference::Linux) {
+        sides.insert(
+            0,
+            side("linux", Which::Linux, args.linux_append.clone(), paths, ui)?,
+        );
+    }
+    let bench = Bench {
+        machine: &machine,
+        extras: Extras::default(),
+        args,
+        paths,
+        ui,
+    };
+    let groups = bench.groups(&sides[0])?;
+    let rounds = args.rounds.unwrap_or(if args.icount { 1 } else { 5 });
+    let mut complete = true;
+    for round in 1..=rounds {
+        for side in &mut sides {
+            complete &= bench.round(side, &format!("round {round} of {rounds}"))?;
+        }
+    }
+    let ours = sides.pop().map(|side| side.samples).unwrap_or_default();
+    let linux = sides.pop();
+    let cmdline = linux.as_ref().map(|side| side.system.cmdline.clone());
+    let comparison = Comparison::new(&groups, &ours, linux.as_ref().map(|side| &side.samples));
+    print!("{}", comparison.table(args.icount));
+    if let Some(file) = &args.json {
+        let about = report::About {
+            rounds,
+            clock: if args.icount { "instructions" } else { "wall" },
+            cpus: args.smp,
+            memory_mib: args.mem,
+            build: crate::kernel::build_id(paths, ui),
+            linux_cmdline: cmdline,
+        };
+        comparison.write_json(&paths.root.join(file), &about)?;
+    }
+    Ok(i32::from(!complete))
+}
+
+fn machine(args: &BenchArgs) -> Machine {
+    Machine {
+        machine: Kind::Q35,
+        firmware: Firmware::Bios,
+        smp: args.smp,
+        mem: args.mem,
+        accel: args.accel,
+        icount: args.icount,
+        gdb: false,
+    }
+}
+
+fn side(
+    name: &'static str,
+    kernel: Which,
+    append: Option<String>,
+    paths: &Paths,
+    ui: &Ui,
+) -> Result<Side> {
+    let args = SystemArgs {
+        kernel,
+        boot: BootWay::Pvh,
+        debug: false,
+        append,
+        initramfs: None,
+    };
+    Ok(Side {
+        name,
+        system: run::system(&args, paths, ui)?,
+        samples: Samples::new(),
+    })
+}
+
+/// What all rounds share.
+struct Bench<'a> {
+    machine: &'a Machine,
+    extras: Extras,
+    args: &'a BenchArgs,
+    paths: &'a Paths,
+    ui: &'a Ui,
+}
+
+impl Bench<'_> {
+    /// Each test's group.
+    fn groups(&self, side: &Side) -> Result<BTreeMap<String, String>> {
+        let (text, _) = self.guest(side, "list", &self.ui.spinner("Listing the tests"))?;
+        let pair = |line: &str| {
+            let (group, name) = line.trim().split_once(' ')?;
+            Some((name.trim().to_owned(), group.to_owned()))
+        };
+        Ok(text.lines().filter_map(pair).collect())
+    }
+
+    /// Runs the suite once and keeps its figures; whether it came to its end.
+    fn round(&self, side: &mut Side, what: &str) -> Result<bool> {
+        let mut words = self.args.what.join(" ");
+        for (flag, set) in [("--quick ", self.args.quick), ("--full ", self.args.full)] {
+            if set {
+                words.insert_str(0, flag);
+            }
+        }
+        let step = self.ui.spinner(&format!("{}, {what}", side.name));
+        let (text, problem) = self.guest(side, &words, &step)?;
+        for (name, ns) in text.lines().filter_map(figure) {
+            side.samples.entry(name).or_default().push(ns);
+        }
+        if let Some(problem) = &problem {
+            self.ui.warn(&format!("{}, {what}: {problem}", side.name));
+        }
+        Ok(problem.is_none())
+    }
+
+    /// Runs `bench` in a fresh guest: what it printed, and what went wrong.
+    fn guest(&self, side: &Side, words: &str, step: &Step) -> Result<(String, Option<String>)> {
+        let guest = Guest {
+            machine: self.machine,
+            system: &side.system,
+            extras: &self.extras,
+            limit: Duration::from_secs(3600),
+            idle_limit: Duration::from_secs(600),
+        };
+        let mut out = Lines {
+            bytes: Vec::new(),
+            from: 0,
+            step,
+            side: side.name,
+        };
+        let command = format!("bench {words}");
+        let report = guest.exec(&command, &mut out, self.paths, self.ui)?;
+        let text = String::from_utf8_lossy(&out.bytes).into_owned();
+        let console = last_lines(&report.console);
+        let problem = match report.outcome {
+            Outcome::Exited(0) => None,
+            Outcome::Exited(status) => Some(format!("status {status}: {}", last_lines(&text))),
+            Outcome::TimedOut => Some(format!("the machine hangs\n{console}")),
+            Outcome::Died => Some(format!("the machine died\n{console}")),
+        };
+        if text.is_empty() && side.name == "linux" {
+            bail!(
+                "bench says nothing on Linux: {}",
+                problem.unwrap_or_default()
+            );
+        }
+        Ok((text, problem))
+    }
+}
+
+/// `BENCH <name> <iterations> <total_ns> <ns_per_op>`.
+fn figure(line: &str) -> Option<(String, f64)> {
+    let mut words = line.strip_prefix("BENCH ")?.split_whitespace();
+    let name = words.next()?.to_owned();
+    let ns: f64 = words.nth(2)?.parse().ok()?;
+    (ns.is_finite() && ns > 0.0).then_some((name, ns))
+}
+
+/// Keeps what is written, and shows the last test that ended.
+struct Lines<'a> {
+    bytes: Vec<u8>,
+    from: usize,
+    step: &'a Step,
+    side: &'a str,
+}
+
+impl Write for Lines<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes.extend_from_slice(bytes);
+        while let Some(end) = self.bytes[self.from..]
+            .iter()
+            .position(|&byte| byte == b'\n')
+        {
+            let line = String::from_utf8_lossy(&self.bytes[self.from..self.from + end]);
+            if let Some((name, ns)) = figure(&line) {
+                self.step
+                    .message(&format!("{}: {name} {ns:.0} ns", self.side));
+            }
+            self.from += end + 1;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::figure;
+
+    #[test]
+    fn figures_are_read() {
+        let (name, ns) = figure("BENCH getpid 1000 52300 52.3").unwrap();
+        assert_eq!((name.as_str(), ns), ("getpid", 52.3));
+        assert_eq!(figure("BENCH_START linux"), None);
+        assert_eq!(figure("BENCH getpid 1000 52300"), None);
+        assert_eq!(figure("BENCH getpid 1000 0 0"), None);
+    }
+}

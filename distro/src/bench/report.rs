@@ -1,0 +1,205 @@
+//! The table for people and the JSON for programs.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use super::{Samples, stats};
+
+/// One test's figures.
+#[derive(Serialize, Clone, Debug)]
+struct Row {
+    name: String,
+    group: String,
+    /// Nanoseconds an operation, or instructions.
+    ours_ns: Option<f64>,
+    linux_ns: Option<f64>,
+    /// Linux's by ours.
+    ratio: Option<f64>,
+    ci_low: Option<f64>,
+    ci_high: Option<f64>,
+    unstable: bool,
+}
+
+/// All tests' figures.
+pub struct Comparison {
+    rows: Vec<Row>,
+    compared: bool,
+}
+
+/// How the figures came to be.
+#[derive(Serialize)]
+pub struct About {
+    pub rounds: u32,
+    pub clock: &'static str,
+    pub cpus: u32,
+    pub memory_mib: u32,
+    pub build: String,
+    pub linux_cmdline: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Json<'a> {
+    about: &'a About,
+    /// The geometric mean of all ratios.
+    geometric_mean: Option<f64>,
+    tests: &'a [Row],
+}
+
+impl Comparison {
+    pub fn new(groups: &BTreeMap<String, String>, ours: &Samples, linux: Option<&Samples>) -> Self {
+        let none = Samples::new();
+        let theirs = linux.unwrap_or(&none);
+        let mut names: Vec<&String> = ours.keys().chain(theirs.keys()).collect();
+        names.sort_by_key(|name| (groups.get(*name), *name));
+        names.dedup();
+        let rows = names.into_iter().map(|name| {
+            let group = groups.get(name).cloned().unwrap_or_default();
+            row(name, group, ours.get(name), theirs.get(name))
+        });
+        Self {
+            rows: rows.collect(),
+            compared: linux.is_some(),
+        }
+    }
+
+    pub fn table(&self, icount: bool) -> String {
+        let unit = if icount { "insns" } else { "ns" };
+        let mut text = String::new();
+        let mut group = None;
+        for row in &self.rows {
+            if group != Some(&row.group) {
+                group = Some(&row.group);
+                self.heading(&mut text, &row.group, unit);
+            }
+            self.line(&mut text, row);
+        }
+        if let Some(mean) = self.mean(|_| true).filter(|_| self.compared) {
+            let _ = writeln!(
+                text,
+                "\nall: {mean:.2} times as fast as Linux (geometric mean)"
+            );
+        }
+        text
+    }
+
+    fn heading(&self, text: &mut String, group: &str, unit: &str) {
+        let _ = write!(text, "\n{group:22} {:>12}", format!("ours {unit}"));
+        if self.compared {
+            let mean = self.mean(|row| row.group == group);
+            let mean = mean.map_or_else(String::new, |mean| format!("mean {mean:.2}"));
+            let _ = write!(
+                text,
+                " {:>12} {:>7} {:>15} {mean}",
+                format!("linux {unit}"),
+                "ratio",
+                "95 %"
+            );
+        }
+        text.push('\n');
+    }
+
+    fn line(&self, text: &mut String, row: &Row) {
+        let number =
+            |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.1}"));
+        let _ = write!(text, "  {:20} {:>12}", row.name, number(row.ours_ns));
+        if self.compared {
+            let ratio = row
+                .ratio
+                .map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
+            let interval = match (row.ci_low, row.ci_high) {
+                (Some(low), Some(high)) => format!("{low:.2} .. {high:.2}"),
+                _ => "-".to_owned(),
+            };
+            let _ = write!(
+                text,
+                " {:>12} {ratio:>7} {interval:>15}",
+                number(row.linux_ns)
+            );
+            if row.ci_high.is_some_and(|high| high < 1.0) {
+                text.push_str(" slower");
+            }
+        }
+        text.push_str(if row.unstable { " unstable\n" } else { "\n" });
+    }
+
+    fn mean(&self, of: impl Fn(&Row) -> bool) -> Option<f64> {
+        stats::geometric_mean(
+            self.rows
+                .iter()
+                .filter(|row| of(row))
+                .filter_map(|row| row.ratio),
+        )
+    }
+
+    pub fn write_json(&self, file: &Path, about: &About) -> Result<()> {
+        let json = Json {
+            about,
+            geometric_mean: self.mean(|_| true),
+            tests: &self.rows,
+        };
+        let text = serde_json::to_string_pretty(&json)?;
+        fs::write(file, text + "\n").with_context(|| format!("cannot write {}", file.display()))
+    }
+}
+
+fn row(name: &str, group: String, ours: Option<&Vec<f64>>, linux: Option<&Vec<f64>>) -> Row {
+    let middle = |values: Option<&Vec<f64>>| values.map(|values| stats::median(values));
+    let (ours_ns, linux_ns) = (middle(ours), middle(linux));
+    let interval = ours
+        .zip(linux)
+        .map(|(ours, linux)| stats::ratio_interval(linux, ours));
+    let unstable = [ours, linux]
+        .into_iter()
+        .flatten()
+        .any(|values| stats::unstable(values));
+    Row {
+        name: name.to_owned(),
+        group,
+        ours_ns,
+        linux_ns,
+        ratio: linux_ns.zip(ours_ns).map(|(linux, ours)| linux / ours),
+        ci_low: interval.map(|(low, _)| low),
+        ci_high: interval.map(|(_, high)| high),
+        unstable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comparison_has_ratios_and_means() {
+        let groups = [("getpid", "syscall"), ("pipe", "ipc")];
+        let groups = groups
+            .map(|(name, group)| (name.to_owned(), group.to_owned()))
+            .into();
+        let ours = Samples::from([
+            ("getpid".to_owned(), vec![10.0, 10.0]),
+            ("pipe".to_owned(), vec![40.0]),
+        ]);
+        let linux = Samples::from([
+            ("getpid".to_owned(), vec![20.0, 20.0]),
+            ("pipe".to_owned(), vec![20.0]),
+        ]);
+        let comparison = Comparison::new(&groups, &ours, Some(&linux));
+        let table = comparison.table(false);
+        assert!(table.contains("getpid"), "{table}");
+        assert!(
+            table
+                .lines()
+                .any(|line| line.contains("pipe") && line.ends_with("slower")),
+            "{table}"
+        );
+        assert!(
+            table.ends_with("all: 1.00 times as fast as Linux (geometric mean)\n"),
+            "{table}"
+        );
+        assert_eq!(comparison.rows[1].ratio, Some(2.0));
+    }
+}
