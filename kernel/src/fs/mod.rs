@@ -61,6 +61,7 @@ pub mod open;
 pub mod path;
 pub mod perm;
 pub mod pipe;
+pub mod poll;
 pub mod rw;
 pub mod signalfd;
 pub mod splice;

@@ -106,7 +106,7 @@ syscalls! {
     4 stat(path: UserCStr, out: UserPtr<Stat>) => stat::sys_stat, Full, "";
     5 fstat(fd: i32, out: UserPtr<Stat>) => stat::sys_fstat, Full, "";
     6 lstat(path: UserCStr, out: UserPtr<Stat>) => stat::sys_lstat, Full, "";
-    7 poll;
+    7 poll(fds: usize, count: u32, timeout_ms: i32) => poll::sys_poll, Full, "";
     8 lseek(fd: i32, offset: i64, whence: u32) => file::sys_lseek, Full, "";
     9 mmap(addr: usize, len: usize, prot: u32, flags: u32, fd: i32, offset: u64) => mm::sys_mmap, Partial, "no MAP_HUGETLB";
     10 mprotect(addr: usize, len: usize, prot: u32) => mm::sys_mprotect, Full, "";
@@ -122,7 +122,7 @@ syscalls! {
     20 writev(fd: i32, iov: usize, count: usize) => file::sys_writev, Full, "";
     21 access(path: UserCStr, mode: u32) => stat::sys_access, Full, "";
     22 pipe(fds: UserPtr<[i32; 2]>) => pipe::sys_pipe, Full, "";
-    23 select;
+    23 select(count: i32, read: usize, write: usize, except: usize, timeout: usize) => poll::sys_select, Full, "";
     24 sched_yield() => sched::sys_sched_yield, Full, "";
     25 mremap(addr: usize, old_len: usize, new_len: usize, flags: u32, new_addr: usize) => mm::sys_mremap, Full, "";
     26 msync(addr: usize, len: usize, flags: u32) => mm::sys_msync, Full, "";
@@ -369,8 +369,8 @@ syscalls! {
     267 readlinkat(dirfd: i32, path: UserCStr, buf: usize, size: i32) => stat::sys_readlinkat, Full, "";
     268 fchmodat(dirfd: i32, path: UserCStr, mode: u32) => path::sys_fchmodat, Full, "";
     269 faccessat(dirfd: i32, path: UserCStr, mode: u32) => stat::sys_faccessat, Full, "";
-    270 pselect6;
-    271 ppoll;
+    270 pselect6(count: i32, read: usize, write: usize, except: usize, timeout: usize, mask: usize) => poll::sys_pselect6, Full, "";
+    271 ppoll(fds: usize, count: u32, timeout: usize, mask: usize, size: usize) => poll::sys_ppoll, Full, "";
     272 unshare(flags: usize) => process::sys_unshare, Partial, "CLONE_FILES, CLONE_FS and CLONE_SYSVSEM; namespaces are not there.";
     273 set_robust_list(head: usize, len: usize) => futex::sys_set_robust_list, Full, "";
     274 get_robust_list(pid: Pid, head: UserPtr<usize>, len: UserPtr<usize>) => futex::sys_get_robust_list, Full, "";

@@ -1,6 +1,7 @@
 //! Readiness bits of `poll`, `select` and `epoll`.
 
 use bitflags::bitflags;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 bitflags! {
     /// What a file is ready for. The values are those of `poll(2)` and `epoll(7)` alike.
@@ -39,3 +40,17 @@ impl PollEvents {
     /// Writable: `OUT | WRNORM`.
     pub const WRITABLE: PollEvents = PollEvents::OUT.union(PollEvents::WRNORM);
 }
+
+/// `struct pollfd`.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct PollFd {
+    /// The descriptor; a negative one is passed over.
+    pub fd: i32,
+    /// What is asked.
+    pub events: i16,
+    /// What there is.
+    pub revents: i16,
+}
+
+const _: () = assert!(size_of::<PollFd>() == 8);
