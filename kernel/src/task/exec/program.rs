@@ -1,5 +1,6 @@
 //! From the file that was named to the files that are loaded.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -22,10 +23,10 @@ const HEAD: usize = 1024;
 pub(super) struct Program {
     /// What is loaded.
     pub(super) file: Arc<File>,
-    /// How.
-    pub(super) plan: Plan,
+    /// How. Boxed, as it is too large to be moved about on a kernel stack.
+    pub(super) plan: Box<Plan>,
     /// The dynamic linker and how it is loaded.
-    pub(super) interpreter: Option<(Arc<File>, Plan)>,
+    pub(super) interpreter: Option<(Arc<File>, Box<Plan>)>,
     /// AT_EXECFN: the name the caller gave.
     pub(super) name: Vec<u8>,
     /// The name of the file that is loaded: what the thread is called after.
@@ -99,21 +100,21 @@ fn read_at(file: &Arc<File>, mut offset: u64, buffer: &mut [u8]) -> Result<usize
     Ok(sink.done())
 }
 
-fn read_plan(file: &Arc<File>, head: &[u8]) -> Result<Plan> {
+fn read_plan(file: &Arc<File>, head: &[u8]) -> Result<Box<Plan>> {
     let header = elf::parse_header(head)?;
     let start = usize::try_from(header.phdrs_offset).map_err(|_| Errno::ENOEXEC)?;
     let end = start.checked_add(header.phdrs_len()).ok_or(Errno::ENOEXEC)?;
     if let Some(phdrs) = head.get(start..end) {
-        return elf::plan(header, phdrs);
+        return elf::plan(header, phdrs).map(Box::new);
     }
     let mut phdrs = try_zeroed(header.phdrs_len())?;
     if read_at(file, header.phdrs_offset, &mut phdrs)? < phdrs.len() {
         return Err(Errno::ENOEXEC);
     }
-    elf::plan(header, &phdrs)
+    elf::plan(header, &phdrs).map(Box::new)
 }
 
-fn read_interpreter(file: &Arc<File>, plan: &Plan) -> Result<Option<(Arc<File>, Plan)>> {
+fn read_interpreter(file: &Arc<File>, plan: &Plan) -> Result<Option<(Arc<File>, Box<Plan>)>> {
     let Some((offset, len)) = plan.interp else { return Ok(None) };
     let mut path = try_zeroed(len)?;
     if read_at(file, offset, &mut path)? < len {
