@@ -19,9 +19,9 @@ pub trait TaskHooks: Sync {
     fn may_lock_memory(&self) -> bool;
     /// Whether a fatal signal is pending for the current task.
     fn fatal_signal_pending(&self) -> bool;
-    /// Kills the process with the highest badness; `badness(resident pages incl. tables, oom_score_adj)` rates one.
-    /// Answers false when there is nobody to kill.
-    fn oom_kill(&self, badness: fn(pages: u64, adj: i32) -> i64) -> bool;
+    /// Kills the process with the highest badness, unless it is dying already; `badness(resident pages with tables,
+    /// oom_score_adj)` rates one.
+    fn oom_kill(&self, badness: fn(pages: u64, adj: i32) -> i64);
     /// Lets others run for a moment.
     fn relax(&self);
 }
@@ -38,9 +38,7 @@ impl TaskHooks for Nobody {
     fn fatal_signal_pending(&self) -> bool {
         false
     }
-    fn oom_kill(&self, _: fn(u64, i32) -> i64) -> bool {
-        false
-    }
+    fn oom_kill(&self, _: fn(u64, i32) -> i64) {}
     fn relax(&self) {}
 }
 

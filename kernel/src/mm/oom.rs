@@ -6,7 +6,7 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::frame::FRAMES;
-use super::{hooks, stats};
+use super::hooks;
 use crate::arch::cpu;
 
 static KILLS: AtomicU64 = AtomicU64::new(0);
@@ -14,6 +14,11 @@ static KILLS: AtomicU64 = AtomicU64::new(0);
 /// Processes killed for want of memory since boot.
 pub fn kills() -> u64 {
     KILLS.load(Ordering::Relaxed)
+}
+
+/// A process is being killed.
+pub fn count_kill() {
+    KILLS.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Gives back what is only kept for speed. Never sleeps.
@@ -48,10 +53,8 @@ pub(super) fn wait_for_memory() -> bool {
     if hooks.fatal_signal_pending() {
         return false;
     }
-    if !stats::user_memory_left() {
-        if hooks.oom_kill(badness) {
-            KILLS.fetch_add(1, Ordering::Relaxed);
-        }
+    if !FRAMES.has_user_frames() {
+        hooks.oom_kill(badness);
         if hooks.fatal_signal_pending() {
             return false;
         }

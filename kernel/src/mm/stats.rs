@@ -79,11 +79,6 @@ pub(super) fn count_major() {
         .store(minor.saturating_sub(1), Ordering::Relaxed);
 }
 
-/// Whether users' allocations have something left above the reserve.
-pub(super) fn user_memory_left() -> bool {
-    FRAMES.free_count() > FRAMES.reserve() + 128
-}
-
 /// Whether a whole huge page may go to one fault.
 pub(super) fn plenty_for_huge() -> bool {
     FRAMES.free_count() > FRAMES.reserve() + FRAMES.total() / 16 + 512

@@ -10,6 +10,7 @@ use abi::{Errno, Result};
 
 use crate::fs::File;
 use crate::mm::hooks::{self, Limit, TaskHooks};
+use crate::mm::oom;
 use crate::mm::user::copy_out;
 use crate::mm::{Backing, MapRequest, PAGE_SIZE, USER_END};
 use crate::sched;
@@ -232,7 +233,7 @@ impl TaskHooks for Hooks {
         signal::fatal_pending(&current())
     }
 
-    fn oom_kill(&self, badness: fn(pages: u64, adj: i32) -> i64) -> bool {
+    fn oom_kill(&self, badness: fn(pages: u64, adj: i32) -> i64) {
         let mut worst: Option<(i64, Arc<Process>)> = None;
         task::for_each_process(|process| {
             if process.is_init() {
@@ -248,13 +249,17 @@ impl TaskHooks for Hooks {
             }
         });
         let Some((rate, victim)) = worst else {
-            return false;
+            return;
         };
+        if victim.threads().iter().any(|t| signal::fatal_pending(t)) {
+            return;
+        }
+        oom::count_kill();
         log::warn!(
             "Out of memory: killed process {} ({rate} pages)",
             victim.pid
         );
-        signal::send_to_process(&victim, SigInfo::kernel(Signo::KILL)).is_ok()
+        let _ = signal::send_to_process(&victim, SigInfo::kernel(Signo::KILL));
     }
 
     fn relax(&self) {

@@ -206,6 +206,11 @@ impl FrameAllocator {
                 >= self.reserve.load(Ordering::Relaxed).saturating_add(wanted)
     }
 
+    /// Whether a refill for [`Priority::User`] would be granted.
+    pub fn has_user_frames(&self) -> bool {
+        self.above_reserve(BATCH as u64, Priority::User)
+    }
+
     /// One frame with one owner. `cpu` is the CPU that this runs on, and it stays there.
     #[inline]
     pub fn alloc(&self, cpu: usize, kind: Kind, priority: Priority) -> Option<u32> {
