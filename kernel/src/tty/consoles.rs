@@ -48,6 +48,11 @@ impl ConsoleSink for LineSink {
     fn write_emergency(&self, bytes: &[u8]) {
         self.0.log_emergency(bytes);
     }
+
+    fn wants_replay(&self) -> bool {
+        // The first serial port has shown everything since the kernel's first line.
+        !self.0.is_first_port()
+    }
 }
 
 /// The consoles asked for: each `console=` without its options, in order.

@@ -134,11 +134,9 @@ impl Line {
         }
     }
 
-    /// Looks for work without an interrupt.
-    pub fn poll(&self) {
-        if let Some(uart) = &self.uart {
-            uart.interrupt();
-        }
+    /// Whether this is `ttyS0`, on which the log is shown before there are terminals.
+    pub fn is_first_port(&self) -> bool {
+        self.uart.is_some() && self.device.name() == "ttyS0"
     }
 
     fn tty(&self) -> Option<Arc<Tty>> {
