@@ -483,10 +483,10 @@ impl Inode {
             gid: self.gid(),
             rdev: self.rdev,
             size: self.size(),
-            blocks: if self.is_regular() {
-                self.ops.blocks(self)
-            } else {
+            blocks: if self.is_dir() {
                 0
+            } else {
+                self.ops.blocks(self)
             },
             blksize: self.sb.block_size,
             times: self.times(),

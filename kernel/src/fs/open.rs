@@ -60,7 +60,7 @@ impl OpenRequest {
     /// From `openat2`, which refuses what it does not know.
     pub fn strict(flags: u64, mode: u64, resolve: u64) -> Result<Self> {
         let bits = u32::try_from(flags).map_err(|_| Errno::EINVAL)?;
-        let flags = OpenFlags::from_bits(bits).ok_or(Errno::EINVAL)?;
+        let mut flags = OpenFlags::from_bits(bits).ok_or(Errno::EINVAL)?;
         let resolve = ResolveFlags::from_bits(resolve).ok_or(Errno::EINVAL)?;
         if resolve.contains(ResolveFlags::BENEATH | ResolveFlags::IN_ROOT) {
             return Err(Errno::EINVAL);
@@ -77,6 +77,9 @@ impl OpenRequest {
                 return Err(Errno::EAGAIN);
             }
             return Err(Errno::EAGAIN);
+        }
+        if !flags.contains(OpenFlags::PATH) {
+            flags |= OpenFlags::LARGEFILE;
         }
         Self::check(Self {
             flags,
@@ -99,9 +102,6 @@ impl OpenRequest {
         }
         if flags.contains(OpenFlags::SYNC_BIT) {
             *flags |= OpenFlags::DSYNC;
-        }
-        if flags.contains(OpenFlags::CREAT | OpenFlags::EXCL) {
-            *flags |= OpenFlags::NOFOLLOW;
         }
         Ok(self)
     }
@@ -160,10 +160,11 @@ fn open_create(
     context: &FsContext,
 ) -> Result<Arc<File>> {
     let flags = request.flags;
-    let follow = !flags.contains(OpenFlags::NOFOLLOW);
+    let follow = !flags.intersects(OpenFlags::NOFOLLOW | OpenFlags::EXCL);
     let (parent, found) = walk.parent_following(path, follow)?;
     let Last::Name(name) = &parent.last else {
-        return Err(Errno::EISDIR);
+        // `.`, `..` and `/` exist.
+        return open_found(found.unwrap_or(parent.dir), request, cred);
     };
     if parent.slash {
         return Err(Errno::EISDIR);

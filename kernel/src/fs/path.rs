@@ -143,7 +143,14 @@ impl<'a> Walk<'a> {
         dirfd: i32,
         path: &[u8],
         resolve: ResolveFlags,
+        may_be_empty: bool,
     ) -> Result<Self> {
+        if path.is_empty() && !may_be_empty {
+            return Err(Errno::ENOENT);
+        }
+        if path.first() == Some(&b'/') && resolve.contains(ResolveFlags::BENEATH) {
+            return Err(Errno::EXDEV);
+        }
         let scoped = resolve.intersects(ResolveFlags::BENEATH | ResolveFlags::IN_ROOT);
         let start = if path.first() == Some(&b'/') && !scoped {
             context.root()
@@ -209,9 +216,6 @@ impl<'a> Walk<'a> {
             return Ok(None);
         }
         let (len, hash) = hash_component(rest);
-        if len > NAME_MAX {
-            return Err(Errno::ENAMETOOLONG);
-        }
         let start = text.at;
         text.at += len;
         let after = text.rest();
@@ -385,6 +389,8 @@ impl<'a> Walk<'a> {
             let dir = self.at.clone();
             let slash = component.slash;
             match &last {
+                // A name to be made cannot end in a slash, whatever is there: the caller says so.
+                Last::Name(_) if slash => return Ok((Parent { dir, last, slash }, None)),
                 Last::Name(name) => match self.step(name, component.hash) {
                     Ok(next) if follow && next.inode().is_symlink() => {
                         self.follow(next, &mut text)?;
@@ -460,6 +466,7 @@ pub fn find_child(dir: &Arc<Dentry>, name: &[u8], hash: u64) -> Result<Arc<Dentr
 
 #[cold]
 fn find_slow(dir: &Arc<Dentry>, name: &[u8], hash: u64) -> Result<Arc<Dentry>> {
+    check_length(name)?;
     let policy = dir.inode().ops.child_policy();
     match policy {
         ChildPolicy::Pinned => return Err(Errno::ENOENT),
@@ -473,6 +480,15 @@ fn find_slow(dir: &Arc<Dentry>, name: &[u8], hash: u64) -> Result<Arc<Dentry>> {
     find_locked(dir, name, hash)
 }
 
+/// A name that is too long is refused where it is looked for: no cache holds one.
+fn check_length(name: &[u8]) -> Result<()> {
+    if name.len() > NAME_MAX {
+        Err(Errno::ENAMETOOLONG)
+    } else {
+        Ok(())
+    }
+}
+
 /// As [`find_child`], with the directory's lock held.
 pub fn find_locked(dir: &Arc<Dentry>, name: &[u8], hash: u64) -> Result<Arc<Dentry>> {
     match dir.find(name, hash) {
@@ -480,6 +496,7 @@ pub fn find_locked(dir: &Arc<Dentry>, name: &[u8], hash: u64) -> Result<Arc<Dent
         Cached::Absent => return Err(Errno::ENOENT),
         Cached::Unknown => {}
     }
+    check_length(name)?;
     let policy = dir.inode().ops.child_policy();
     if policy == ChildPolicy::Pinned {
         return Err(Errno::ENOENT);
@@ -511,21 +528,37 @@ pub fn is_pinned(dir: &Inode) -> bool {
 pub fn lookup(dirfd: i32, path: &[u8], flags: LookupFlags) -> Result<Path> {
     let task = task::current();
     let (cred, context) = (task.my_cred(), task.my_fs());
-    Walk::start(&cred, &context, dirfd, path, ResolveFlags::empty())?.full(path, flags)
+    Walk::start(
+        &cred,
+        &context,
+        dirfd,
+        path,
+        ResolveFlags::empty(),
+        flags.contains(LookupFlags::EMPTY),
+    )?
+    .full(path, flags)
 }
 
 /// As [`lookup`], with other credentials (those of `access`).
 pub fn lookup_as(dirfd: i32, path: &[u8], flags: LookupFlags, cred: &Cred) -> Result<Path> {
     let task = task::current();
     let context = task.my_fs();
-    Walk::start(cred, &context, dirfd, path, ResolveFlags::empty())?.full(path, flags)
+    Walk::start(
+        cred,
+        &context,
+        dirfd,
+        path,
+        ResolveFlags::empty(),
+        flags.contains(LookupFlags::EMPTY),
+    )?
+    .full(path, flags)
 }
 
 /// The directory of the last component of a path of the running task.
 pub fn lookup_parent(dirfd: i32, path: &[u8]) -> Result<Parent> {
     let task = task::current();
     let (cred, context) = (task.my_cred(), task.my_fs());
-    Walk::start(&cred, &context, dirfd, path, ResolveFlags::empty())?.parent(path)
+    Walk::start(&cred, &context, dirfd, path, ResolveFlags::empty(), false)?.parent(path)
 }
 
 /// A walk of the running task for an open.
@@ -536,5 +569,5 @@ pub fn open_walk<'a>(
     path: &[u8],
     resolve: ResolveFlags,
 ) -> Result<Walk<'a>> {
-    Walk::start(cred, context, dirfd, path, resolve)
+    Walk::start(cred, context, dirfd, path, resolve, false)
 }

@@ -445,6 +445,14 @@ impl InodeOps for TmpfsSymlink {
     fn read_link(&self, _inode: &Arc<Inode>) -> Result<Arc<[u8]>> {
         Ok(self.target.clone())
     }
+    fn blocks(&self, _inode: &Inode) -> u64 {
+        // As on Linux a short target is kept in the inode, a longer one in a page.
+        if self.target.len() < 128 {
+            0
+        } else {
+            PAGE / 512
+        }
+    }
     fn xattrs<'a>(&self, inode: &'a Inode) -> Option<&'a XattrStore> {
         Some(&inode.extra_or_new().xattrs)
     }
