@@ -50,8 +50,6 @@ mod state;
 mod stop;
 pub mod timer;
 
-use core::sync::atomic::Ordering;
-
 use abi::Result;
 use abi::signal::{SigAction, SigInfo, SigSet, Signo, StackT, si};
 
@@ -67,6 +65,7 @@ pub use state::{GroupExit, RestartFn, SignalShared, TaskSignal};
 
 use crate::arch::{self, UserRegs};
 use crate::sched::SleepKind;
+use crate::task::rlimit::Resource;
 use crate::task::tree::ProcessGroup;
 use crate::task::{self, Task};
 
@@ -123,7 +122,7 @@ pub fn restart_with(resume: RestartFn) -> abi::Errno {
 /// The queued signals of the user the process belongs to, and its limit (`SigQ` in `/proc/<pid>/status`).
 pub fn queue_usage(process: &task::Process) -> (u64, u64) {
     let used = process.signal.account.lock().pending();
-    (used, process.signal.pending_limit.load(Ordering::Relaxed))
+    (used, process.rlimits.soft(Resource::Sigpending))
 }
 
 /// A POSIX timer's signal is about to be delivered: brings its overrun count up to date and re-arms the timer. False

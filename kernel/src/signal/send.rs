@@ -14,6 +14,7 @@ use abi::{Errno, Result};
 use super::account::Charge;
 use super::state::{GroupExit, JOBCTL_EXITING, JOBCTL_STOPPED, Queue, Shared, Tag};
 use crate::arch;
+use crate::task::rlimit::Resource;
 use crate::task::{self, Process, Task};
 
 /// Sends to one thread.
@@ -131,7 +132,7 @@ fn can_allocate() -> bool {
 /// Charges the receiver's user. The kernel and `kill` may exceed the limit with standard signals.
 fn charge(process: &Process, signo: Signo, info: &SigInfo) -> Option<Charge> {
     let may_exceed = !signo.is_realtime() && info.si_code >= 0;
-    let limit = process.signal.pending_limit.load(Ordering::Relaxed);
+    let limit = process.rlimits.soft(Resource::Sigpending);
     let account = process.signal.account.lock();
     account.charge(if may_exceed { None } else { Some(limit) })
 }

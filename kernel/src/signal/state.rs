@@ -92,17 +92,15 @@ pub struct SignalShared {
     pub thread_gone: WaitQueue,
     pub account: IrqSpinLock<Arc<Account>>,
     pub timers: ProcessTimers,
-    /// RLIMIT_SIGPENDING; `u64::MAX` for none.
-    pub pending_limit: AtomicU64,
 }
 
 impl SignalShared {
     /// Of a process with its own table of defaults, as the first ones of the system.
     pub fn new(uid: u32) -> Self {
-        Self::with_hand(Arc::new(SigHand::new()), Account::of(uid), u64::MAX)
+        Self::with_hand(Arc::new(SigHand::new()), Account::of(uid))
     }
 
-    fn with_hand(hand: Arc<SigHand>, account: Arc<Account>, limit: u64) -> Self {
+    fn with_hand(hand: Arc<SigHand>, account: Arc<Account>) -> Self {
         Self {
             hand: HandSlot::new(hand),
             shared: IrqSpinLock::new(Shared::default()),
@@ -113,7 +111,6 @@ impl SignalShared {
             thread_gone: WaitQueue::new(),
             account: IrqSpinLock::new(account),
             timers: ProcessTimers::default(),
-            pending_limit: AtomicU64::new(limit),
         }
     }
 
@@ -123,8 +120,7 @@ impl SignalShared {
             true => self.hand.arc(),
             false => Arc::new(self.hand.get().fork(clear_hand)?),
         };
-        let limit = self.pending_limit.load(Ordering::Relaxed);
-        Ok(Self::with_hand(hand, self.account.lock().clone(), limit))
+        Ok(Self::with_hand(hand, self.account.lock().clone()))
     }
 
     /// The process became another user's: its pending signals are charged to that one from now on.

@@ -3,7 +3,6 @@
 use abi::resource::{Rlimit64, RusageAbi};
 use abi::{Errno, Result};
 use alloc::sync::Arc;
-use core::sync::atomic::Ordering;
 
 use crate::mm::user::UserPtr;
 use crate::task::rlimit::{Resource, Rlimit};
@@ -71,12 +70,7 @@ fn set(process: &Process, resource: Resource, new: Rlimit64) -> Result<()> {
     let wanted = Rlimit { soft: new.soft, hard: new.hard };
     process.rlimits.set(resource, wanted, |old| {
         if new.hard > old.hard && !may_raise { Err(Errno::EPERM) } else { Ok(()) }
-    })?;
-    match resource {
-        Resource::Sigpending => process.signal.pending_limit.store(new.soft, Ordering::Relaxed),
-        _ => {}
-    }
-    Ok(())
+    })
 }
 
 pub fn sys_getrusage(who: i32, usage: usize) -> Result<usize> {

@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use crate::sync::SpinLock;
+use crate::sync::IrqSpinLock;
 
 /// No limit.
 pub const INFINITY: u64 = u64::MAX;
@@ -56,7 +56,8 @@ pub struct Rlimit {
 /// The limits of one process. Soft limits are read without a lock, on hot paths.
 pub struct Rlimits {
     soft: [AtomicU64; COUNT],
-    hard: SpinLock<[u64; COUNT]>,
+    /// Read by the tick too, for RLIMIT_CPU.
+    hard: IrqSpinLock<[u64; COUNT]>,
 }
 
 impl Rlimits {
@@ -83,7 +84,7 @@ impl Rlimits {
     fn from_array(limits: &[Rlimit; COUNT]) -> Rlimits {
         Rlimits {
             soft: core::array::from_fn(|i| AtomicU64::new(limits[i].soft)),
-            hard: SpinLock::new(core::array::from_fn(|i| limits[i].hard)),
+            hard: IrqSpinLock::new(core::array::from_fn(|i| limits[i].hard)),
         }
     }
 
@@ -92,7 +93,7 @@ impl Rlimits {
         let hard = *self.hard.lock();
         Rlimits {
             soft: core::array::from_fn(|i| AtomicU64::new(self.soft[i].load(Ordering::Relaxed))),
-            hard: SpinLock::new(hard),
+            hard: IrqSpinLock::new(hard),
         }
     }
 

@@ -19,6 +19,7 @@ use crate::signal::account::Charge;
 use crate::signal::send::deliver_queued;
 use crate::signal::state::{Queue, Tag};
 use crate::sync::{IrqSpinLock, current};
+use crate::task::rlimit::Resource;
 use crate::task::{Cap, Process, Task};
 use crate::time::timer::{self, TimerCallback, TimerId};
 use crate::time::{self, monotonic_ns};
@@ -313,7 +314,7 @@ pub fn process_of(id: i32) -> Result<Arc<Process>> {
 pub fn create(new: NewTimer) -> Result<i32> {
     let current = current();
     let process = current.process.clone();
-    let limit = process.signal.pending_limit.load(Ordering::Relaxed);
+    let limit = process.rlimits.soft(Resource::Sigpending);
     let charge = process
         .signal
         .account
