@@ -9,7 +9,7 @@
 mod syslog;
 
 use core::fmt::Write;
-use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use arrayvec::{ArrayString, ArrayVec};
 use ksync::IrqSpinLock;
@@ -34,9 +34,9 @@ pub trait ConsoleSink: Send + Sync {
         self.write(bytes);
     }
 
-    /// Whether what was logged before should be shown as well.
-    fn wants_replay(&self) -> bool {
-        true
+    /// Whether this is the serial port that has shown the log so far, and need not show it again.
+    fn is_first_serial(&self) -> bool {
+        false
     }
 }
 
@@ -148,6 +148,8 @@ static SINKS: IrqSpinLock<ArrayVec<&'static dyn ConsoleSink, MAX_SINKS>> =
     IrqSpinLock::new(ArrayVec::new_const());
 /// Records with a level below this are shown on the consoles; `loglevel=`, `quiet`, `syslog(2)` set it.
 static CONSOLE_LEVEL: AtomicU8 = AtomicU8::new(7);
+/// The first record that the early serial output has not shown.
+static EARLY_SHOWN: AtomicU64 = AtomicU64::new(0);
 /// Readers wait to be told of a record that was written where nobody may be woken.
 static WAKE_DUE: AtomicBool = AtomicBool::new(false);
 static WAKERS: IrqSpinLock<ArrayVec<fn(), 4>> = IrqSpinLock::new(ArrayVec::new_const());
@@ -265,6 +267,7 @@ pub fn write_record(priority: u16, text: &str) -> u64 {
         for_each_line(header.time_ns, text, |line| {
             if sinks.is_empty() {
                 early::serial_write(line);
+                EARLY_SHOWN.store(sequence + 1, Ordering::Relaxed);
             }
             sinks.iter().for_each(|sink| sink.write(line));
         });
@@ -288,16 +291,15 @@ fn for_each_line(time_ns: u64, text: &str, mut show: impl FnMut(&[u8])) {
     }
 }
 
-/// Shows the log on `sink` from now on, and what it holds already if the sink wants that. Until the first sink
-/// registers, lines go to the first serial port.
+/// Shows the log on `sink` from now on, and what it holds already. Until the first sink registers, lines go to the first
+/// serial port.
 pub fn register_sink(sink: &'static dyn ConsoleSink) {
-    if sink.wants_replay() {
-        let level = u16::from(CONSOLE_LEVEL.load(Ordering::Relaxed));
-        let mut cursor = Cursor::oldest();
-        while let Some(record) = cursor.next() {
-            if record.priority & 7 < level {
-                for_each_line(record.time_ns, &record.text, |line| sink.write(line));
-            }
+    let level = u16::from(CONSOLE_LEVEL.load(Ordering::Relaxed));
+    let shown = if sink.is_first_serial() { EARLY_SHOWN.load(Ordering::Relaxed) } else { 0 };
+    let mut cursor = Cursor::at(shown);
+    while let Some(record) = cursor.next() {
+        if record.priority & 7 < level {
+            for_each_line(record.time_ns, &record.text, |line| sink.write(line));
         }
     }
     if SINKS.lock().try_push(sink).is_err() {

@@ -49,9 +49,8 @@ impl ConsoleSink for LineSink {
         self.0.log_emergency(bytes);
     }
 
-    fn wants_replay(&self) -> bool {
-        // The first serial port has shown everything since the kernel's first line.
-        !self.0.is_first_port()
+    fn is_first_serial(&self) -> bool {
+        self.0.is_first_port()
     }
 }
 
