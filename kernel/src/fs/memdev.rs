@@ -147,3 +147,8 @@ pub fn init() {
         devtmpfs::create_char(name, MEM, minor, mode);
     }
 }
+
+/// Whether a device is ready at all times, so that nobody can wait for it: null, zero and full.
+pub fn is_always_ready(dev: DevNum) -> bool {
+    dev.major() == 1 && matches!(dev.minor(), 3 | 5 | 7)
+}

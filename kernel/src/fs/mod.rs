@@ -61,6 +61,8 @@ pub mod open;
 pub mod path;
 pub mod perm;
 pub mod pipe;
+pub mod epoll;
+pub mod eventfd;
 pub mod poll;
 pub mod rw;
 pub mod signalfd;

@@ -30,6 +30,7 @@ mod futex;
 mod klog;
 mod limits;
 pub mod mm;
+mod epoll;
 mod poll;
 mod prctl;
 mod process;
