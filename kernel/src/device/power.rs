@@ -5,7 +5,6 @@ use crate::arch;
 
 /// Switches the machine off. Returns only if no way to do so works. Waits; for tasks only.
 pub fn poweroff() {
-    log::info!("reboot: Power down");
     sleep::enter_s5(true);
     log::warn!("reboot: the machine does not switch off");
 }
@@ -17,13 +16,11 @@ pub fn emergency_poweroff() {
 
 /// Restarts the machine.
 pub fn restart() -> ! {
-    log::info!("reboot: Restarting system");
     arch::power::reset()
 }
 
 /// Stops the machine with its power on.
 pub fn halt() -> ! {
-    log::info!("reboot: System halted");
     arch::irq::disable();
     arch::cpu::halt_forever()
 }
