@@ -4,7 +4,8 @@
 //! A small cpio archive is appended to the userland's. It holds `/etc/ironbark/command`, the
 //! command, and `/etc/ironbark/exec`, a shell script that runs it with `sh -c`, copies its output
 //! to the second serial port (`/dev/ttyS1`), then writes a trailer with the exit status there and
-//! powers off. The trailer carries a number that is drawn anew each time, so that nothing that
+//! powers off. A first line says where the output begins, as firmware talks on that port too. The
+//! trailer carries a number that is drawn anew each time, so that nothing that
 //! the command prints can pass for it. Kernel messages go to the first serial port and never mix.
 //!
 //! # Contract with the package `base`
@@ -65,6 +66,8 @@ impl Job {
     /// The reader of the channel that belongs to this job.
     pub fn scanner(&self) -> Scanner {
         Scanner {
+            start: format!("\x1eironbark-start {}\n", self.nonce).into_bytes(),
+            started: false,
             marker: format!("\x1eironbark-exec {} ", self.nonce).into_bytes(),
             held: Vec::new(),
         }
@@ -88,6 +91,7 @@ export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 cd /root 2>/dev/null || cd /
 stty -F @DEVICE@ raw -echo
 main() {
+    printf '\036ironbark-start @NONCE@\n' >&3
     if mkfifo $here/out; then
         cat $here/out >&3 &
         reader=$!
@@ -107,6 +111,9 @@ poweroff -f
 
 /// Separates a command's output from the trailer that ends it.
 pub struct Scanner {
+    /// What stands before the output: UEFI and boot loaders use every serial port as a console.
+    start: Vec<u8>,
+    started: bool,
     marker: Vec<u8>,
     /// Bytes that may be the beginning of the trailer.
     held: Vec<u8>,
@@ -124,6 +131,22 @@ pub enum Scanned {
 impl Scanner {
     /// Takes what arrived; passes on to `out` what is known to be output.
     pub fn push(&mut self, bytes: &[u8], out: &mut impl Write) -> std::io::Result<Scanned> {
+        if !self.started {
+            self.held.extend_from_slice(bytes);
+            let start = self
+                .held
+                .windows(self.start.len())
+                .position(|seen| seen == self.start);
+            let Some(at) = start else {
+                let keep = self.held.len().min(self.start.len() - 1);
+                self.held.drain(..self.held.len() - keep);
+                return Ok(Scanned::More);
+            };
+            self.started = true;
+            let rest = self.held.split_off(at + self.start.len());
+            self.held.clear();
+            return self.push(&rest, out);
+        }
         let joined;
         let bytes = if self.held.is_empty() {
             bytes
@@ -157,7 +180,8 @@ impl Scanner {
 
     /// What was held back when the channel closed without a trailer.
     pub fn rest(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.held)
+        let held = std::mem::take(&mut self.held);
+        if self.started { held } else { Vec::new() }
     }
 
     fn trailer(&self, bytes: &[u8]) -> Trailer {
@@ -201,6 +225,9 @@ mod tests {
             nonce: "0123".to_owned(),
         };
         let (mut scanner, mut out, mut last) = (job.scanner(), Vec::new(), Scanned::More);
+        scanner
+            .push(b"\x1eironbark-start 0123\n", &mut out)
+            .unwrap();
         for chunk in chunks {
             last = scanner.push(chunk, &mut out).unwrap();
         }
@@ -211,6 +238,25 @@ mod tests {
     fn the_trailer_gives_the_status_and_is_not_output() {
         let (out, last) = scan(&[b"hello\n\x1eironbark-exec 0123 7\n"]);
         assert_eq!((out.as_slice(), last), (&b"hello\n"[..], Scanned::Ended(7)));
+    }
+
+    #[test]
+    fn what_firmware_says_is_not_output() {
+        let job = Job {
+            command: String::new(),
+            nonce: "0123".to_owned(),
+        };
+        let (mut scanner, mut out) = (job.scanner(), Vec::new());
+        let stream =
+            b"BdsDxe: \x1eironbark-st\x1eironbark-start 0123\nhi\n\x1eironbark-exec 0123 4\n";
+        let mut last = Scanned::More;
+        for chunk in stream.chunks(3) {
+            last = scanner.push(chunk, &mut out).unwrap();
+            if last != Scanned::More {
+                break;
+            }
+        }
+        assert_eq!((out.as_slice(), last), (&b"hi\n"[..], Scanned::Ended(4)));
     }
 
     #[test]
