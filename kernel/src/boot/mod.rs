@@ -17,12 +17,15 @@
 mod handover;
 mod limine;
 
+use core::sync::atomic::{AtomicU32, Ordering};
+
 use arrayvec::{ArrayString, ArrayVec};
 pub use bootinfo::{CommandLine, Framebuffer, MemoryKind, MemoryMap, MemoryRange};
 use ksync::SpinLock;
 use spin::Once;
 
 use crate::arch::layout;
+use crate::mm::{PhysAddr, frame};
 
 core::arch::global_asm!(include_str!("entry32.s"), options(att_syntax));
 
@@ -145,12 +148,25 @@ pub fn try_info() -> Option<&'static BootInfo> {
     INFO.get()
 }
 
-/// The content of a module.
-pub fn module_bytes(module: &Module) -> &'static [u8] {
+/// Modules that have been consumed, a bit each in their order.
+static CONSUMED: AtomicU32 = AtomicU32::new(0);
+
+/// Runs `f` on the content of the module with this index, once, and gives its memory to the allocator; `None` if there is
+/// no such module any more.
+pub fn consume_module<R>(index: usize, f: impl FnOnce(&[u8]) -> R) -> Option<R> {
+    let module = info().modules.get(index)?;
+    let bit = 1 << index;
+    if CONSUMED.fetch_or(bit, Ordering::AcqRel) & bit != 0 {
+        return None;
+    }
     let start = layout::DIRECT_MAP as usize + module.phys as usize;
-    // SAFETY: the memory map marks modules as such, so their memory is never given out or written to, and the direct
-    // map covers all of RAM from the start.
-    unsafe { core::slice::from_raw_parts(start as *const u8, module.len as usize) }
+    // SAFETY: the memory map marks modules as such, so their memory has not been given out, and the direct map covers
+    // all of RAM from the start. The bit makes this the only borrow ever.
+    let result = f(unsafe { core::slice::from_raw_parts(start as *const u8, module.len as usize) });
+    let end = PhysAddr(module.phys + module.len);
+    // SAFETY: the borrow above is over, and there will not be another.
+    unsafe { frame::release_range(PhysAddr(module.phys), end) };
+    Some(result)
 }
 
 /// Runs `fill` on the empty information and completes it.

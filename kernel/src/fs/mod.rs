@@ -139,11 +139,11 @@ pub fn unpack_module(module: &[u8]) -> core::result::Result<usize, alloc::string
 
 /// Unpacks every boot module. A bad one costs a line on the console, and what it had.
 pub fn unpack_modules() {
-    let info = crate::boot::info();
-    for module in &info.modules {
-        match unpack_module(crate::boot::module_bytes(module)) {
-            Ok(entries) => log::info!("initramfs: {entries} entries, {} bytes", module.len),
-            Err(line) => log::error!("{line}"),
+    for (index, module) in crate::boot::info().modules.iter().enumerate() {
+        match crate::boot::consume_module(index, unpack_module) {
+            Some(Ok(entries)) => log::info!("initramfs: {entries} entries, {} bytes", module.len),
+            Some(Err(line)) => log::error!("{line}"),
+            None => {}
         }
     }
 }

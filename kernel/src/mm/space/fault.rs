@@ -334,15 +334,23 @@ impl AddressSpace {
             pte::flush_page(address);
             return Ok(());
         }
-        let copy = frame::alloc_raw(Kind::Anon).ok_or(Failure::NoMemory)?;
+        // A copy of the page of zeros is a page of zeros.
+        let of_zeros = table.get(slot).pfn() == frame::zero_page();
+        let copy = match of_zeros {
+            true => frame::alloc_raw_zeroed(Kind::Anon),
+            false => frame::alloc_raw(Kind::Anon),
+        };
+        let copy = copy.ok_or(Failure::NoMemory)?;
         let guard = table.lock();
         let old = table.get(slot);
-        if old.is_none() || old.is_writable() {
+        if old.is_none() || old.is_writable() || (of_zeros && old.pfn() != frame::zero_page()) {
             drop(guard);
             frame::free_raw(copy);
             return Ok(());
         }
-        frame::copy_raw(copy, old.pfn());
+        if !of_zeros {
+            frame::copy_raw(copy, old.pfn());
+        }
         let bits = entry_bits(area.flags) | WRITABLE;
         table.set(slot, Pte::new(u64::from(copy) << 12, bits));
         drop(guard);
