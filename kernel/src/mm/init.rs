@@ -85,18 +85,14 @@ pub fn init_other_cpu() {
 /// Adds what of `[start, end)` is not taken; answers how many frames that is.
 fn add(start: u64, end: u64, taken: &core::ops::Range<u64>, frames: u64) -> u64 {
     let page = PAGE_SIZE as u64;
+    let below = (start, end.min(taken.start));
+    let above = (start.max(taken.end), end);
     let mut added = 0;
-    for (from, to) in [
-        (start, end.min(taken.start.max(start))),
-        (start.max(taken.end.min(end)), end),
-    ] {
+    for (from, to) in [below, above] {
         let (from, to) = (from / page, (to / page).min(frames));
         if from < to {
             FRAMES.add_range(from as u32, to as u32);
             added += to - from;
-        }
-        if taken.end <= start || taken.start >= end {
-            break;
         }
     }
     added
