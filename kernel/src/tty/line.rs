@@ -6,7 +6,7 @@ use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use abi::termios::{
-    B115200, CBAUD, CLOCAL, CMSPAR, CSIZE, CSTOPB, IXOFF, PARENB, PARODD, TIOCM_CAR, TIOCM_CTS,
+    B115200, CBAUD, CLOCAL, CMSPAR, CSIZE, CSTOPB, IXOFF, PARENB, PARODD, PORT_16550A, SerialIcounter, SerialStruct, TIOCGICOUNT, TIOCGSERIAL, TIOCM_CAR, TIOCM_CTS,
     TIOCM_DSR, TIOCM_DTR, TIOCM_RNG, TIOCM_RTS, Termios, VSTART, VSTOP, Winsize,
 };
 use abi::{Errno, Result};
@@ -19,7 +19,9 @@ use spin::Once;
 
 use super::core::{Driver, Tty};
 use super::worker::{self, Source};
-use super::ioctl;
+use super::consoles::SERIAL_MINOR;
+use super::{ioctl, serial};
+use crate::fs::File;
 use crate::sched;
 use crate::sync::IrqSpinLock;
 
@@ -304,6 +306,33 @@ impl Driver for LineDriver {
         Ok(())
     }
 
+    fn ioctl(
+        &self,
+        tty: &Arc<Tty>,
+        _file: &File,
+        cmd: u32,
+        arg: usize,
+    ) -> Option<Result<usize>> {
+        let uart = self.0.uart.as_ref()?;
+        match cmd {
+            TIOCGSERIAL => Some(ioctl::put(arg, &self.describe(tty))),
+            TIOCGICOUNT => {
+                let counters = uart.counters();
+                let told = SerialIcounter {
+                    rx: counters.received as i32,
+                    tx: counters.sent as i32,
+                    frame: counters.framing_errors as i32,
+                    overrun: counters.overruns as i32,
+                    parity: counters.parity_errors as i32,
+                    brk: counters.breaks as i32,
+                    ..SerialIcounter::default()
+                };
+                Some(ioctl::put(arg, &told))
+            }
+            _ => None,
+        }
+    }
+
     fn modem(&self) -> Result<u32> {
         let (mcr, msr) = self.0.uart.as_ref().ok_or(Errno::ENOTTY)?.modem();
         let pairs = [
@@ -327,6 +356,25 @@ impl Driver for LineDriver {
         };
         uart.set_modem(bits(set), bits(clear));
         Ok(())
+    }
+}
+
+impl LineDriver {
+    /// What `TIOCGSERIAL` answers.
+    fn describe(&self, tty: &Tty) -> SerialStruct {
+        let index = tty.dev.1.saturating_sub(SERIAL_MINOR);
+        let (port, irq) = serial::place(index as usize).unwrap_or_default();
+        SerialStruct {
+            kind: PORT_16550A,
+            line: index as i32,
+            port: port.into(),
+            irq: irq.into(),
+            xmit_fifo_size: 16,
+            baud_base: 115_200,
+            close_delay: 50,
+            closing_wait: 3000,
+            ..SerialStruct::default()
+        }
     }
 }
 

@@ -33,6 +33,11 @@ fn on_interrupt(index: usize) {
     }
 }
 
+/// Base port and legacy interrupt line of a port.
+pub fn place(index: usize) -> Option<(u16, u8)> {
+    PORTS.get(index).copied()
+}
+
 /// Finds the ports and makes terminals of them.
 pub fn init() {
     for (index, (base, line)) in PORTS.into_iter().enumerate() {

@@ -109,6 +109,57 @@ pub struct Winsize {
     pub ws_ypixel: u16,
 }
 
+/// `struct serial_struct`: what `TIOCGSERIAL` tells of a serial port.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct SerialStruct {
+    /// Kind of chip (`PORT_*`).
+    pub kind: i32,
+    /// Number of the port: 0 for `ttyS0`.
+    pub line: i32,
+    pub port: u32,
+    pub irq: i32,
+    pub flags: i32,
+    pub xmit_fifo_size: i32,
+    pub custom_divisor: i32,
+    pub baud_base: i32,
+    pub close_delay: u16,
+    pub io_type: u8,
+    pub reserved_char: u8,
+    pub hub6: i32,
+    pub closing_wait: u16,
+    pub closing_wait2: u16,
+    pub pad: u32,
+    pub iomem_base: u64,
+    pub iomem_reg_shift: u16,
+    pub pad2: u16,
+    pub port_high: u32,
+    pub iomap_base: u64,
+}
+
+/// `PORT_16550A`.
+pub const PORT_16550A: i32 = 4;
+
+/// `struct serial_icounter_struct`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct SerialIcounter {
+    pub cts: i32,
+    pub dsr: i32,
+    pub rng: i32,
+    pub dcd: i32,
+    pub rx: i32,
+    pub tx: i32,
+    pub frame: i32,
+    pub overrun: i32,
+    pub parity: i32,
+    pub brk: i32,
+    pub buf_overrun: i32,
+    pub reserved: [i32; 9],
+}
+
+const _: () = assert!(size_of::<SerialStruct>() == 72);
+const _: () = assert!(size_of::<SerialIcounter>() == 80);
 const _: () = assert!(size_of::<Termios>() == size_of::<linux_raw_sys::general::termios2>());
 const _: () = assert!(size_of::<Termios1>() == size_of::<linux_raw_sys::general::termios>());
 const _: () = assert!(size_of::<Termio>() == size_of::<linux_raw_sys::general::termio>());
