@@ -42,6 +42,8 @@ fn send(process: &Process, target: Option<&Arc<Task>>, info: SigInfo, force: boo
     let Some(signo) = info.signo() else {
         return Err(Errno::EINVAL);
     };
+    // Senders with interrupts on hold no lock that an allocation could need. Asked before the lock turns them off.
+    let can_allocate = arch::irq::enabled();
     let mut storage: Option<Box<Storage<Tag>>> = None;
     loop {
         let mut shared = process.signal.shared.lock();
@@ -54,13 +56,13 @@ fn send(process: &Process, target: Option<&Arc<Task>>, info: SigInfo, force: boo
             Some(task) => {
                 let mut queue = task.signal.queue.lock();
                 let replaced = storage.take().and_then(|new| queue.grow(new));
-                let outcome = enqueue(process, &mut queue, signo, info);
+                let outcome = enqueue(process, &mut queue, signo, info, can_allocate);
                 task.signal.publish(&queue);
                 (outcome, replaced)
             }
             None => {
                 let replaced = storage.take().and_then(|new| shared.queue.grow(new));
-                let outcome = enqueue(process, &mut shared.queue, signo, info);
+                let outcome = enqueue(process, &mut shared.queue, signo, info, can_allocate);
                 shared.publish(&process.signal.pending);
                 (outcome, replaced)
             }
@@ -93,7 +95,13 @@ fn must_queue(signo: Signo, info: &SigInfo) -> bool {
     signo.is_realtime() && info.si_code != si::USER
 }
 
-fn enqueue(process: &Process, queue: &mut Queue, signo: Signo, info: SigInfo) -> Outcome {
+fn enqueue(
+    process: &Process,
+    queue: &mut Queue,
+    signo: Signo,
+    info: SigInfo,
+    can_allocate: bool,
+) -> Outcome {
     if queue.coalesces(signo) {
         return Outcome::Coalesced;
     }
@@ -116,17 +124,12 @@ fn enqueue(process: &Process, queue: &mut Queue, signo: Signo, info: SigInfo) ->
         },
     ) {
         Ok(()) => Outcome::Queued,
-        Err(_) if !can_allocate() => {
+        Err(_) if !can_allocate => {
             queue.mark(signo);
             Outcome::Queued
         }
         Err(_) => Outcome::NeedsRoom(queue.wanted_capacity()),
     }
-}
-
-/// Senders with interrupts on hold no lock that an allocation could need.
-fn can_allocate() -> bool {
-    arch::irq::enabled()
 }
 
 /// Charges the receiver's user. The kernel and `kill` may exceed the limit with standard signals.
