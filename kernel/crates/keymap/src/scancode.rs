@@ -38,8 +38,9 @@ impl Decoder {
                 self.skip = 5;
                 return None;
             }
-            // Answers and errors of the keyboard, not keys.
-            0x00 | 0xaa | 0xee | 0xf1 | 0xfa | 0xfc..=0xff if !self.extended => return None,
+            // Answers and errors of the keyboard, not keys. AA, its greeting after a reset, is left Shift's release too
+            // and harmless as that.
+            0x00 | 0xee | 0xf1 | 0xfa | 0xfc..=0xff if !self.extended => return None,
             _ => {}
         }
         let scan = byte & 0x7f;
@@ -126,6 +127,10 @@ mod tests {
             events(&[0xe1, 0x1d, 0x45, 0xe1, 0x9d, 0xc5, 0x1e]),
             [(119, true), (30, true)]
         );
-        assert_eq!(events(&[0xfa, 0xaa, 0xff]), []);
+        assert_eq!(events(&[0xfa, 0xee, 0xff]), []);
+        assert_eq!(
+            events(&[0x2a, 0xaa, 0x36, 0xb6]),
+            [(42, true), (42, false), (54, true), (54, false)]
+        );
     }
 }
