@@ -234,6 +234,7 @@ fn build(me: &CurrentTask, args: &CloneArgs) -> Result<Arc<Task>> {
     child.timer_slack_ns.store(me.timer_slack_ns.load(Ordering::Relaxed), Ordering::Relaxed);
     if flags.contains(CloneFlags::CHILD_SETTID) {
         child.set_child_tid.store(args.child_tid, Ordering::Relaxed);
+        child.arch.mark(arch::WORK_NOTIFY);
     }
     if flags.contains(CloneFlags::CHILD_CLEARTID) {
         child.clear_child_tid.store(args.child_tid, Ordering::Relaxed);

@@ -1,7 +1,10 @@
 //! What a task does on its way out to user space when a work bit is set.
 
+use core::sync::atomic::Ordering;
+
 use crate::arch::{self, UserRegs};
-use crate::sync::current;
+use crate::mm::user::UserPtr;
+use crate::sync::{CurrentTask, current};
 use crate::{sched, signal};
 
 /// Called by the entry code with interrupts on, again until no bit is left.
@@ -11,8 +14,20 @@ pub fn exit_to_user_work(regs: &mut UserRegs) {
     if work & arch::WORK_RESCHED != 0 {
         sched::schedule();
     }
+    if work & arch::WORK_NOTIFY != 0 {
+        me.arch.unmark(arch::WORK_NOTIFY);
+        store_child_tid(&me);
+    }
     if work & arch::WORK_SIGNAL != 0 {
         me.arch.unmark(arch::WORK_SIGNAL);
         signal::deliver(regs);
+    }
+}
+
+/// `CLONE_CHILD_SETTID`: a new thread stores its number in its own memory before it runs; a bad address is ignored.
+fn store_child_tid(me: &CurrentTask) {
+    let at = me.set_child_tid.swap(0, Ordering::Relaxed);
+    if at != 0 {
+        let _ = UserPtr::<i32>::from(at).write(&me.tid().0);
     }
 }
