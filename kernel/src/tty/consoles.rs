@@ -16,11 +16,11 @@ use super::core::Tty;
 use super::file::{self, Node};
 use super::line::{self, Line};
 use super::{pty, vt};
+use crate::boot;
 use crate::fs::{FileOpsRef, Inode, chrdev, devtmpfs};
 use crate::log::{self, ConsoleSink};
 use crate::sync::SpinLock;
 use crate::task::{self, Cap};
-use crate::boot;
 
 /// Major number of virtual consoles (minors below 64) and serial ports.
 pub const TTY_MAJOR: u32 = 4;
@@ -74,10 +74,19 @@ pub fn screen_wanted() -> bool {
 /// Adds a serial terminal. Its node appears, and the log if it is a console.
 pub fn add_line(tty: Arc<Tty>, line: Arc<Line>) {
     let (major, minor) = tty.dev;
-    devtmpfs::create_char(&tty.name, major, minor, if major == TTY_MAJOR { 0o660 } else { 0o600 });
+    devtmpfs::create_char(
+        &tty.name,
+        major,
+        minor,
+        if major == TTY_MAJOR { 0o660 } else { 0o600 },
+    );
     let name = &*tty.name;
     let default = !vt::exists() && LINES.lock().is_empty();
-    let shown = if wanted().is_empty() { default } else { wanted().contains(&name) };
+    let shown = if wanted().is_empty() {
+        default
+    } else {
+        wanted().contains(&name)
+    };
     LINES.lock().push(tty.clone());
     if shown {
         log::register_sink(Box::leak(Box::new(LineSink(line))));
@@ -89,7 +98,11 @@ pub fn add_line(tty: Arc<Tty>, line: Arc<Line>) {
 /// # Errors
 /// `ENOMEM`.
 pub fn add_device(device: Arc<dyn ConsoleDevice>) -> Result<()> {
-    let index = LINES.lock().iter().filter(|tty| tty.dev.0 == HVC_MAJOR).count() as u32;
+    let index = LINES
+        .lock()
+        .iter()
+        .filter(|tty| tty.dev.0 == HVC_MAJOR)
+        .count() as u32;
     let (tty, line) = line::make(device, None, (HVC_MAJOR, index))?;
     add_line(tty, line);
     Ok(())

@@ -72,7 +72,13 @@ pub trait Driver: Send + Sync {
         Err(Errno::ENOTTY)
     }
     /// Ioctls of this kind of terminal; `None`: not one of them.
-    fn ioctl(&self, _tty: &Arc<Tty>, _file: &File, _cmd: u32, _arg: usize) -> Option<Result<usize>> {
+    fn ioctl(
+        &self,
+        _tty: &Arc<Tty>,
+        _file: &File,
+        _cmd: u32,
+        _arg: usize,
+    ) -> Option<Result<usize>> {
         None
     }
     /// Whether this is a pseudo-terminal's slave: a dying session leader does not hang it up.
@@ -223,9 +229,15 @@ impl Tty {
     ///
     /// # Errors
     /// `ENOMEM`.
-    pub fn new(name: &str, dev: (u32, u32), initial: Termios, driver: Box<dyn Driver>) -> Result<Arc<Tty>> {
+    pub fn new(
+        name: &str,
+        dev: (u32, u32),
+        initial: Termios,
+        driver: Box<dyn Driver>,
+    ) -> Result<Arc<Tty>> {
         let mut echo = VecDeque::new();
-        echo.try_reserve_exact(ECHO_LIMIT).map_err(|_| Errno::ENOMEM)?;
+        echo.try_reserve_exact(ECHO_LIMIT)
+            .map_err(|_| Errno::ENOMEM)?;
         let name = ArrayString::from(name).map_err(|_| Errno::EINVAL)?;
         Ok(Arc::new(Tty {
             name,
@@ -290,7 +302,11 @@ impl Tty {
     pub fn receive(&self, bytes: &[u8]) -> usize {
         let (used, readable, throttle) = self.with_ldisc(|ldisc, port| {
             let used = ldisc.receive(bytes, port);
-            (used, ldisc.readable(), ldisc.check_throttle().then(|| *ldisc.termios()))
+            (
+                used,
+                ldisc.readable(),
+                ldisc.check_throttle().then(|| *ldisc.termios()),
+            )
         });
         if readable {
             self.read_wait.wake_events(PollEvents::READABLE);
@@ -349,7 +365,11 @@ impl Tty {
         if changed {
             state.stopped = stop;
             self.driver.set_stopped(stop);
-            self.driver.packet(if stop { TIOCPKT_STOP as u8 } else { TIOCPKT_START as u8 });
+            self.driver.packet(if stop {
+                TIOCPKT_STOP as u8
+            } else {
+                TIOCPKT_START as u8
+            });
             if !stop {
                 send_echo(&*self.driver, &mut state.echo);
             }
@@ -365,7 +385,10 @@ impl Tty {
         let mut state = self.state.lock();
         state.ldisc.flush_input();
         self.driver.packet(TIOCPKT_FLUSHREAD as u8);
-        let unthrottle = state.ldisc.check_unthrottle().then(|| *state.ldisc.termios());
+        let unthrottle = state
+            .ldisc
+            .check_unthrottle()
+            .then(|| *state.ldisc.termios());
         drop(state);
         self.unthrottled(unthrottle);
     }

@@ -6,7 +6,6 @@
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::sync::{Arc, Weak};
-use alloc::vec::Vec;
 use core::fmt;
 
 use abi::fs::{DevNum, MountFlags, OpenFlags};
@@ -38,7 +37,12 @@ struct Options {
     ptmx_mode: u32,
 }
 
-const DEFAULTS: Options = Options { uid: None, gid: None, mode: 0o600, ptmx_mode: 0 };
+const DEFAULTS: Options = Options {
+    uid: None,
+    gid: None,
+    mode: 0o600,
+    ptmx_mode: 0,
+};
 
 struct Slot {
     tty: Weak<Tty>,
@@ -69,7 +73,11 @@ impl SuperOps for Super {
         if let Some(gid) = options.gid {
             write!(out, ",gid={gid}")?;
         }
-        write!(out, ",mode={:03o},ptmxmode={:03o}", options.mode, options.ptmx_mode)
+        write!(
+            out,
+            ",mode={:03o},ptmxmode={:03o}",
+            options.mode, options.ptmx_mode
+        )
     }
 }
 
@@ -142,7 +150,13 @@ fn instance() -> &'static Arc<SuperBlock> {
             permanent: true,
         };
         let sb = SuperBlock::new(new, Super);
-        let dir = NewInode { kind: FileKind::Dir, mode: 0o755, uid: 0, gid: 0, rdev: DevNum(0) };
+        let dir = NewInode {
+            kind: FileKind::Dir,
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+            rdev: DevNum(0),
+        };
         let ops: &'static dyn InodeOps = &Root;
         let root = Dentry::new_root(Inode::new(&sb, 1, &dir, ops, InodeFlags::empty()), b"/");
         sb.set_root(root.clone());
@@ -161,7 +175,13 @@ fn node(
     (uid, gid): (u32, u32),
     mode: u32,
 ) -> Arc<Inode> {
-    let new = NewInode { kind: FileKind::Char, mode, uid, gid, rdev };
+    let new = NewInode {
+        kind: FileKind::Char,
+        mode,
+        uid,
+        gid,
+        rdev,
+    };
     let ops: &'static dyn InodeOps = &Node;
     Inode::new(sb, ino, &new, ops, InodeFlags::empty())
 }
@@ -175,9 +195,18 @@ pub fn allocate() -> Result<u32> {
     if slots.len() >= MAX_PTYS {
         return Err(Errno::ENOSPC);
     }
-    let index = (0..).zip(slots.keys()).find(|(i, key)| i != *key).map(|(i, _)| i);
+    let index = (0..)
+        .zip(slots.keys())
+        .find(|(i, key)| i != *key)
+        .map(|(i, _)| i);
     let index = index.unwrap_or(slots.len() as u32);
-    slots.insert(index, Slot { tty: Weak::new(), dentry: None });
+    slots.insert(
+        index,
+        Slot {
+            tty: Weak::new(),
+            dentry: None,
+        },
+    );
     Ok(index)
 }
 
@@ -198,14 +227,20 @@ pub fn publish(index: u32, tty: &Arc<Tty>) -> Result<()> {
     let owner = {
         let current = task::current();
         let cred = current.my_cred();
-        (options.uid.unwrap_or(cred.fsuid), options.gid.unwrap_or(cred.fsgid))
+        (
+            options.uid.unwrap_or(cred.fsuid),
+            options.gid.unwrap_or(cred.fsgid),
+        )
     };
     let rdev = DevNum::new(tty.dev.0, tty.dev.1);
     let inode = node(sb, FIRST_INO + u64::from(index), rdev, owner, options.mode);
     let name = format!("{index}");
     let dentry = Dentry::new_child(root, name.as_bytes(), inode);
     root.insert(&dentry, true)?;
-    let slot = Slot { tty: Arc::downgrade(tty), dentry: Some(dentry) };
+    let slot = Slot {
+        tty: Arc::downgrade(tty),
+        dentry: Some(dentry),
+    };
     let old = SLOTS.lock().insert(index, slot);
     drop(old);
     Ok(())
@@ -213,7 +248,10 @@ pub fn publish(index: u32, tty: &Arc<Tty>) -> Result<()> {
 
 /// Removes a slave's node; its number stays taken.
 pub fn withdraw(index: u32) {
-    let dentry = SLOTS.lock().get_mut(&index).and_then(|slot| slot.dentry.take());
+    let dentry = SLOTS
+        .lock()
+        .get_mut(&index)
+        .and_then(|slot| slot.dentry.take());
     let Some(dentry) = dentry else { return };
     dentry.mark_deleted();
     dentry.inode().set_nlink(0);
@@ -241,7 +279,10 @@ pub fn open_peer(index: u32, flags: OpenFlags) -> Result<usize> {
     let (tty, dentry) = {
         let slots = SLOTS.lock();
         let slot = slots.get(&index).ok_or(Errno::EIO)?;
-        (slot.tty.upgrade().ok_or(Errno::EIO)?, slot.dentry.clone().ok_or(Errno::EIO)?)
+        (
+            slot.tty.upgrade().ok_or(Errno::EIO)?,
+            slot.dentry.clone().ok_or(Errno::EIO)?,
+        )
     };
     let ops = pty::open_slave(tty, flags)?;
     static MOUNT: Once<Arc<Mount>> = Once::new();
@@ -256,10 +297,15 @@ pub fn open_peer(index: u32, flags: OpenFlags) -> Result<usize> {
         _ => FileMode::READ | FileMode::WRITE,
     };
     let current = task::current();
-    let path = Path { mount: mount.clone(), dentry };
+    let path = Path {
+        mount: mount.clone(),
+        dentry,
+    };
     let cred = current.my_cred().clone();
     let file = File::new(path, ops.into(), flags - OpenFlags::CLOEXEC, mode, cred);
-    let fd = current.my_files().install(file, flags.contains(OpenFlags::CLOEXEC))?;
+    let fd = current
+        .my_files()
+        .install(file, flags.contains(OpenFlags::CLOEXEC))?;
     usize::try_from(fd.0).map_err(|_| Errno::EMFILE)
 }
 
@@ -270,14 +316,4 @@ pub fn init() {
     if let Err(error) = crate::fs::devtmpfs::create_dir("pts") {
         log::warn!("devpts: {error:?}");
     }
-}
-
-/// Numbers in use, for `/proc/sys/kernel/pty/nr`.
-pub fn count() -> usize {
-    SLOTS.lock().len()
-}
-
-/// The terminals that are open, for lists of them.
-pub fn terminals() -> Vec<Arc<Tty>> {
-    SLOTS.lock().values().filter_map(|slot| slot.tty.upgrade()).collect()
 }

@@ -39,16 +39,15 @@ impl TtyFile {
             state.opens += 1;
             (state.opens == 1, tty.epoch())
         };
-        let file = Arc::new(TtyFile { tty, epoch, console });
+        let file = Arc::new(TtyFile {
+            tty,
+            epoch,
+            console,
+        });
         if first {
             file.tty.driver.first_open()?;
         }
         Ok(file)
-    }
-
-    /// The terminal.
-    pub fn tty(&self) -> &Arc<Tty> {
-        &self.tty
     }
 
     fn hung_up(&self) -> bool {
@@ -94,7 +93,11 @@ impl FileOps for TtyFile {
 
     fn ioctl(&self, file: &File, cmd: u32, arg: usize) -> Result<usize> {
         if self.hung_up() {
-            let error = if cmd == abi::termios::TIOCSPGRP { Errno::ENOTTY } else { Errno::EIO };
+            let error = if cmd == abi::termios::TIOCSPGRP {
+                Errno::ENOTTY
+            } else {
+                Errno::EIO
+            };
             return Err(error);
         }
         ioctl::common(&self.tty, file, true, cmd, arg)

@@ -92,7 +92,10 @@ impl Tty {
         if nonblocking {
             return Err(Errno::EAGAIN);
         }
-        Ok(self.read_wait.wait_until_deadline(deadline, look)?.unwrap_or(Look::Nothing))
+        Ok(self
+            .read_wait
+            .wait_until_deadline(deadline, look)?
+            .unwrap_or(Look::Nothing))
     }
 
     fn take_input(&self, epoch: u32, out: &mut [u8]) -> Option<Look> {
@@ -104,7 +107,10 @@ impl Tty {
             return None;
         }
         let (count, ended) = state.ldisc.read(out);
-        let unthrottle = state.ldisc.check_unthrottle().then(|| *state.ldisc.termios());
+        let unthrottle = state
+            .ldisc
+            .check_unthrottle()
+            .then(|| *state.ldisc.termios());
         drop(state);
         self.unthrottled(unthrottle);
         Some(Look::Bytes(count, ended))
@@ -133,7 +139,11 @@ impl Tty {
             let count = source.remaining().min(CHUNK);
             let taken = source.take(&mut chunk[..count]);
             if taken.is_err() {
-                return if total > 0 { Ok(total) } else { Err(Errno::EFAULT) };
+                return if total > 0 {
+                    Ok(total)
+                } else {
+                    Err(Errno::EFAULT)
+                };
             }
             let (written, result) = self.write_chunk(epoch, nonblocking, &chunk[..count]);
             total += written;
@@ -179,10 +189,7 @@ impl Tty {
         }
         let state = self.state.lock();
         if self.epoch() != epoch {
-            return PollEvents::READABLE
-                | PollEvents::WRITABLE
-                | PollEvents::ERR
-                | PollEvents::HUP;
+            return PollEvents::READABLE | PollEvents::WRITABLE | PollEvents::ERR | PollEvents::HUP;
         }
         let mut events = PollEvents::empty();
         if state.ldisc.poll_readable() {

@@ -30,7 +30,13 @@ enum Before {
 }
 
 /// Handles `cmd`, or answers `None` if no terminal knows it.
-pub fn common(tty: &Arc<Tty>, file: &File, own: bool, cmd: u32, arg: usize) -> Option<Result<usize>> {
+pub fn common(
+    tty: &Arc<Tty>,
+    file: &File,
+    own: bool,
+    cmd: u32,
+    arg: usize,
+) -> Option<Result<usize>> {
     let result = match cmd {
         t::TCGETS => put(arg, &tty.termios().without_speeds()),
         t::TCGETS2 => put(arg, &tty.termios()),
@@ -45,7 +51,9 @@ pub fn common(tty: &Arc<Tty>, file: &File, own: bool, cmd: u32, arg: usize) -> O
         t::TCSETAW => set_termio(tty, arg, Before::Drain),
         t::TCSETAF => set_termio(tty, arg, Before::DrainAndFlush),
         t::TIOCGWINSZ => put(arg, &tty.state.lock().winsize.clone()),
-        t::TIOCSWINSZ => UserPtr::<Winsize>::from(arg).read().map(|size| resize(tty, size)),
+        t::TIOCSWINSZ => UserPtr::<Winsize>::from(arg)
+            .read()
+            .map(|size| resize(tty, size)),
         t::TIOCGPGRP => get_foreground(tty, own, arg),
         t::TIOCSPGRP => set_foreground(tty, arg),
         t::TIOCGSID => get_session(tty, own, arg),
@@ -68,14 +76,25 @@ pub fn common(tty: &Arc<Tty>, file: &File, own: bool, cmd: u32, arg: usize) -> O
         t::TIOCSSOFTCAR => set_soft_carrier(tty, arg),
         t::TIOCMGET => tty.driver.modem().and_then(|lines| put(arg, &lines)),
         t::TIOCMSET | t::TIOCMBIS | t::TIOCMBIC => set_modem(tty, cmd, arg),
-        t::TIOCSBRK => before_break(tty).and_then(|()| tty.driver.set_break(true)).map(|()| 0),
-        t::TIOCCBRK => {
-            tty.check_foreground(Signo::TTOU).and_then(|()| tty.driver.set_break(false)).map(|()| 0)
-        }
+        t::TIOCSBRK => before_break(tty)
+            .and_then(|()| tty.driver.set_break(true))
+            .map(|()| 0),
+        t::TIOCCBRK => tty
+            .check_foreground(Signo::TTOU)
+            .and_then(|()| tty.driver.set_break(false))
+            .map(|()| 0),
         t::TCSBRK => send_break(tty, arg == 0, BREAK_NS),
         t::TCSBRKP => {
             let tenths = (arg as u64).min(600);
-            send_break(tty, true, if tenths == 0 { BREAK_NS } else { tenths * 100_000_000 })
+            send_break(
+                tty,
+                true,
+                if tenths == 0 {
+                    BREAK_NS
+                } else {
+                    tenths * 100_000_000
+                },
+            )
         }
         _ => return None,
     };
@@ -90,8 +109,12 @@ pub fn discipline(tty: &Arc<Tty>, cmd: u32, arg: usize) -> Option<Result<usize>>
             let kept = tty.state.lock().echo.len();
             put(arg, &((tty.driver.pending() + kept) as i32))
         }
-        t::TCFLSH => tty.check_foreground(Signo::TTOU).and_then(|()| flush(tty, arg)),
-        t::TCXONC => tty.check_foreground(Signo::TTOU).and_then(|()| flow(tty, arg)),
+        t::TCFLSH => tty
+            .check_foreground(Signo::TTOU)
+            .and_then(|()| flush(tty, arg)),
+        t::TCXONC => tty
+            .check_foreground(Signo::TTOU)
+            .and_then(|()| flow(tty, arg)),
         _ => return None,
     };
     Some(result)
@@ -160,7 +183,13 @@ fn get_foreground(tty: &Arc<Tty>, own: bool, arg: usize) -> Result<usize> {
     if own && !tty.is_current() {
         return Err(Errno::ENOTTY);
     }
-    let id = tty.state.lock().control.foreground.as_ref().map_or(0, |(id, _)| id.0);
+    let id = tty
+        .state
+        .lock()
+        .control
+        .foreground
+        .as_ref()
+        .map_or(0, |(id, _)| id.0);
     put(arg, &id)
 }
 
@@ -176,7 +205,13 @@ fn get_session(tty: &Arc<Tty>, own: bool, arg: usize) -> Result<usize> {
     if own && !tty.is_current() {
         return Err(Errno::ENOTTY);
     }
-    let session = tty.state.lock().control.session.upgrade().ok_or(Errno::ENOTTY)?;
+    let session = tty
+        .state
+        .lock()
+        .control
+        .session
+        .upgrade()
+        .ok_or(Errno::ENOTTY)?;
     put(arg, &session.id.0)
 }
 
@@ -198,13 +233,21 @@ fn set_exclusive(tty: &Arc<Tty>, on: bool) -> usize {
 fn set_discipline(tty: &Arc<Tty>, arg: usize) -> Result<usize> {
     let number = get_i32(arg)?;
     tty.check_foreground(Signo::TTOU)?;
-    if number == i32::from(t::N_TTY) { Ok(0) } else { Err(Errno::EINVAL) }
+    if number == i32::from(t::N_TTY) {
+        Ok(0)
+    } else {
+        Err(Errno::EINVAL)
+    }
 }
 
 fn set_soft_carrier(tty: &Arc<Tty>, arg: usize) -> Result<usize> {
     let on = get_i32(arg)? != 0;
     let mut new = tty.termios();
-    new.c_cflag = if on { new.c_cflag | t::CLOCAL } else { new.c_cflag & !t::CLOCAL };
+    new.c_cflag = if on {
+        new.c_cflag | t::CLOCAL
+    } else {
+        new.c_cflag & !t::CLOCAL
+    };
     tty.set_termios(&new);
     Ok(0)
 }

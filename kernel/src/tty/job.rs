@@ -66,7 +66,11 @@ impl Tty {
         let ignored = current.process.signal.hand.get().ignored();
         let blocked = current.signal.blocked();
         if ignored.union(blocked).intersects(SigSet::of(signo)) {
-            return if signo == Signo::TTIN { Err(Errno::EIO) } else { Ok(()) };
+            return if signo == Signo::TTIN {
+                Err(Errno::EIO)
+            } else {
+                Ok(())
+            };
         }
         if tree::is_orphaned(&group, None) {
             return Err(Errno::EIO);
@@ -109,7 +113,11 @@ impl Tty {
         let session = process.session();
         let owner = self.state.lock().control.session.upgrade();
         let leader = leads_session(process);
-        if leader && owner.as_ref().is_some_and(|owner| Arc::ptr_eq(owner, &session)) {
+        if leader
+            && owner
+                .as_ref()
+                .is_some_and(|owner| Arc::ptr_eq(owner, &session))
+        {
             return Ok(());
         }
         if !leader || session.tty().is_some() {
@@ -140,7 +148,11 @@ impl Tty {
         let session = task::current().process.session();
         let ours = {
             let state = self.state.lock();
-            state.control.session.upgrade().is_some_and(|owner| Arc::ptr_eq(&owner, &session))
+            state
+                .control
+                .session
+                .upgrade()
+                .is_some_and(|owner| Arc::ptr_eq(&owner, &session))
         };
         if !ours || !self.is_current() {
             return Err(Errno::ENOTTY);
@@ -205,7 +217,10 @@ pub fn disassociate(on_exit: bool) {
     }
     let session = process.session();
     let Some(tty) = session.tty() else {
-        let lost = LOST.lock().remove(&session.id).and_then(|group| group.upgrade());
+        let lost = LOST
+            .lock()
+            .remove(&session.id)
+            .and_then(|group| group.upgrade());
         if let Some(group) = lost.filter(|_| on_exit) {
             signal_group(&group, Signo::HUP);
             signal_group(&group, Signo::CONT);
@@ -229,8 +244,16 @@ pub fn disassociate(on_exit: bool) {
 /// Parts a session from its terminal.
 fn release_session(session: &Arc<Session>, tty: &Arc<Tty>) {
     let mut state = tty.state.lock();
-    let owns = state.control.session.upgrade().is_some_and(|owner| Arc::ptr_eq(&owner, session));
-    let control = if owns { core::mem::take(&mut state.control) } else { Control::default() };
+    let owns = state
+        .control
+        .session
+        .upgrade()
+        .is_some_and(|owner| Arc::ptr_eq(&owner, session));
+    let control = if owns {
+        core::mem::take(&mut state.control)
+    } else {
+        Control::default()
+    };
     drop(state);
     let old = session.tty.lock().take();
     drop((control, old));

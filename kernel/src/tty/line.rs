@@ -6,8 +6,9 @@ use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use abi::termios::{
-    B115200, CBAUD, CLOCAL, CMSPAR, CSIZE, CSTOPB, IXOFF, PARENB, PARODD, PORT_16550A, SerialIcounter, SerialStruct, TIOCGICOUNT, TIOCGSERIAL, TIOCM_CAR, TIOCM_CTS,
-    TIOCM_DSR, TIOCM_DTR, TIOCM_RNG, TIOCM_RTS, Termios, VSTART, VSTOP, Winsize,
+    B115200, CBAUD, CLOCAL, CMSPAR, CSIZE, CSTOPB, IXOFF, PARENB, PARODD, PORT_16550A,
+    SerialIcounter, SerialStruct, TIOCGICOUNT, TIOCGSERIAL, TIOCM_CAR, TIOCM_CTS, TIOCM_DSR,
+    TIOCM_DTR, TIOCM_RNG, TIOCM_RTS, Termios, VSTART, VSTOP, Winsize,
 };
 use abi::{Errno, Result};
 use arrayvec::ArrayVec;
@@ -17,9 +18,9 @@ use drivers::uart::{LineSettings, Mcr, Msr, Parity, Uart};
 use ldisc::Flaw;
 use spin::Once;
 
+use super::consoles::SERIAL_MINOR;
 use super::core::{Driver, Tty};
 use super::worker::{self, Source};
-use super::consoles::SERIAL_MINOR;
 use super::{ioctl, serial};
 use crate::fs::File;
 use crate::sched;
@@ -63,12 +64,17 @@ impl Line {
     fn new(device: Arc<dyn ConsoleDevice>, uart: Option<Arc<Uart<Ports>>>) -> Result<Arc<Line>> {
         let ring = || {
             let mut ring = VecDeque::new();
-            ring.try_reserve_exact(RING_BYTES).map(|()| ring).map_err(|_| Errno::ENOMEM)
+            ring.try_reserve_exact(RING_BYTES)
+                .map(|()| ring)
+                .map_err(|_| Errno::ENOMEM)
         };
         Ok(Arc::new(Line {
             device,
             uart,
-            out: IrqSpinLock::new(Out { ring: ring()?, stopped: false }),
+            out: IrqSpinLock::new(Out {
+                ring: ring()?,
+                stopped: false,
+            }),
             input: IrqSpinLock::new(In {
                 ring: ring()?,
                 flaws: ArrayVec::new(),
@@ -190,14 +196,26 @@ impl Source for Line {
         let (flaws, resized, hangup) = {
             let mut input = self.input.lock();
             let flaws = core::mem::take(&mut input.flaws);
-            (flaws, input.resized.take(), core::mem::take(&mut input.hangup))
+            (
+                flaws,
+                input.resized.take(),
+                core::mem::take(&mut input.hangup),
+            )
         };
         for (byte, flaw) in flaws {
-            let flaw = if flaw == InputFlaw::Break { Flaw::Break } else { Flaw::Parity };
+            let flaw = if flaw == InputFlaw::Break {
+                Flaw::Break
+            } else {
+                Flaw::Parity
+            };
             tty.receive_flawed(byte, flaw);
         }
         if let Some(size) = resized {
-            let size = Winsize { ws_row: size.rows, ws_col: size.columns, ..Winsize::default() };
+            let size = Winsize {
+                ws_row: size.rows,
+                ws_col: size.columns,
+                ..Winsize::default()
+            };
             ioctl::resize(&tty, size);
         }
         if hangup && tty.termios().c_cflag & CLOCAL == 0 {
@@ -214,7 +232,10 @@ impl Line {
             let count = {
                 let input = self.input.lock();
                 let count = input.ring.len().min(CHUNK);
-                chunk.iter_mut().zip(&input.ring).for_each(|(to, &from)| *to = from);
+                chunk
+                    .iter_mut()
+                    .zip(&input.ring)
+                    .for_each(|(to, &from)| *to = from);
                 count
             };
             if count == 0 {
@@ -306,13 +327,7 @@ impl Driver for LineDriver {
         Ok(())
     }
 
-    fn ioctl(
-        &self,
-        tty: &Arc<Tty>,
-        _file: &File,
-        cmd: u32,
-        arg: usize,
-    ) -> Option<Result<usize>> {
+    fn ioctl(&self, tty: &Arc<Tty>, _file: &File, cmd: u32, arg: usize) -> Option<Result<usize>> {
         let uart = self.0.uart.as_ref()?;
         match cmd {
             TIOCGSERIAL => Some(ioctl::put(arg, &self.describe(tty))),
@@ -343,7 +358,10 @@ impl Driver for LineDriver {
             (msr.contains(Msr::RING), TIOCM_RNG),
             (msr.contains(Msr::CARRIER), TIOCM_CAR),
         ];
-        Ok(pairs.iter().filter(|(on, _)| *on).fold(0, |bits, (_, bit)| bits | bit))
+        Ok(pairs
+            .iter()
+            .filter(|(on, _)| *on)
+            .fold(0, |bits, (_, bit)| bits | bit))
     }
 
     fn set_modem(&self, set: u32, clear: u32) -> Result<()> {
@@ -397,8 +415,11 @@ pub fn make(
     let driver = Box::new(LineDriver(line.clone()));
     let tty = Tty::new(device.name(), dev, initial, driver)?;
     if let Some(size) = device.window_size() {
-        tty.state.lock().winsize =
-            Winsize { ws_row: size.rows, ws_col: size.columns, ..Winsize::default() };
+        tty.state.lock().winsize = Winsize {
+            ws_row: size.rows,
+            ws_col: size.columns,
+            ..Winsize::default()
+        };
     }
     line.tty.call_once(|| Arc::downgrade(&tty));
     worker::add(line.clone());

@@ -45,9 +45,8 @@ mod vt;
 mod worker;
 
 pub use self::core::Tty;
-pub use consoles::add_device as add_console_device;
-pub use devpts::count as pty_count;
 pub use job::disassociate;
+pub use vt::init_screen;
 
 /// Brings up the consoles and registers the terminal devices. Runs in a task, when files, interrupts and timers work.
 pub fn init() {
@@ -56,5 +55,5 @@ pub fn init() {
     devpts::init();
     vt::init();
     serial::init();
-    crate::device::virtio::on_console(add_console_device);
+    crate::device::virtio::on_console(consoles::add_device);
 }

@@ -76,7 +76,8 @@ pub struct Pair {
 
 impl Pair {
     fn wake_master(&self) {
-        self.master_read.wake_events(PollEvents::READABLE | PollEvents::PRI);
+        self.master_read
+            .wake_events(PollEvents::READABLE | PollEvents::PRI);
     }
 
     /// Notes a change for packet mode; `clear` are the bits it takes back.
@@ -122,13 +123,21 @@ impl Driver for SlaveDriver {
         let (was, is) = (flow(old), flow(new));
         let mut set = 0;
         if was != is {
-            set |= if is { t::TIOCPKT_DOSTOP } else { t::TIOCPKT_NOSTOP };
+            set |= if is {
+                t::TIOCPKT_DOSTOP
+            } else {
+                t::TIOCPKT_NOSTOP
+            };
         }
         if old.local(EXTPROC) || new.local(EXTPROC) {
             set |= t::TIOCPKT_IOCTL;
         }
         if set != 0 {
-            let clear = if was != is { t::TIOCPKT_DOSTOP | t::TIOCPKT_NOSTOP } else { 0 };
+            let clear = if was != is {
+                t::TIOCPKT_DOSTOP | t::TIOCPKT_NOSTOP
+            } else {
+                0
+            };
             self.0.note(set as u8, clear as u8);
         }
         new.c_cflag = (new.c_cflag & !(CSIZE | PARENB)) | CS8 | CREAD;
@@ -136,7 +145,11 @@ impl Driver for SlaveDriver {
 
     fn check_open(&self) -> Result<()> {
         let closed = self.0.master_closed.load(Ordering::Acquire);
-        if closed || self.0.locked.load(Ordering::Acquire) { Err(Errno::EIO) } else { Ok(()) }
+        if closed || self.0.locked.load(Ordering::Acquire) {
+            Err(Errno::EIO)
+        } else {
+            Ok(())
+        }
     }
 
     fn first_open(&self) -> Result<()> {
@@ -185,11 +198,17 @@ pub fn open_ptmx(_inode: &Arc<Inode>) -> Result<FileOpsRef> {
 
 fn make(index: u32) -> Result<Master> {
     let mut bytes = VecDeque::new();
-    bytes.try_reserve_exact(QUEUE_BYTES).map_err(|_| Errno::ENOMEM)?;
+    bytes
+        .try_reserve_exact(QUEUE_BYTES)
+        .map_err(|_| Errno::ENOMEM)?;
     let pair = Arc::new(Pair {
         index,
         slave: Once::new(),
-        queue: SpinLock::new(Queue { bytes, packet: false, status: 0 }),
+        queue: SpinLock::new(Queue {
+            bytes,
+            packet: false,
+            status: 0,
+        }),
         master_read: WaitQueue::new(),
         master_write: WaitQueue::new(),
         readers: Turn::new(),
@@ -199,10 +218,18 @@ fn make(index: u32) -> Result<Master> {
         master_closed: AtomicBool::new(false),
         stopped: AtomicBool::new(false),
     });
-    let initial = Termios { c_cflag: B38400 | CS8 | CREAD, ..Termios::STD };
+    let initial = Termios {
+        c_cflag: B38400 | CS8 | CREAD,
+        ..Termios::STD
+    };
     let name = format!("pts/{index}");
     let driver = Box::new(SlaveDriver(pair.clone()));
-    let slave = Tty::new(&name, (PTS_MAJOR + (index >> 20), index & 0xf_ffff), initial, driver)?;
+    let slave = Tty::new(
+        &name,
+        (PTS_MAJOR + (index >> 20), index & 0xf_ffff),
+        initial,
+        driver,
+    )?;
     pair.slave.call_once(|| Arc::downgrade(&slave));
     devpts::publish(index, &slave)?;
     Ok(Master { pair, slave })
@@ -231,7 +258,11 @@ impl Master {
             return Some(Look::Status(core::mem::take(&mut queue.status)));
         }
         if queue.bytes.is_empty() {
-            return self.pair.slave_closed.load(Ordering::Acquire).then_some(Look::Closed);
+            return self
+                .pair
+                .slave_closed
+                .load(Ordering::Acquire)
+                .then_some(Look::Closed);
         }
         let count = out.len().min(queue.bytes.len());
         let was_full = QUEUE_BYTES - queue.bytes.len() < NEARLY_FULL;
@@ -258,7 +289,10 @@ impl Master {
     }
 
     fn signal(&self, number: usize) -> Result<usize> {
-        let signo = i32::try_from(number).ok().and_then(Signo::new).ok_or(Errno::EINVAL)?;
+        let signo = i32::try_from(number)
+            .ok()
+            .and_then(Signo::new)
+            .ok_or(Errno::EINVAL)?;
         if ![Signo::INT, Signo::QUIT, Signo::TSTP].contains(&signo) {
             return Err(Errno::EINVAL);
         }
@@ -354,7 +388,11 @@ impl FileOps for Master {
             let mut chunk = [0; CHUNK];
             let count = source.remaining().min(CHUNK);
             if source.take(&mut chunk[..count]).is_err() {
-                return if total > 0 { Ok(total) } else { Err(Errno::EFAULT) };
+                return if total > 0 {
+                    Ok(total)
+                } else {
+                    Err(Errno::EFAULT)
+                };
             }
             let mut done = 0;
             while done < count {

@@ -17,7 +17,10 @@ pub struct TurnGuard<'a>(&'a Turn);
 
 impl Turn {
     pub const fn new() -> Turn {
-        Turn { taken: AtomicBool::new(false), waiters: WaitQueue::new() }
+        Turn {
+            taken: AtomicBool::new(false),
+            waiters: WaitQueue::new(),
+        }
     }
 
     fn try_take(&self) -> Option<TurnGuard<'_>> {

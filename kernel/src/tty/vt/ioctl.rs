@@ -80,15 +80,27 @@ fn has(cap: Cap) -> bool {
 
 /// The number of the first console that nobody has open, -1 if there is none.
 fn first_unused() -> i32 {
-    let unused = all().iter().find(|vt| vt.tty().is_some_and(|tty| tty.state.lock().opens == 0));
+    let unused = all()
+        .iter()
+        .find(|vt| vt.tty().is_some_and(|tty| tty.state.lock().opens == 0));
     unused.map_or(-1, |vt| vt.number as i32)
 }
 
 fn get_state(arg: usize) -> Result<usize> {
     let open = |vt: &&Arc<Vt>| vt.tty().is_some_and(|tty| tty.state.lock().opens > 0);
-    let state = all().iter().filter(open).fold(1u16, |bits, vt| bits | 1 << vt.number);
+    let state = all()
+        .iter()
+        .filter(open)
+        .fold(1u16, |bits, vt| bits | 1 << vt.number);
     let v_active = ACTIVE.load(Ordering::Acquire) as u16 + 1;
-    put(arg, &VtStat { v_active, v_signal: 0, v_state: state })
+    put(
+        arg,
+        &VtStat {
+            v_active,
+            v_signal: 0,
+            v_state: state,
+        },
+    )
 }
 
 fn index_of(number: usize) -> Result<usize> {
@@ -192,7 +204,11 @@ fn set_meta(vt: &Vt, arg: usize) -> Result<usize> {
 fn set_leds(arg: usize) -> Result<usize> {
     // Values above 7 make the lights follow the locks, as they do anyway.
     if arg <= 7 {
-        let leds = Leds { scroll: arg & 1 != 0, num: arg & 2 != 0, caps: arg & 4 != 0 };
+        let leds = Leds {
+            scroll: arg & 1 != 0,
+            num: arg & 2 != 0,
+            caps: arg & 4 != 0,
+        };
         with_keyboard(|k| k.leds = leds);
     }
     keyboard::show_leds();

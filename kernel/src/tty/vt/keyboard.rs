@@ -5,7 +5,6 @@ use alloc::sync::Arc;
 use abi::signal::{SigInfo, Signo};
 use abi::vt::{K_MEDIUMRAW, K_OFF, K_RAW, K_XLATE};
 use arrayvec::ArrayVec;
-use devapi::{InputEvent, InputSink};
 use drivers::hal::Ports;
 use drivers::i8042::{self, PORT_COUNT};
 use keymap::{Action, Command, Decoder, Encoding, Leds, Modes, Press};
@@ -22,19 +21,8 @@ use crate::task::{self, Pid};
 /// First port of the controller, and its legacy interrupt line.
 const PORT: u16 = 0x60;
 const LINE: u8 = 1;
-/// The event type of keys, and its values.
-const EV_KEY: u16 = 1;
 
-/// What an interrupt left.
-#[derive(Clone, Copy)]
-enum Event {
-    /// A byte of the PS/2 keyboard.
-    Scan(u8),
-    /// A key of another keyboard.
-    Key(u8, Press),
-}
-
-/// The keyboards, taken as one.
+/// The keyboard.
 struct Keys {
     keyboard: keymap::Keyboard,
     decoder: Decoder,
@@ -45,19 +33,20 @@ struct Keys {
 
 struct KeySource;
 
-static QUEUE: IrqSpinLock<ArrayVec<Event, 256>> = IrqSpinLock::new(ArrayVec::new_const());
+/// Scan codes on their way.
+static QUEUE: IrqSpinLock<ArrayVec<u8, 256>> = IrqSpinLock::new(ArrayVec::new_const());
 static KEYS: Once<SpinLock<Keys>> = Once::new();
 static CONTROLLER: Once<i8042::Keyboard<Ports>> = Once::new();
 
-fn push(event: Event) {
+fn push(byte: u8) {
     // A queue that is full loses keys, as a keyboard does.
-    let _ = QUEUE.lock().try_push(event);
+    let _ = QUEUE.lock().try_push(byte);
     worker::kick();
 }
 
 fn on_interrupt(_: usize) {
     if let Some(controller) = CONTROLLER.get() {
-        controller.interrupt(|byte| push(Event::Scan(byte)));
+        controller.interrupt(push);
     }
 }
 
@@ -96,24 +85,6 @@ pub fn init() {
     on_interrupt(0);
 }
 
-/// Where other keyboards (virtio, USB) report their keys.
-pub fn sink() -> Arc<dyn InputSink> {
-    struct Sink;
-    impl InputSink for Sink {
-        fn event(&self, event: InputEvent) {
-            let press = match event.value {
-                0 => Press::Up,
-                1 => Press::Down,
-                _ => Press::Repeat,
-            };
-            if let (EV_KEY, Ok(code)) = (event.kind, u8::try_from(event.code)) {
-                push(Event::Key(code, press));
-            }
-        }
-    }
-    Arc::new(Sink)
-}
-
 /// Runs `f` on the key map and locks.
 pub fn with_keyboard<R>(f: impl FnOnce(&mut keymap::Keyboard) -> R) -> Option<R> {
     Some(f(&mut KEYS.get()?.lock().keyboard))
@@ -122,13 +93,11 @@ pub fn with_keyboard<R>(f: impl FnOnce(&mut keymap::Keyboard) -> R) -> Option<R>
 impl Source for KeySource {
     fn work(&self) {
         loop {
-            let events = core::mem::take(&mut *QUEUE.lock());
-            if events.is_empty() {
+            let bytes = core::mem::take(&mut *QUEUE.lock());
+            if bytes.is_empty() {
                 break;
             }
-            for event in events {
-                handle(event);
-            }
+            bytes.into_iter().for_each(handle);
         }
         show_leds();
     }
@@ -155,7 +124,7 @@ pub fn led_bits(leds: Leds) -> u8 {
     u8::from(leds.scroll) | u8::from(leds.num) << 1 | u8::from(leds.caps) << 2
 }
 
-fn handle(event: Event) {
+fn handle(byte: u8) {
     let (Some(vt), Some(keys)) = (shown(), KEYS.get()) else {
         return;
     };
@@ -163,11 +132,11 @@ fn handle(event: Event) {
         let settings = vt.settings.lock();
         (settings.keyboard, settings.meta_bit)
     };
-    if let (Event::Scan(byte), K_RAW) = (event, kind) {
+    if kind == K_RAW {
         feed(vt, &[byte]);
     }
     let mut keys = keys.lock();
-    let Some((code, press)) = keys.decode(event) else {
+    let Some((code, press)) = keys.decode(byte) else {
         return;
     };
     if kind == K_MEDIUMRAW && code < 128 {
@@ -182,7 +151,11 @@ fn handle(event: Event) {
         newline: modes.newline,
         meta_bit,
     };
-    let encoding = if kind == K_XLATE { Encoding::Latin1 } else { Encoding::Utf8 };
+    let encoding = if kind == K_XLATE {
+        Encoding::Latin1
+    } else {
+        Encoding::Utf8
+    };
     let action = keys.keyboard.key(code, press, modes, encoding);
     drop(keys);
     match action {
@@ -201,22 +174,16 @@ fn handle(event: Event) {
 
 impl Keys {
     /// The key and what it did.
-    fn decode(&mut self, event: Event) -> Option<(u8, Press)> {
-        let (code, press) = match event {
-            Event::Key(code, press) => (code, press),
-            Event::Scan(byte) => {
-                let key = self.decoder.feed(byte)?;
-                let was_down = self.down[usize::from(key.code)];
-                let press = match (key.down, was_down) {
-                    (false, _) => Press::Up,
-                    (true, true) => Press::Repeat,
-                    (true, false) => Press::Down,
-                };
-                (key.code, press)
-            }
+    fn decode(&mut self, byte: u8) -> Option<(u8, Press)> {
+        let key = self.decoder.feed(byte)?;
+        let down = self.down.get_mut(usize::from(key.code))?;
+        let press = match (key.down, *down) {
+            (false, _) => Press::Up,
+            (true, true) => Press::Repeat,
+            (true, false) => Press::Down,
         };
-        self.down[usize::from(code)] = press != Press::Up;
-        Some((code, press))
+        *down = key.down;
+        Some((key.code, press))
     }
 }
 
@@ -240,7 +207,9 @@ fn run(vt: &Vt, command: Command) {
             let mut terminal = vt.terminal.lock();
             let half = (terminal.screen().size().1 / 2).max(1) as isize;
             let back = command == Command::ScrollBack;
-            terminal.screen_mut().scroll_view(if back { half } else { -half });
+            terminal
+                .screen_mut()
+                .scroll_view(if back { half } else { -half });
             drop(terminal);
             return super::screen::request();
         }

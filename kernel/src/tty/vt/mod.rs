@@ -39,8 +39,6 @@ use crate::signal;
 use crate::sync::{IrqSpinLock, WaitQueue};
 use crate::task::{self, Pid};
 
-pub use keyboard::sink as keyboard_sink;
-
 /// How many there are.
 const COUNT: usize = 4;
 /// Bytes a console takes at a time: interrupts are off while it parses them.
@@ -181,7 +179,9 @@ fn switch_to(index: usize) -> Result<()> {
     if index >= all().len() {
         return Err(Errno::ENXIO);
     }
-    let Some(old) = shown() else { return Err(Errno::ENXIO) };
+    let Some(old) = shown() else {
+        return Err(Errno::ENXIO);
+    };
     if old.number == index + 1 {
         return Ok(());
     }
@@ -270,7 +270,10 @@ pub fn init() {
     devtmpfs::create_char("tty0", TTY_MAJOR, 0, 0o620);
     for vt in all() {
         let (cols, rows) = vt.terminal.lock().screen().size();
-        let initial = Termios { c_iflag: Termios::STD.c_iflag | IUTF8, ..Termios::STD };
+        let initial = Termios {
+            c_iflag: Termios::STD.c_iflag | IUTF8,
+            ..Termios::STD
+        };
         let name = format!("tty{}", vt.number);
         let dev = (TTY_MAJOR, vt.number as u32);
         match Tty::new(&name, dev, initial, Box::new(VtDriver(vt.clone()))) {

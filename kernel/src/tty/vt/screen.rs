@@ -57,7 +57,10 @@ impl console::Surface for Pixels<'_> {
 /// Finds the framebuffer and blanks it; its size in characters.
 pub fn init() -> Option<(usize, usize)> {
     let given = boot::info().framebuffer?;
-    let field = |f: bootinfo::ColorField| Field { shift: f.shift, size: f.size };
+    let field = |f: bootinfo::ColorField| Field {
+        shift: f.shift,
+        size: f.size,
+    };
     let layout = Layout {
         width: given.width,
         height: given.height,
@@ -149,7 +152,10 @@ fn draw() {
     let (rows, cursor) = look_at(vt, drawing);
     let old_cursor = core::mem::replace(&mut drawing.cursor, cursor);
     for row in 0..rows {
-        let moved = [old_cursor, cursor].iter().flatten().any(|&(r, _)| r == row);
+        let moved = [old_cursor, cursor]
+            .iter()
+            .flatten()
+            .any(|&(r, _)| r == row);
         draw_row(vt, framebuffer, drawing, row, moved && old_cursor != cursor);
         if THREADED.load(Ordering::Relaxed) {
             sched::cond_resched();
@@ -176,14 +182,21 @@ fn draw_row(vt: &Vt, framebuffer: &Framebuffer, drawing: &mut Drawing, row: usiz
             return;
         }
         drawing.row.clear();
-        drawing.row.extend_from_slice(terminal.screen().view_row(row));
+        drawing
+            .row
+            .extend_from_slice(terminal.screen().view_row(row));
     }
     let look = Look {
-        cursor: drawing.cursor.filter(|&(r, _)| r == row).map(|(_, col)| col),
+        cursor: drawing
+            .cursor
+            .filter(|&(r, _)| r == row)
+            .map(|(_, col)| col),
         reversed: drawing.reversed,
         palette: &drawing.palette,
     };
-    drawing.renderer.draw_row(&mut Pixels(framebuffer), row, &drawing.row, look);
+    drawing
+        .renderer
+        .draw_row(&mut Pixels(framebuffer), row, &drawing.row, look);
 }
 
 /// Shows the log on the screen.
@@ -225,8 +238,9 @@ fn emergency(bytes: &[u8]) {
         return;
     };
     let layout = framebuffer.layout();
-    let cols = (layout.width as usize / GLYPH_WIDTH).max(1);
-    let rows = (layout.height as usize / GLYPH_HEIGHT).max(1);
+    let scale = emergency_scale(framebuffer);
+    let cols = (layout.width as usize / (GLYPH_WIDTH * scale)).max(1);
+    let rows = (layout.height as usize / (GLYPH_HEIGHT * scale)).max(1);
     let mut at = EMERGENCY_AT.load(Ordering::Relaxed);
     if at == usize::MAX {
         at = 0;
@@ -252,16 +266,28 @@ fn emergency(bytes: &[u8]) {
     EMERGENCY_AT.store(at, Ordering::Relaxed);
 }
 
+/// Large screens get doubled characters, as in normal life.
+fn emergency_scale(framebuffer: &Framebuffer) -> usize {
+    if framebuffer.layout().width >= 1920 {
+        2
+    } else {
+        1
+    }
+}
+
 fn emergency_glyph(framebuffer: &Framebuffer, font: &Font, (row, col): (usize, usize), ch: char) {
     const FG: u32 = 0xff_ffff;
     const BG: u32 = 0x60_0000;
-    for (dy, &bits) in font.glyph(ch).iter().enumerate() {
-        let mut line = [BG; GLYPH_WIDTH];
-        for (dx, pixel) in line.iter_mut().enumerate() {
-            if bits & (0x80 >> dx) != 0 {
+    let scale = emergency_scale(framebuffer);
+    let (x, y) = (col * GLYPH_WIDTH * scale, row * GLYPH_HEIGHT * scale);
+    for dy in 0..GLYPH_HEIGHT * scale {
+        let bits = font.glyph(ch)[dy / scale];
+        let mut line = [BG; GLYPH_WIDTH * 2];
+        for (dx, pixel) in line.iter_mut().enumerate().take(GLYPH_WIDTH * scale) {
+            if bits & (0x80 >> (dx / scale)) != 0 {
                 *pixel = FG;
             }
         }
-        framebuffer.put(col * GLYPH_WIDTH, row * GLYPH_HEIGHT + dy, &line);
+        framebuffer.put(x, y + dy, &line[..GLYPH_WIDTH * scale]);
     }
 }
