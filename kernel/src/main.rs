@@ -40,6 +40,8 @@ pub fn start() -> ! {
     log::init();
     hello();
     mm::init();
+    device::init_early();
+    tty::init_screen(); // the log shows on the screen from here on
     syscall::mm::register_hooks();
     device::acpi::tables::init();
     arch::init_interrupts();

@@ -36,17 +36,25 @@ fn overlaps_ram(phys: u64, end: u64) -> bool {
         .any(|range| range.kind.is_ram() && range.start < end && phys < range.end)
 }
 
-// SAFETY: `map_mmio` refuses memory of the kernel and maps the rest uncached for good; blocks are zeroed by the frame
+/// Maps what is no memory of the kernel or its users, for good.
+fn map(phys: u64, bytes: usize, policy: CachePolicy) -> Option<NonNull<u8>> {
+    let end = phys.checked_add(bytes as u64)?;
+    if bytes == 0 || end > 1 << 52 || overlaps_ram(phys, end) {
+        return None;
+    }
+    NonNull::new(kmap::map_mmio(PhysAddr(phys), bytes, policy).ok()?)
+}
+
+// SAFETY: `map` refuses memory of the kernel and maps the rest for good, uncached or write-combining; blocks are zeroed by the frame
 // allocator, and are owned by `BLOCKS` until freed; devices see physical addresses as they are, and all of it lies in
 // the direct map.
 unsafe impl Platform for Machine {
     fn map_mmio(&self, phys: u64, bytes: usize) -> Option<NonNull<u8>> {
-        let end = phys.checked_add(bytes as u64)?;
-        if bytes == 0 || end > 1 << 52 || overlaps_ram(phys, end) {
-            return None;
-        }
-        let mapped = kmap::map_mmio(PhysAddr(phys), bytes, CachePolicy::Uncached).ok()?;
-        NonNull::new(mapped)
+        map(phys, bytes, CachePolicy::Uncached)
+    }
+
+    fn map_framebuffer(&self, phys: u64, bytes: usize) -> Option<NonNull<u8>> {
+        map(phys, bytes, CachePolicy::WriteCombining)
     }
 
     fn dma_alloc(&self, pages: usize) -> Option<(u64, NonNull<u8>)> {
