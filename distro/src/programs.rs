@@ -26,6 +26,8 @@ pub fn build(package: &str, paths: &Paths, ui: &Ui) -> Result<PathBuf> {
         "--target",
         TARGET,
     ]);
+    // Nobody debugs in the guest, and the names make most of a program's size.
+    cargo.env("CARGO_PROFILE_RELEASE_STRIP", "true");
     cmd::run(cargo.current_dir(&paths.root), ui)?;
     Ok(paths.target.join(TARGET).join("release").join(package))
 }

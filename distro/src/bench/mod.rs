@@ -11,7 +11,8 @@
 //!
 //! # Contract with `bench`
 //! `bench list` prints a line `GROUP NAME` for each test; `bench [--quick|--full] [WHAT...]` a
-//! line `BENCH NAME ITERATIONS TOTAL_NS NS_PER_OP` for each as it ends.
+//! line `BENCH NAME ITERATIONS TOTAL_NS NS_PER_OP` for each as it ends; with `--fixed` the number of
+//! iterations does not depend on the clock.
 
 mod report;
 mod stats;
@@ -186,7 +187,13 @@ impl Bench<'_> {
     /// Runs the suite once and keeps its figures; whether it came to its end.
     fn round(&self, side: &mut Side, what: &str) -> Result<bool> {
         let mut words = self.args.what.join(" ");
-        for (flag, set) in [("--quick ", self.args.quick), ("--full ", self.args.full)] {
+        let flags = [
+            ("--quick ", self.args.quick),
+            ("--full ", self.args.full),
+            // Instructions compare only where the work does not depend on the clock.
+            ("--fixed ", self.args.icount),
+        ];
+        for (flag, set) in flags {
             if set {
                 words.insert_str(0, flag);
             }

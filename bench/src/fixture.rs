@@ -1,0 +1,101 @@
+//! What tests are made of: descriptors, a folder of their own, counters.
+
+use std::ffi::{CStr, CString};
+use std::fs;
+use std::path::PathBuf;
+
+use crate::problem::{Outcome, Problem, ensure, good};
+use crate::sys;
+
+/// A descriptor, closed with this. Closures that use it capture it whole.
+pub struct Fd(i32);
+
+impl Fd {
+    #[inline(always)]
+    pub fn number(&self) -> i32 {
+        self.0
+    }
+}
+
+impl Drop for Fd {
+    fn drop(&mut self) {
+        sys::close(self.0);
+    }
+}
+
+pub fn open(path: &CStr, flags: i32, mode: u32) -> Outcome<Fd> {
+    let what = path.to_string_lossy();
+    good(&what, sys::open(path, flags | libc::O_CLOEXEC, mode)).map(|fd| Fd(fd as i32))
+}
+
+/// Opens a character device: a plain file in its place would measure something else.
+pub fn device(path: &CStr, flags: i32) -> Outcome<Fd> {
+    let mut about: libc::stat = sys::blank();
+    good("stat", sys::stat(path, &mut about))?;
+    ensure(about.st_mode & libc::S_IFMT == libc::S_IFCHR, || {
+        format!("{} is no device", path.to_string_lossy())
+    })?;
+    open(path, flags, 0)
+}
+
+/// Both ends of a pipe, the reader's first.
+pub fn pipe() -> Outcome<(Fd, Fd)> {
+    let mut ends = [0; 2];
+    good("pipe2", sys::pipe2(&mut ends, libc::O_CLOEXEC))?;
+    Ok((Fd(ends[0]), Fd(ends[1])))
+}
+
+/// A folder for one test, removed with this.
+pub struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    pub fn new() -> Outcome<Self> {
+        let base = std::env::var_os("TMPDIR").unwrap_or_else(|| "/tmp".into());
+        let path = PathBuf::from(base).join(format!("bench.{}", std::process::id()));
+        fs::create_dir_all(path.join("folder"))
+            .map_err(|error| Problem::new(format!("{}: {error}", path.display())))?;
+        Ok(Self { path })
+    }
+
+    /// A path in the folder's own folder: below the root, /tmp and the test's.
+    pub fn name(&self, name: &str) -> CString {
+        let path = self.path.join("folder").join(name);
+        CString::new(path.into_os_string().into_encoded_bytes()).unwrap_or_default()
+    }
+
+    /// Makes a file there.
+    pub fn file(&self, name: &str, content: &[u8]) -> Outcome<CString> {
+        let path = self.path.join("folder").join(name);
+        fs::write(&path, content)
+            .map_err(|error| Problem::new(format!("{}: {error}", path.display())))?;
+        Ok(self.name(name))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left in /tmp harms nobody.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// The page faults that this process has taken, at one moment.
+pub struct Faults(i64);
+
+impl Faults {
+    pub fn now() -> Self {
+        let mut usage: libc::rusage = sys::blank();
+        sys::getrusage(libc::RUSAGE_SELF, &mut usage);
+        Self(usage.ru_minflt + usage.ru_majflt)
+    }
+
+    /// Holds what came since against the least that a test must take.
+    pub fn at_least(&self, least: u64) -> Outcome {
+        let taken = Self::now().0 - self.0;
+        ensure(taken >= least as i64, || {
+            format!("{taken} faults, where {least} are the least")
+        })
+    }
+}

@@ -1,0 +1,126 @@
+//! The tests.
+//!
+//! | module | what is measured |
+//! |---|---|
+//! | `syscall` | calls that do next to nothing |
+//! | `file` | descriptors, paths, reading and writing |
+//! | `memory` | mappings and faults |
+//! | `process` | fork, exec, exit, threads |
+//! | `ipc` | what processes talk through |
+//!
+//! A test runs in a process of its own. It is made (not timed), run with a number of iterations
+//! (timed, clean-up of what an iteration leaves included), and verified (not timed). An iteration
+//! checks the kernel's answers as it goes; `verify` looks at counters and other evidence that what
+//! was timed has happened. Working sets exceed what a kernel may keep ready.
+
+mod file;
+mod ipc;
+mod memory;
+mod process;
+mod syscall;
+
+use crate::problem::Outcome;
+
+/// A test, ready to run.
+pub trait Case {
+    /// Runs so many iterations.
+    fn run(&mut self, iterations: u64) -> Outcome;
+
+    /// Checks that the last run did what it says.
+    fn verify(&mut self, _iterations: u64) -> Outcome {
+        Ok(())
+    }
+}
+
+/// One iteration as a closure, for tests that need no more.
+pub struct Each<F>(pub F);
+
+impl<F: FnMut() -> Outcome> Case for Each<F> {
+    #[inline]
+    fn run(&mut self, iterations: u64) -> Outcome {
+        for _ in 0..iterations {
+            (self.0)()?;
+        }
+        Ok(())
+    }
+}
+
+pub fn each<F: FnMut() -> Outcome + 'static>(iteration: F) -> Outcome<Box<dyn Case>> {
+    Ok(Box::new(Each(iteration)))
+}
+
+/// What is known of a test without running it.
+pub struct Test {
+    pub name: &'static str,
+    /// One of the eight that everyone quotes.
+    pub quick: bool,
+    /// What one iteration does.
+    pub about: &'static str,
+    /// Iterations of a run whose length must not depend on the clock; the others are multiples of `granule`.
+    pub fixed: u64,
+    pub granule: u64,
+    pub make: fn() -> Outcome<Box<dyn Case>>,
+}
+
+impl Test {
+    pub const fn new(
+        name: &'static str,
+        fixed: u64,
+        about: &'static str,
+        make: fn() -> Outcome<Box<dyn Case>>,
+    ) -> Self {
+        Self {
+            name,
+            quick: false,
+            about,
+            fixed,
+            granule: 1,
+            make,
+        }
+    }
+
+    pub const fn quick(mut self) -> Self {
+        self.quick = true;
+        self
+    }
+
+    pub const fn granule(mut self, iterations: u64) -> Self {
+        self.granule = iterations;
+        self
+    }
+}
+
+pub struct Group {
+    pub name: &'static str,
+    pub tests: &'static [Test],
+}
+
+pub static GROUPS: &[Group] = &[
+    Group {
+        name: "syscall",
+        tests: syscall::TESTS,
+    },
+    Group {
+        name: "file",
+        tests: file::TESTS,
+    },
+    Group {
+        name: "memory",
+        tests: memory::TESTS,
+    },
+    Group {
+        name: "process",
+        tests: process::TESTS,
+    },
+    Group {
+        name: "ipc",
+        tests: ipc::TESTS,
+    },
+];
+
+/// All tests with their groups' names.
+pub fn all() -> impl Iterator<Item = (&'static str, &'static Test)> {
+    GROUPS
+        .iter()
+        .flat_map(|group| group.tests.iter().map(|test| (group.name, test)))
+}
