@@ -59,9 +59,9 @@ pub trait Driver: Send + Sync {
     fn packet(&self, _bits: u8) {}
     /// The window changed by `TIOCSWINSZ`.
     fn resized(&self, _size: Winsize) {}
-    /// Starts (`true`) or ends a break.
-    fn set_break(&self, _on: bool) -> Result<()> {
-        Err(Errno::EINVAL)
+    /// Starts (`on`) or ends a break; false where the hardware has none, which as on Linux is no error.
+    fn set_break(&self, _on: bool) -> bool {
+        false
     }
     /// Modem lines (`TIOCM_*`).
     fn modem(&self) -> Result<u32> {

@@ -76,13 +76,10 @@ pub fn common(
         t::TIOCSSOFTCAR => set_soft_carrier(tty, arg),
         t::TIOCMGET => tty.driver.modem().and_then(|lines| put(arg, &lines)),
         t::TIOCMSET | t::TIOCMBIS | t::TIOCMBIC => set_modem(tty, cmd, arg),
-        t::TIOCSBRK => before_break(tty)
-            .and_then(|()| tty.driver.set_break(true))
-            .map(|()| 0),
+        t::TIOCSBRK => before_break(tty).map(|()| set_break(tty, true)),
         t::TIOCCBRK => tty
             .check_foreground(Signo::TTOU)
-            .and_then(|()| tty.driver.set_break(false))
-            .map(|()| 0),
+            .map(|()| set_break(tty, false)),
         t::TCSBRK => send_break(tty, arg == 0, BREAK_NS),
         t::TCSBRKP => {
             let tenths = (arg as u64).min(600);
@@ -268,15 +265,19 @@ fn before_break(tty: &Arc<Tty>) -> Result<()> {
     tty.drain().map_err(|_| Errno::EINTR)
 }
 
+fn set_break(tty: &Tty, on: bool) -> usize {
+    tty.driver.set_break(on);
+    0
+}
+
 fn send_break(tty: &Arc<Tty>, really: bool, ns: u64) -> Result<usize> {
     before_break(tty)?;
-    // Terminals that cannot break take the call for done.
-    if !really || tty.driver.set_break(true).is_err() {
+    if !really || !tty.driver.set_break(true) {
         return Ok(0);
     }
     let deadline = time::monotonic_ns() + ns;
     let slept = WaitQueue::new().wait_until_deadline(Some(deadline), || None::<()>);
-    tty.driver.set_break(false)?;
+    tty.driver.set_break(false);
     slept.map(|_| 0).map_err(|_| Errno::EINTR)
 }
 

@@ -321,10 +321,12 @@ impl Driver for LineDriver {
         }
     }
 
-    fn set_break(&self, on: bool) -> Result<()> {
-        let uart = self.0.uart.as_ref().ok_or(Errno::EINVAL)?;
-        uart.set_break(on);
-        Ok(())
+    fn set_break(&self, on: bool) -> bool {
+        self.0
+            .uart
+            .as_ref()
+            .inspect(|uart| uart.set_break(on))
+            .is_some()
     }
 
     fn ioctl(&self, tty: &Arc<Tty>, _file: &File, cmd: u32, arg: usize) -> Option<Result<usize>> {
