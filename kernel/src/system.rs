@@ -11,11 +11,8 @@ pub const NAME_LEN: usize = 65;
 pub const SYSNAME: &str = "Linux";
 /// The Linux release whose ABI this is; libraries compare it with what they need.
 pub const RELEASE: &str = concat!("6.12.0-ironbark-", env!("CARGO_PKG_VERSION"));
-/// The build.
-pub const VERSION: &str = match option_env!("IRONBARK_BUILD_ID") {
-    Some(id) => id,
-    None => "#1 SMP unreleased",
-};
+/// The build, as `uname -v` shows it.
+pub const VERSION: &str = concat!("#1 SMP ", env!("BUILD_ID"));
 
 const fn padded(text: &[u8]) -> [u8; NAME_LEN] {
     let mut name = [0; NAME_LEN];

@@ -8,7 +8,7 @@ use abi::{Errno, Result};
 
 use super::process::Process;
 use super::task::Task;
-use crate::sync::SpinLock;
+use crate::sync::IrqSpinLock;
 
 /// A process, thread, group or session number. Valid ones are positive.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -61,8 +61,9 @@ struct Table {
     max: i32,
 }
 
-static TABLE: SpinLock<Table> =
-    SpinLock::new(Table { entries: BTreeMap::new(), last: 0, max: PID_MAX_DEFAULT });
+/// With interrupts off: an expired timer may drop the last reference to a task in an interrupt handler.
+static TABLE: IrqSpinLock<Table> =
+    IrqSpinLock::new(Table { entries: BTreeMap::new(), last: 0, max: PID_MAX_DEFAULT });
 
 /// Takes the next free number. It stays taken until [`release`] and all other uses have ended.
 ///
