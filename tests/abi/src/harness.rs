@@ -116,6 +116,7 @@ fn run(folder: &str, body: fn() -> Outcome) -> Outcome {
         let _ = sys!(SYS_setpgid, 0, 0);
         let _ = env::set_current_dir(folder);
         let _ = sys!(SYS_umask, 0o022);
+        undo_runtime();
         send(write, &body());
         0
     });
@@ -130,6 +131,20 @@ fn run(folder: &str, body: fn() -> Outcome) -> Outcome {
     while sys!(SYS_wait4, -1, 0, libc::WNOHANG | libc::__WALL, 0).is_ok_and(|pid| pid > 0) {}
     empty(folder);
     outcome
+}
+
+/// Takes back what the language's runtime sets up: it ignores SIGPIPE and catches faults on a stack
+/// of its own.
+fn undo_runtime() {
+    for signal in [libc::SIGPIPE, libc::SIGSEGV, libc::SIGBUS] {
+        let _ = sys::handle(signal, libc::SIG_DFL, 0, &[]);
+    }
+    let none = libc::stack_t {
+        ss_sp: std::ptr::null_mut(),
+        ss_flags: libc::SS_DISABLE,
+        ss_size: 0,
+    };
+    let _ = sys!(SYS_sigaltstack, &none, 0);
 }
 
 /// Waits for the case's process to end, and kills it when that takes too long.

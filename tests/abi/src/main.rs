@@ -19,13 +19,21 @@ mod harness;
 #[macro_use]
 mod sys;
 
+mod memory;
 mod pipe;
 mod process;
+mod signal;
 
 use harness::Family;
 
 /// Every family, in the order in which they run.
-const FAMILIES: &[Family] = &[("process", process::CASES), ("pipe", pipe::CASES)];
+#[rustfmt::skip]
+const FAMILIES: &[Family] = &[
+    ("process", process::CASES),
+    ("signal", signal::CASES),
+    ("memory", memory::CASES),
+    ("pipe", pipe::CASES),
+];
 
 fn main() {
     harness::main(FAMILIES);
