@@ -6,7 +6,7 @@
 //! # Invariants
 //! Records in the ring are whole and have consecutive sequence numbers; the oldest give way.
 
-mod syslog;
+pub mod syslog;
 
 use core::fmt::Write;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -147,7 +147,9 @@ static RING: IrqSpinLock<Ring> = IrqSpinLock::new(Ring {
 static SINKS: IrqSpinLock<ArrayVec<&'static dyn ConsoleSink, MAX_SINKS>> =
     IrqSpinLock::new(ArrayVec::new_const());
 /// Records with a level below this are shown on the consoles; `loglevel=`, `quiet`, `syslog(2)` set it.
-static CONSOLE_LEVEL: AtomicU8 = AtomicU8::new(7);
+/// The console's level at boot.
+pub const DEFAULT_CONSOLE_LEVEL: u8 = 7;
+static CONSOLE_LEVEL: AtomicU8 = AtomicU8::new(DEFAULT_CONSOLE_LEVEL);
 /// The first record that the early serial output has not shown.
 static EARLY_SHOWN: AtomicU64 = AtomicU64::new(0);
 /// Readers wait to be told of a record that was written where nobody may be woken.

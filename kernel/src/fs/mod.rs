@@ -16,6 +16,7 @@
 //! | [`notify`] | the one place that hears of what happens to files |
 //! | [`pipe`], [`fifo`], [`splice`] | pipes, FIFOs, bytes moved between files |
 //! | [`tmpfs`], [`devtmpfs`], [`memfd`], [`anon`] | file systems in memory, files without a name |
+//! | [`proc`] | procfs |
 //! | [`timerfd`], [`signalfd`] | timers and signals as descriptors |
 //! | [`chrdev`], [`memdev`], [`kmsg`] | device numbers and their drivers, memory devices, the log |
 //! | [`initramfs`] | the boot modules become the root file system |
@@ -64,6 +65,7 @@ pub mod pipe;
 pub mod epoll;
 pub mod eventfd;
 pub mod poll;
+pub mod proc;
 pub mod rw;
 pub mod signalfd;
 pub mod splice;
@@ -101,6 +103,7 @@ pub fn init() -> Result<()> {
     superblock::register(&tmpfs::Tmpfs);
     superblock::register(&tmpfs::Ramfs);
     superblock::register(&devtmpfs::Devtmpfs);
+    proc::init();
     let sb = tmpfs::new_rootfs()?;
     let mount = Mount::new(&sb, sb.root()?, MountFlags::empty(), b"rootfs");
     ROOT.call_once(|| MountNamespace::new(mount));

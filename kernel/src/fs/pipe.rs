@@ -28,7 +28,7 @@ use crate::task::{self, Cap};
 /// Pages kept for the next write, so that a steady stream allocates nothing.
 const SPARE_PAGES: usize = 2;
 /// The largest capacity without CAP_SYS_RESOURCE (`fs.pipe-max-size`).
-const MAX_SIZE: usize = 1 << 20;
+pub const MAX_SIZE: usize = 1 << 20;
 
 /// The ring and pages to be used again.
 pub struct State {

@@ -3,12 +3,14 @@
 use core::fmt::Write;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
+use abi::poll::PollEvents;
 use abi::{Errno, Result};
 use arrayvec::ArrayString;
 
 use super::{Cursor, MAX_TEXT, Record, bounds, console_level, set_console_level, size};
 use crate::arch::uaccess;
-use crate::sync::{SpinLock, WaitQueue};
+use crate::mm::user::IoSink;
+use crate::sync::{PollTable, SpinLock, WaitQueue};
 use crate::task::{self, Cap};
 
 /// Where `SYSLOG_ACTION_READ` goes on, for all its callers together.
@@ -54,7 +56,10 @@ pub fn syslog(action: i32, buffer: usize, len: i32) -> Result<usize> {
         0 | 1 => Ok(0),
         2 => {
             let len = checked_len(buffer, len)?;
-            if len == 0 { Ok(0) } else { read(buffer, len) }
+            match len {
+                0 => Ok(0),
+                _ => read(len, |done, bytes| uaccess::write_bytes(buffer + done, bytes)),
+            }
         }
         READ_ALL | 4 => {
             let count = read_all(buffer, checked_len(buffer, len)?)?;
@@ -106,8 +111,35 @@ fn checked_len(buffer: usize, len: i32) -> Result<usize> {
     Ok(len)
 }
 
-/// Whole records from where the last reader stopped; waits for one.
-fn read(buffer: usize, len: usize) -> Result<usize> {
+/// As `SYSLOG_ACTION_READ`, for `/proc/kmsg`.
+///
+/// # Errors
+/// `ERESTARTSYS` when a signal ends the wait, `EFAULT`.
+pub fn read_into(sink: &mut IoSink<'_>) -> Result<usize> {
+    match sink.remaining() {
+        0 => Ok(0),
+        len => read(len, |_, bytes| sink.put(bytes)),
+    }
+}
+
+/// Whether a read would not wait.
+pub fn has_unread() -> bool {
+    READ.lock().unwrap_or_else(Cursor::oldest).sequence() < bounds().1
+}
+
+/// What `/proc/kmsg` is ready for.
+pub fn poll(table: Option<&mut PollTable>) -> PollEvents {
+    if let Some(table) = table {
+        table.register(&READERS);
+    }
+    match has_unread() {
+        true => PollEvents::READABLE,
+        false => PollEvents::empty(),
+    }
+}
+
+/// Whole records from where the last reader stopped, given to `put` with their offset; waits for one.
+fn read(len: usize, mut put: impl FnMut(usize, &[u8]) -> Result<()>) -> Result<usize> {
     let mut done = 0;
     loop {
         let mut cursor = READ.lock().unwrap_or_else(Cursor::oldest);
@@ -126,7 +158,7 @@ fn read(buffer: usize, len: usize) -> Result<usize> {
         }
         // A first record that does not fit is cut: nothing else would ever be read.
         let bytes = &line.as_bytes()[..line.len().min(room)];
-        uaccess::write_bytes(buffer + done, bytes)?;
+        put(done, bytes)?;
         *READ.lock() = Some(cursor);
         done += bytes.len();
     }

@@ -47,6 +47,8 @@ static CPUS: PerCpu<HandOverLock<Cpu>> = crate::per_cpu!(HandOverLock::new(Cpu::
 static IDLE_MASK: AtomicU64 = AtomicU64::new(0);
 /// Tasks alive: what the queues reserve room for.
 static TASKS: AtomicUsize = AtomicUsize::new(0);
+/// Tasks ever started.
+static SPAWNED: AtomicU64 = AtomicU64::new(0);
 
 pub(super) fn idle_mask() -> u64 {
     IDLE_MASK.load(Ordering::Relaxed)
@@ -252,6 +254,7 @@ fn note_idle(cpu: &Cpu, here: CpuId, next: &Arc<Task>, prev_idles: bool) {
 /// Makes a new task runnable.
 pub fn spawn(task: Arc<Task>) {
     let total = TASKS.fetch_add(1, Ordering::Relaxed) + 1;
+    SPAWNED.fetch_add(1, Ordering::Relaxed);
     let target = super::wake::choose_cpu(&task);
     task.sched.set_cpu(target);
     task.sched.set(TaskState::Running);
@@ -292,4 +295,9 @@ pub fn nr_running() -> usize {
 /// Switches since boot, over all CPUs.
 pub fn nr_switches() -> u64 {
     (0..arch::cpu::online() as u32).map(|id| lock(CpuId(id)).0.switches).sum()
+}
+
+/// Tasks started since boot, threads and kernel threads included.
+pub fn nr_spawned() -> u64 {
+    SPAWNED.load(Ordering::Relaxed)
 }

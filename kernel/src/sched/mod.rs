@@ -36,7 +36,7 @@ mod timer;
 mod wake;
 
 pub use self::core::{
-    block_current, cond_resched, exit_current, finish_first_switch, nr_running, nr_switches,
+    block_current, cond_resched, exit_current, finish_first_switch, nr_running, nr_spawned, nr_switches,
     on_reschedule_ipi, running_ns, schedule, set_running, set_sleeping, spawn, start_on_this_cpu,
     yield_now,
 };

@@ -11,7 +11,7 @@ use crate::task::{self, Cap, Cred, Gid, Pid, Uid, current};
 /// "Leave it as it is" in the set*id calls.
 const KEEP: u32 = u32::MAX;
 /// The most supplementary groups (NGROUPS_MAX).
-const MAX_GROUPS: i32 = 65536;
+pub const NGROUPS_MAX: i32 = 65536;
 
 pub fn sys_getuid() -> Result<usize> {
     Ok(current().my_cred().uid as usize)
@@ -226,7 +226,7 @@ pub fn sys_setgroups(count: i32, list: usize) -> Result<usize> {
     if !current().my_cred().capable(Cap::SETGID) {
         return Err(Errno::EPERM);
     }
-    if !(0..=MAX_GROUPS).contains(&count) {
+    if !(0..=NGROUPS_MAX).contains(&count) {
         return Err(Errno::EINVAL);
     }
     let mut groups = UserSlice::<u32>::new(list, count as usize)?.to_vec()?;

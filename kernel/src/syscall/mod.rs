@@ -16,9 +16,9 @@
 
 mod args;
 pub mod counters;
-mod table;
+pub mod table;
 
-mod cred;
+pub mod cred;
 mod xattr;
 mod mount;
 mod pipe;

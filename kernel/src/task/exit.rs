@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
-use super::process::{Life, Process, WaitStatus};
+use super::process::{Life, Process, Remains, WaitStatus};
 use super::task::{Task, TaskFlags};
 use super::{pid, tree};
 use crate::ipc::futex;
@@ -62,6 +62,7 @@ fn leave_process(me: &CurrentTask, status: WaitStatus) {
     }
     let uid = me.cred().uid;
     process.final_uid.store(uid, Ordering::Relaxed);
+    leave_remains(me);
     super::usage::count_task(uid, false);
     pid::unpublish_task(me.tid());
     if !signal::remove_thread(me) {
@@ -75,6 +76,18 @@ fn leave_process(me: &CurrentTask, status: WaitStatus) {
         _ => status,
     };
     become_zombie(&process, status);
+}
+
+/// Keeps what `/proc` shows of a zombie.
+fn leave_remains(me: &CurrentTask) {
+    let remains = Remains { comm: me.comm(), cred: me.cred(), params: sched::params_of(me) };
+    let mut slot = me.process.remains.lock();
+    let unwanted = match &*slot {
+        Some(_) if !me.is_leader() => Some(remains),
+        _ => slot.replace(remains),
+    };
+    drop(slot);
+    drop(unwanted);
 }
 
 /// The last thread has gone: children find a new parent, the parent is told, waiters are woken.

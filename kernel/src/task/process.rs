@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 use super::cred::Cred;
 use super::pid::Pid;
 use super::rlimit::Rlimits;
-use super::task::Task;
+use super::task::{Comm, Task};
 use super::tree::{ProcessGroup, Session};
 use super::usage::{ProcessUsage, Rusage};
 use crate::fs::File;
@@ -38,6 +38,16 @@ pub struct Links {
     pub group: Arc<ProcessGroup>,
     /// Alive, zombie or gone.
     pub life: Life,
+}
+
+/// Of the leader, or of whichever thread ended last without one.
+pub struct Remains {
+    /// Its name.
+    pub comm: Comm,
+    /// Its identity.
+    pub cred: Arc<Cred>,
+    /// Its policy, nice value and priority.
+    pub params: ::sched::Params,
 }
 
 /// A process: a thread group.
@@ -82,6 +92,8 @@ pub struct Process {
     pub exit_signal: AtomicU32,
     /// The real user id of the last thread, for wait.
     pub final_uid: AtomicU32,
+    /// What `/proc` shows of a zombie.
+    pub remains: SpinLock<Option<Remains>>,
     /// Registered for `MEMBARRIER_CMD_PRIVATE_EXPEDITED`.
     pub membarrier: AtomicBool,
     /// Missing system calls that were logged already, a bit each.
@@ -121,6 +133,7 @@ impl Process {
             final_usage: SpinLock::new(Rusage::default()),
             exit_signal: AtomicU32::new(0),
             final_uid: AtomicU32::new(0),
+            remains: SpinLock::new(None),
             membarrier: AtomicBool::new(false),
             missing_calls: [const { AtomicU64::new(0) }; 8],
         })

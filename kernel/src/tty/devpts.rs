@@ -24,7 +24,7 @@ use crate::task;
 
 const DEVPTS_MAGIC: i64 = 0x1cd1;
 /// As `/proc/sys/kernel/pty/max`.
-const MAX_PTYS: usize = 4096;
+pub const MAX_PTYS: usize = 4096;
 /// Inode numbers: the root is 1, `ptmx` 2, a slave its number plus this.
 const FIRST_INO: u64 = 3;
 

@@ -32,7 +32,7 @@
 
 mod consoles;
 mod core;
-mod devpts;
+pub mod devpts;
 mod file;
 mod io;
 mod ioctl;

@@ -1,0 +1,245 @@
+//! What a process's memory is: `maps`, `smaps`, and the strings that exec left on the stack.
+
+use abi::mman::Prot;
+use abi::{Errno, Result};
+use vm::VmFlags;
+
+use super::subject::Target;
+use super::text::Text;
+use crate::mm::space::{SmapsInfo, VmaInfo};
+use crate::mm::{AddressSpace, PAGE_SIZE};
+
+/// The column in which names begin.
+const NAME_COLUMN: usize = 73;
+/// The most of arguments or environment that is shown at once.
+const MAX_STRINGS: usize = 8 << 20;
+
+/// Copies a range of the process's memory, up to the first byte that cannot be read.
+fn copy(mm: &AddressSpace, start: usize, end: usize, out: &mut Text) -> Result<()> {
+    let mut at = start;
+    let end = end.min(start.saturating_add(MAX_STRINGS));
+    while at < end {
+        let len = (end - at).min(PAGE_SIZE);
+        let before = out.len();
+        let read = mm.read_remote(at, out.grow(len)?);
+        out.truncate(before + read);
+        if read < len {
+            return Ok(());
+        }
+        at += len;
+    }
+    Ok(())
+}
+
+/// `cmdline`: the arguments, each with its NUL. A program that wrote over their end shows one string instead.
+pub fn cmdline(target: &Target, out: &mut Text) -> Result<()> {
+    let Some(mm) = target.mm() else {
+        return Ok(());
+    };
+    let exec = mm.exec_info();
+    if exec.arg_start >= exec.arg_end {
+        return Ok(());
+    }
+    copy(&mm, exec.arg_start, exec.arg_end, out)?;
+    if out.as_bytes().last() == Some(&0) {
+        return Ok(());
+    }
+    let end = match exec.env_start == exec.arg_end {
+        true => exec.env_end,
+        false => exec.arg_end,
+    };
+    out.truncate(0);
+    copy(
+        &mm,
+        exec.arg_start,
+        end.min(exec.arg_start.saturating_add(PAGE_SIZE)),
+        out,
+    )?;
+    if let Some(nul) = out.as_bytes().iter().position(|byte| *byte == 0) {
+        out.truncate(nul);
+    }
+    Ok(())
+}
+
+/// `environ`.
+pub fn environ(target: &Target, out: &mut Text) -> Result<()> {
+    let Some(mm) = target.mm() else {
+        return Ok(());
+    };
+    let exec = mm.exec_info();
+    copy(&mm, exec.env_start, exec.env_end, out)
+}
+
+/// `auxv`.
+pub fn auxv(target: &Target, out: &mut Text) -> Result<()> {
+    if let Some(mm) = target.mm() {
+        for word in mm.auxv() {
+            out.bytes(&word.to_ne_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+fn letter(on: bool, letter: char) -> char {
+    if on { letter } else { '-' }
+}
+
+fn line(vma: &VmaInfo<'_>, out: &mut Text) -> Result<()> {
+    let start = out.len();
+    // The kernel's form of a device number: of the encoding for users nothing is lost.
+    let (dev, ino) = vma.file.map_or((0, 0), |file| file.dev_ino());
+    let (major, minor) = (dev >> 8 & 0xfff, (dev & 0xff) | (dev >> 12 & 0xf_ff00));
+    write!(
+        out,
+        "{:08x}-{:08x} {}{}{}{} {:08x} {major:02x}:{minor:02x} {ino} ",
+        vma.start,
+        vma.end,
+        letter(vma.prot.contains(Prot::READ), 'r'),
+        letter(vma.prot.contains(Prot::WRITE), 'w'),
+        letter(vma.prot.contains(Prot::EXEC), 'x'),
+        if vma.shared { 's' } else { 'p' },
+        vma.offset,
+    )?;
+    if let Some(file) = vma.file {
+        out.pad(start, NAME_COLUMN)?;
+        out.escaped(&file.maps_path(), b"\n")?;
+    } else if vma.shared_anonymous {
+        out.pad(start, NAME_COLUMN)?;
+        out.bytes(b"/dev/zero (deleted)")?;
+    } else if !vma.name.is_empty() {
+        out.pad(start, NAME_COLUMN)?;
+        out.bytes(vma.name.as_bytes())?;
+    }
+    out.bytes(b"\n")
+}
+
+/// `maps`.
+pub fn maps(target: &Target, out: &mut Text) -> Result<()> {
+    let Some(mm) = target.mm() else {
+        return Ok(());
+    };
+    let mut result = Ok(());
+    mm.for_each_vma(&mut |vma| {
+        if result.is_ok() {
+            result = line(vma, out);
+        }
+    });
+    result
+}
+
+fn smaps_rows(smaps: &SmapsInfo, locked: u64, out: &mut Text) -> Result<()> {
+    let rows = [
+        ("Rss", smaps.rss),
+        ("Pss", smaps.pss),
+        ("Shared_Clean", smaps.shared_clean),
+        ("Shared_Dirty", smaps.shared_dirty),
+        ("Private_Clean", smaps.private_clean),
+        ("Private_Dirty", smaps.private_dirty),
+        ("Referenced", smaps.referenced),
+        ("Anonymous", smaps.anonymous),
+        ("AnonHugePages", smaps.anon_huge),
+        // There is no swap.
+        ("Swap", 0),
+        ("SwapPss", 0),
+        ("Locked", locked),
+    ];
+    for (name, bytes) in rows {
+        row(name, bytes, out)?;
+    }
+    Ok(())
+}
+
+fn row(name: &str, bytes: u64, out: &mut Text) -> Result<()> {
+    let start = out.len();
+    write!(out, "{name}:")?;
+    out.pad(start, 16)?;
+    writeln!(out, "{:8} kB", bytes / 1024)
+}
+
+/// The letters of `VmFlags:`, in Linux's order.
+const FLAG_NAMES: &[(VmFlags, &str)] = &[
+    (VmFlags::READ, "rd"),
+    (VmFlags::WRITE, "wr"),
+    (VmFlags::EXEC, "ex"),
+    (VmFlags::SHARED, "sh"),
+    (VmFlags::MAY_READ, "mr"),
+    (VmFlags::MAY_WRITE, "mw"),
+    (VmFlags::MAY_EXEC, "me"),
+    (VmFlags::GROWS_DOWN, "gd"),
+    (VmFlags::LOCKED, "lo"),
+    (VmFlags::SEQUENTIAL, "sr"),
+    (VmFlags::RANDOM, "rr"),
+    (VmFlags::DONT_FORK, "dc"),
+    (VmFlags::ACCOUNT, "ac"),
+    (VmFlags::NO_RESERVE, "nr"),
+    (VmFlags::WIPE_ON_FORK, "wf"),
+    (VmFlags::DONT_DUMP, "dd"),
+    (VmFlags::HUGE_PAGE, "hg"),
+    (VmFlags::NO_HUGE_PAGE, "nh"),
+];
+
+fn smaps_entry(vma: &VmaInfo<'_>, smaps: &SmapsInfo, out: &mut Text) -> Result<()> {
+    line(vma, out)?;
+    row("Size", (vma.end - vma.start) as u64, out)?;
+    row("KernelPageSize", PAGE_SIZE as u64, out)?;
+    row("MMUPageSize", PAGE_SIZE as u64, out)?;
+    smaps_rows(smaps, locked_of(vma, smaps), out)?;
+    out.bytes(b"VmFlags: ")?;
+    for (flag, name) in FLAG_NAMES {
+        if vma.flags.contains(*flag) {
+            write!(out, "{name} ")?;
+        }
+    }
+    out.bytes(b"\n")
+}
+
+fn locked_of(vma: &VmaInfo<'_>, smaps: &SmapsInfo) -> u64 {
+    match vma.flags.contains(VmFlags::LOCKED) {
+        true => smaps.pss,
+        false => 0,
+    }
+}
+
+/// `smaps`.
+pub fn smaps(target: &Target, out: &mut Text) -> Result<()> {
+    let Some(mm) = target.mm() else {
+        return Ok(());
+    };
+    let mut result = Ok(());
+    mm.for_each_vma_smaps(&mut |vma, smaps| {
+        if result.is_ok() {
+            result = smaps_entry(vma, smaps, out);
+        }
+    });
+    result
+}
+
+/// `smaps_rollup`: the sum of `smaps`.
+pub fn smaps_rollup(target: &Target, out: &mut Text) -> Result<()> {
+    let mm = target.mm().ok_or(Errno::ESRCH)?;
+    let (mut sum, mut locked) = (SmapsInfo::default(), 0);
+    let (mut first, mut last) = (None, 0);
+    mm.for_each_vma_smaps(&mut |vma, smaps| {
+        first.get_or_insert(vma.start);
+        last = vma.end;
+        locked += locked_of(vma, smaps);
+        sum.rss += smaps.rss;
+        sum.pss += smaps.pss;
+        sum.shared_clean += smaps.shared_clean;
+        sum.shared_dirty += smaps.shared_dirty;
+        sum.private_clean += smaps.private_clean;
+        sum.private_dirty += smaps.private_dirty;
+        sum.referenced += smaps.referenced;
+        sum.anonymous += smaps.anonymous;
+        sum.anon_huge += smaps.anon_huge;
+    });
+    let start = out.len();
+    write!(
+        out,
+        "{:08x}-{last:08x} ---p 00000000 00:00 0 ",
+        first.unwrap_or(0)
+    )?;
+    out.pad(start, NAME_COLUMN)?;
+    out.bytes(b"[rollup]\n")?;
+    smaps_rows(&sum, locked, out)
+}

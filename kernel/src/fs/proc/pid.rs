@@ -1,0 +1,375 @@
+//! `/proc/<pid>` and `/proc/<pid>/task/<tid>`: the tables of their entries.
+
+use alloc::sync::Arc;
+
+use abi::fs::{DevNum, OpenFlags};
+use abi::{Errno, Result};
+
+use super::fds::{self, FdKind};
+use super::links::{self, Place};
+use super::root::{itoa, parse_number};
+use super::subject::{Subject, Target};
+use super::text::{Source, Text, TextFile};
+use super::{attributes, memory, mounts, stat, status};
+use crate::fs::dentry::emit_dots;
+use crate::fs::file::{DirSink, File, FileOps, FileOpsRef};
+use crate::fs::inode::{
+    Attr, ChildPolicy, FileKind, Inode, InodeFlags, InodeOps, InodeOpsRef, NewInode, SetAttr,
+};
+use crate::fs::superblock::SuperBlock;
+use crate::fs::tmpfs::TreeDir;
+use crate::mm::user::IoSink;
+use crate::task::Pid;
+
+type ShowOf = fn(&Target, &mut Text) -> Result<()>;
+type StoreOf = fn(&Target, &[u8]) -> Result<()>;
+
+/// An entry of a process's directory.
+enum Kind {
+    /// Anybody who may open it may read it.
+    Text(ShowOf),
+    /// Only for those who may look into the process; checked at open, too.
+    Private(ShowOf),
+    Writable(ShowOf, StoreOf),
+    Link(Place),
+    Fds(FdKind),
+    /// `task`, of processes only.
+    Threads,
+}
+
+struct Entry(&'static str, u32, Kind);
+
+static ENTRIES: &[Entry] = &[
+    Entry("task", 0o555, Kind::Threads),
+    Entry("fd", 0o500, Kind::Fds(FdKind::Link)),
+    Entry("fdinfo", 0o555, Kind::Fds(FdKind::Info)),
+    Entry("environ", 0o400, Kind::Private(memory::environ)),
+    Entry("auxv", 0o400, Kind::Private(memory::auxv)),
+    Entry("status", 0o444, Kind::Text(status::status)),
+    Entry("personality", 0o400, Kind::Private(attributes::personality)),
+    Entry("limits", 0o444, Kind::Text(attributes::limits)),
+    Entry(
+        "comm",
+        0o644,
+        Kind::Writable(attributes::comm, attributes::set_comm),
+    ),
+    Entry("cmdline", 0o444, Kind::Text(memory::cmdline)),
+    Entry("stat", 0o444, Kind::Text(stat::stat)),
+    Entry("statm", 0o444, Kind::Text(stat::statm)),
+    Entry("maps", 0o444, Kind::Private(memory::maps)),
+    Entry("cwd", 0o777, Kind::Link(Place::Cwd)),
+    Entry("root", 0o777, Kind::Link(Place::Root)),
+    Entry("exe", 0o777, Kind::Link(Place::Exe)),
+    Entry("mounts", 0o444, Kind::Text(mounts::mounts)),
+    Entry("mountinfo", 0o444, Kind::Text(mounts::mountinfo)),
+    Entry("mountstats", 0o400, Kind::Text(mounts::mountstats)),
+    Entry("smaps", 0o444, Kind::Private(memory::smaps)),
+    Entry("smaps_rollup", 0o444, Kind::Private(memory::smaps_rollup)),
+    Entry("wchan", 0o444, Kind::Text(attributes::wchan)),
+    Entry("oom_score", 0o444, Kind::Text(attributes::oom_score)),
+    Entry(
+        "oom_score_adj",
+        0o644,
+        Kind::Writable(attributes::oom_score_adj, attributes::set_oom_score_adj),
+    ),
+];
+
+impl Entry {
+    fn file_kind(&self) -> FileKind {
+        match self.2 {
+            Kind::Text(_) | Kind::Private(_) | Kind::Writable(..) => FileKind::Regular,
+            Kind::Link(_) => FileKind::Symlink,
+            Kind::Fds(_) | Kind::Threads => FileKind::Dir,
+        }
+    }
+}
+
+/// The number of a process's directory. Those of what is in it follow, then those of its descriptors.
+pub fn directory_ino(id: Pid) -> u64 {
+    (id.0 as u64) << 32
+}
+
+/// The number of the descriptor's entry in `fd` or `fdinfo`.
+pub fn fd_ino(id: Pid, kind: FdKind, fd: i32) -> u64 {
+    let section = match kind {
+        FdKind::Link => 1u64,
+        FdKind::Info => 2,
+    };
+    directory_ino(id) | section << 24 | fd as u64
+}
+
+fn thread_ino(process: Pid, tid: Pid) -> u64 {
+    // Threads have directories of their own: beyond those of the processes.
+    directory_ino(process) | 3 << 24 | tid.0 as u64
+}
+
+/// An inode about a process, owned as Linux has it.
+pub fn new_inode(
+    sb: &Arc<SuperBlock>,
+    ino: u64,
+    kind: FileKind,
+    mode: u32,
+    target: &Target,
+    ops: impl Into<InodeOpsRef>,
+) -> Arc<Inode> {
+    let (uid, gid) = target.owner(kind == FileKind::Dir && mode == 0o555);
+    let new = NewInode {
+        kind,
+        mode,
+        uid,
+        gid,
+        rdev: DevNum(0),
+    };
+    let mut flags = InodeFlags::DYNAMIC_ATTR;
+    if kind == FileKind::Symlink {
+        flags |= InodeFlags::MAGIC_LINK;
+    }
+    Inode::new(sb, ino, &new, ops, flags)
+}
+
+/// The directory of a process or thread.
+pub fn inode(sb: &Arc<SuperBlock>, subject: Subject) -> Result<Arc<Inode>> {
+    let target = subject.get().map_err(|_| Errno::ENOENT)?;
+    let ino = match subject.whole {
+        true => directory_ino(subject.id),
+        false => thread_ino(target.process.pid, subject.id),
+    };
+    let inode = new_inode(
+        sb,
+        ino,
+        FileKind::Dir,
+        0o555,
+        &target,
+        Arc::new(PidDir(subject)),
+    );
+    let directories = ENTRIES
+        .iter()
+        .filter(|entry| entry.file_kind() == FileKind::Dir);
+    inode.set_nlink(2 + directories.count() as u32 - u32::from(!target.whole));
+    Ok(inode)
+}
+
+/// Brings the owner up to date, which changes with the process.
+pub fn refresh(subject: &Subject, inode: &Inode, attr: &mut Attr) {
+    if let Ok(target) = subject.get() {
+        (attr.uid, attr.gid) = target.owner(inode.mode() & 0o7777 == 0o555 && inode.is_dir());
+    }
+}
+
+/// What may be changed of an inode about a process: nothing that lasts, and not the mode.
+pub fn set_attr(inode: &Arc<Inode>, set: &SetAttr) -> Result<()> {
+    if set.mode.is_some() {
+        return Err(Errno::EPERM);
+    }
+    inode.apply(set);
+    Ok(())
+}
+
+struct PidDir(Subject);
+
+impl PidDir {
+    fn entries(&self) -> impl Iterator<Item = (u64, &'static Entry)> {
+        let whole = self.0.whole;
+        (0..)
+            .zip(ENTRIES)
+            .filter(move |(_, entry)| whole || !matches!(entry.2, Kind::Threads))
+    }
+}
+
+impl InodeOps for PidDir {
+    fn lookup(&self, dir: &Arc<Inode>, name: &[u8]) -> Result<Arc<Inode>> {
+        let target = self.0.get().map_err(|_| Errno::ENOENT)?;
+        let (index, entry) = self
+            .entries()
+            .find(|(_, entry)| entry.0.as_bytes() == name)
+            .ok_or(Errno::ENOENT)?;
+        let ino = dir.ino + 1 + index;
+        let subject = self.0.clone();
+        let (kind, mode) = (entry.file_kind(), entry.1);
+        let make = |ops: InodeOpsRef| new_inode(&dir.sb, ino, kind, mode, &target, ops);
+        Ok(match &entry.2 {
+            Kind::Link(place) => make(links::ops(subject, *place)),
+            Kind::Fds(of) => fds::own(make(fds::directory(subject, *of)), &target),
+            Kind::Threads => {
+                let inode = make(Arc::new(TaskDir(subject)).into());
+                inode.set_nlink(2 + target.threads().len() as u32);
+                inode
+            }
+            _ => make(Arc::new(PidFile { subject, entry }).into()),
+        })
+    }
+
+    fn child_policy(&self) -> ChildPolicy {
+        ChildPolicy::Uncached
+    }
+
+    fn create(&self, _dir: &Arc<Inode>, _name: &[u8], _new: &NewInode) -> Result<Arc<Inode>> {
+        Err(Errno::ENOENT)
+    }
+
+    fn open(&self, _inode: &Arc<Inode>, _flags: OpenFlags) -> Result<FileOpsRef> {
+        Ok(Arc::new(Listing(PidDir(self.0.clone()))).into())
+    }
+
+    fn getattr(&self, inode: &Arc<Inode>, attr: &mut Attr) -> Result<()> {
+        refresh(&self.0, inode, attr);
+        Ok(())
+    }
+
+    fn setattr(&self, inode: &Arc<Inode>, set: &SetAttr) -> Result<()> {
+        set_attr(inode, set)
+    }
+}
+
+/// A directory whose entries come from [`List::list`]; positions from 2 on are its own.
+pub trait List: Send + Sync + 'static {
+    /// Feeds the entries from `pos` on; false when the sink is full.
+    fn list(&self, dir: &Inode, pos: &mut u64, sink: &mut dyn DirSink) -> Result<()>;
+}
+
+/// An open directory of that kind.
+pub struct Listing<L>(pub L);
+
+impl<L: List> FileOps for Listing<L> {
+    fn read(&self, _file: &File, _sink: &mut IoSink<'_>, _pos: &mut u64) -> Result<usize> {
+        Err(Errno::EISDIR)
+    }
+    fn readdir(&self, file: &File, pos: &mut u64, sink: &mut dyn DirSink) -> Result<()> {
+        if !emit_dots(&file.path().dentry, pos, sink) {
+            return Ok(());
+        }
+        self.0.list(file.inode(), pos, sink)
+    }
+    fn seekable(&self) -> bool {
+        true
+    }
+    fn llseek(&self, file: &File, offset: i64, whence: u32) -> Result<u64> {
+        TreeDir.llseek(file, offset, whence)
+    }
+}
+
+impl List for PidDir {
+    fn list(&self, dir: &Inode, pos: &mut u64, sink: &mut dyn DirSink) -> Result<()> {
+        // ENOENT is what a listing of a process that is gone gives.
+        self.0.get().map_err(|_| Errno::ENOENT)?;
+        for (index, entry) in self.entries() {
+            let at = 2 + index;
+            if at < *pos {
+                continue;
+            }
+            let (name, ino) = (entry.0.as_bytes(), dir.ino + 1 + index);
+            if !sink.entry(name, ino, entry.file_kind(), at + 1) {
+                *pos = at;
+                return Ok(());
+            }
+            *pos = at + 1;
+        }
+        Ok(())
+    }
+}
+
+/// A text file about a process.
+struct PidFile {
+    subject: Subject,
+    entry: &'static Entry,
+}
+
+impl InodeOps for PidFile {
+    fn open(&self, _inode: &Arc<Inode>, _flags: OpenFlags) -> Result<FileOpsRef> {
+        let target = self.subject.get()?;
+        if let Kind::Private(_) = self.entry.2 {
+            target.check_read()?;
+        }
+        let source = PidFile {
+            subject: self.subject.clone(),
+            entry: self.entry,
+        };
+        Ok(Arc::new(TextFile::new(source)).into())
+    }
+
+    fn truncate(&self, _inode: &Arc<Inode>, _size: u64) -> Result<()> {
+        Ok(())
+    }
+
+    fn getattr(&self, inode: &Arc<Inode>, attr: &mut Attr) -> Result<()> {
+        refresh(&self.subject, inode, attr);
+        Ok(())
+    }
+
+    fn setattr(&self, inode: &Arc<Inode>, set: &SetAttr) -> Result<()> {
+        set_attr(inode, set)
+    }
+}
+
+impl Source for PidFile {
+    fn show(&self, out: &mut Text) -> Result<()> {
+        let target = self.subject.get()?;
+        match self.entry.2 {
+            Kind::Text(show) | Kind::Writable(show, _) => show(&target, out),
+            Kind::Private(show) => {
+                target.check_read()?;
+                show(&target, out)
+            }
+            Kind::Link(_) | Kind::Fds(_) | Kind::Threads => Err(Errno::EINVAL),
+        }
+    }
+
+    fn store(&self, bytes: &[u8]) -> Result<()> {
+        let Kind::Writable(_, store) = self.entry.2 else {
+            return Err(Errno::EIO);
+        };
+        store(&self.subject.get()?, bytes)
+    }
+}
+
+/// `/proc/<pid>/task`.
+struct TaskDir(Subject);
+
+impl InodeOps for TaskDir {
+    fn lookup(&self, dir: &Arc<Inode>, name: &[u8]) -> Result<Arc<Inode>> {
+        let tid = parse_number(name).ok_or(Errno::ENOENT)?;
+        let thread = self.0.thread(Pid(tid)).ok_or(Errno::ENOENT)?;
+        inode(&dir.sb, thread)
+    }
+
+    fn child_policy(&self) -> ChildPolicy {
+        ChildPolicy::Uncached
+    }
+
+    fn open(&self, _inode: &Arc<Inode>, _flags: OpenFlags) -> Result<FileOpsRef> {
+        Ok(Arc::new(Listing(TaskDir(self.0.clone()))).into())
+    }
+
+    fn getattr(&self, inode: &Arc<Inode>, attr: &mut Attr) -> Result<()> {
+        refresh(&self.0, inode, attr);
+        if let Ok(target) = self.0.get() {
+            attr.nlink = 2 + target.threads().len() as u32;
+        }
+        Ok(())
+    }
+
+    fn setattr(&self, inode: &Arc<Inode>, set: &SetAttr) -> Result<()> {
+        set_attr(inode, set)
+    }
+}
+
+impl List for TaskDir {
+    fn list(&self, _dir: &Inode, pos: &mut u64, sink: &mut dyn DirSink) -> Result<()> {
+        let target = self.0.get().map_err(|_| Errno::ENOENT)?;
+        let mut tids: alloc::vec::Vec<_> = target.threads().iter().map(|task| task.tid()).collect();
+        tids.sort_unstable();
+        for tid in tids {
+            let at = 2 + tid.0 as u64;
+            if at < *pos {
+                continue;
+            }
+            let ino = thread_ino(target.process.pid, tid);
+            if !sink.entry(itoa(tid.0 as u64).text(), ino, FileKind::Dir, at + 1) {
+                *pos = at;
+                return Ok(());
+            }
+            *pos = at + 1;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,193 @@
+//! `status`: a process or thread for people to read.
+
+use abi::Result;
+
+use super::stat::state_of;
+use super::subject::{Target, comm_bytes};
+use super::text::Text;
+use crate::arch::cpu;
+use crate::mm::PAGE_SIZE;
+use crate::task::{Cred, TaskFlags};
+use crate::{sched, signal};
+
+/// The file.
+pub fn status(target: &Target, out: &mut Text) -> Result<()> {
+    identity(target, out)?;
+    memory(target, out)?;
+    signals(target, out)?;
+    capabilities(&target.cred(), out)?;
+    if let Some(task) = &target.task {
+        let bit = u32::from(task.flags().contains(TaskFlags::NO_NEW_PRIVS));
+        writeln!(out, "NoNewPrivs:\t{bit}")?;
+        let mask = sched::affinity(task);
+        let digits = cpu::online().div_ceil(4);
+        writeln!(out, "Cpus_allowed:\t{}", Mask(mask, digits))?;
+        out.bytes(b"Cpus_allowed_list:\t")?;
+        cpu_list(mask, out)?;
+        let used = task.rusage();
+        writeln!(
+            out,
+            "\nvoluntary_ctxt_switches:\t{}",
+            used.voluntary_switches
+        )?;
+        writeln!(
+            out,
+            "nonvoluntary_ctxt_switches:\t{}",
+            used.involuntary_switches
+        )?;
+    }
+    Ok(())
+}
+
+fn identity(target: &Target, out: &mut Text) -> Result<()> {
+    let process = &target.process;
+    let cred = target.cred();
+    out.bytes(b"Name:\t")?;
+    out.escaped(comm_bytes(&target.comm()), b"\n\\")?;
+    out.bytes(b"\n")?;
+    if let Some(fs) = target.task.as_ref().and_then(|task| task.fs()) {
+        writeln!(out, "Umask:\t{:04o}", fs.umask())?;
+    }
+    let (letter, word) = state_of(target);
+    let tgid = match target.is_kernel_thread() {
+        true => target.id,
+        false => process.pid,
+    };
+    writeln!(
+        out,
+        "State:\t{letter} ({word})\nTgid:\t{tgid}\nNgid:\t0\nPid:\t{}",
+        target.id
+    )?;
+    // Nobody is traced: there is no ptrace yet that could be asked.
+    writeln!(out, "PPid:\t{}\nTracerPid:\t0", process.ppid())?;
+    let c = &cred;
+    writeln!(out, "Uid:\t{}\t{}\t{}\t{}", c.uid, c.euid, c.suid, c.fsuid)?;
+    writeln!(out, "Gid:\t{}\t{}\t{}\t{}", c.gid, c.egid, c.sgid, c.fsgid)?;
+    let files = target.task.as_ref().and_then(|task| task.files());
+    write!(
+        out,
+        "FDSize:\t{}\nGroups:\t",
+        files.map_or(0, |files| files.size())
+    )?;
+    for group in cred.groups.iter() {
+        write!(out, "{group} ")?;
+    }
+    // Linux leaves the space even without groups.
+    writeln!(
+        out,
+        "{}\nKthread:\t{}",
+        if cred.groups.is_empty() { " " } else { "" },
+        u32::from(target.is_kernel_thread())
+    )
+}
+
+fn memory(target: &Target, out: &mut Text) -> Result<()> {
+    let Some(mm) = target.mm() else {
+        return Ok(());
+    };
+    let totals = mm.totals();
+    let exec = mm.exec_info();
+    let page = PAGE_SIZE as u64;
+    let span = (exec.end_code as u64).next_multiple_of(page) - exec.start_code as u64 / page * page;
+    let code = (span / page).min(totals.exec);
+    let rows = [
+        ("VmPeak", totals.peak.max(totals.total)),
+        ("VmSize", totals.total),
+        ("VmLck", totals.locked),
+        // Nothing pins pages, nothing is swapped.
+        ("VmPin", 0),
+        ("VmHWM", totals.rss_peak.max(totals.rss())),
+        ("VmRSS", totals.rss()),
+        ("RssAnon", totals.rss_anon),
+        ("RssFile", totals.rss_file),
+        ("RssShmem", totals.rss_shmem),
+        ("VmData", totals.data),
+        ("VmStk", totals.stack),
+        ("VmExe", code),
+        ("VmLib", totals.exec - code),
+        ("VmPTE", totals.tables),
+        ("VmSwap", 0),
+    ];
+    for (name, pages) in rows {
+        writeln!(out, "{name}:\t{:8} kB", pages * page / 1024)?;
+    }
+    Ok(())
+}
+
+fn signals(target: &Target, out: &mut Text) -> Result<()> {
+    let process = &target.process;
+    let (queued, limit) = signal::queue_usage(process);
+    let threads = target.threads().len();
+    writeln!(out, "Threads:\t{}\nSigQ:\t{queued}/{limit}", threads.max(1))?;
+    let (pending, blocked) = match &target.task {
+        Some(task) => (task.signal.pending().bits(), task.signal.blocked().bits()),
+        None => (0, 0),
+    };
+    let (ignored, caught) = process.signal.hand.get().ignored_and_caught();
+    let rows = [
+        ("SigPnd", pending),
+        ("ShdPnd", process.signal.pending().bits()),
+        ("SigBlk", blocked),
+        ("SigIgn", ignored.bits()),
+        ("SigCgt", caught.bits()),
+    ];
+    for (name, bits) in rows {
+        writeln!(out, "{name}:\t{bits:016x}")?;
+    }
+    Ok(())
+}
+
+fn capabilities(cred: &Cred, out: &mut Text) -> Result<()> {
+    let rows = [
+        ("CapInh", cred.inheritable),
+        ("CapPrm", cred.permitted),
+        ("CapEff", cred.effective),
+        ("CapBnd", cred.bounding),
+        ("CapAmb", cred.ambient),
+    ];
+    for (name, set) in rows {
+        writeln!(out, "{name}:\t{:016x}", set.0)?;
+    }
+    Ok(())
+}
+
+/// A set of CPUs as Linux prints bitmaps: groups of 32 bits, separated by commas.
+struct Mask(u64, usize);
+
+impl core::fmt::Display for Mask {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Mask(mask, digits) = *self;
+        if digits <= 8 {
+            return write!(f, "{mask:0digits$x}");
+        }
+        write!(
+            f,
+            "{:0width$x},{:08x}",
+            mask >> 32,
+            mask & 0xffff_ffff,
+            width = digits - 8
+        )
+    }
+}
+
+/// A set of CPUs as ranges: `0-1,3`.
+pub fn cpu_list(mask: u64, out: &mut Text) -> Result<()> {
+    let mut at = 0;
+    let mut comma = "";
+    while at < 64 {
+        if mask >> at & 1 == 0 {
+            at += 1;
+            continue;
+        }
+        let first = at;
+        while at < 64 && mask >> at & 1 == 1 {
+            at += 1;
+        }
+        match at - 1 {
+            last if last == first => write!(out, "{comma}{first}")?,
+            last => write!(out, "{comma}{first}-{last}")?,
+        }
+        comma = ",";
+    }
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! Files about memory as a whole: `meminfo`, `vmstat`, `swaps`, `buddyinfo`.
+
+use abi::Result;
+
+use super::text::Text;
+use crate::mm::{self, PAGE_SIZE};
+
+/// `meminfo`. Rows of Linux that count what is not here are absent, but for those that tell that there is none.
+pub fn meminfo(out: &mut Text) -> Result<()> {
+    let s = mm::stats();
+    let rows = [
+        ("MemTotal", s.total),
+        ("MemFree", s.free),
+        ("MemAvailable", s.available),
+        // No block device has a cache of its own, nothing is swapped, and the heap gives nothing back on demand.
+        ("Buffers", 0),
+        ("Cached", s.cached),
+        ("SwapCached", 0),
+        ("Mlocked", s.mlocked),
+        ("SwapTotal", 0),
+        ("SwapFree", 0),
+        ("AnonPages", s.anon),
+        ("Mapped", s.mapped),
+        ("Shmem", s.shmem),
+        ("KReclaimable", 0),
+        ("Slab", s.slab),
+        ("SReclaimable", 0),
+        ("SUnreclaim", s.slab),
+        ("KernelStack", s.kernel_stack),
+        ("PageTables", s.page_tables),
+        ("CommitLimit", s.commit_limit),
+        ("Committed_AS", s.committed),
+        ("VmallocUsed", s.vmalloc_used),
+        ("AnonHugePages", s.anon_huge),
+    ];
+    for (name, pages) in rows {
+        let start = out.len();
+        write!(out, "{name}:")?;
+        out.pad(start, 16)?;
+        writeln!(out, "{:8} kB", pages * (PAGE_SIZE as u64 / 1024))?;
+    }
+    Ok(())
+}
+
+/// `vmstat`: counts of pages now, and of events since boot.
+pub fn vmstat(out: &mut Text) -> Result<()> {
+    let s = mm::stats();
+    let rows = [
+        ("nr_free_pages", s.free),
+        ("nr_mlock", s.mlocked),
+        ("nr_anon_pages", s.anon),
+        ("nr_mapped", s.mapped),
+        ("nr_file_pages", s.cached),
+        ("nr_shmem", s.shmem),
+        ("nr_anon_transparent_hugepages", s.anon_huge / 512),
+        ("nr_slab_unreclaimable", s.slab),
+        ("nr_page_table_pages", s.page_tables),
+        ("pgfault", s.faults),
+        ("pgmajfault", s.major_faults),
+        ("oom_kill", s.oom_kills),
+    ];
+    for (name, value) in rows {
+        writeln!(out, "{name} {value}")?;
+    }
+    Ok(())
+}
+
+/// `swaps`: there are none.
+pub fn swaps(out: &mut Text) -> Result<()> {
+    out.bytes(b"Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n")
+}
+
+/// `buddyinfo`: free blocks of each order; all memory is one zone here.
+pub fn buddyinfo(out: &mut Text) -> Result<()> {
+    write!(out, "Node 0, zone {:>8} ", "Normal")?;
+    for blocks in mm::stats::free_blocks() {
+        write!(out, "{blocks:6} ")?;
+    }
+    out.bytes(b"\n")
+}
