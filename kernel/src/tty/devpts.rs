@@ -317,3 +317,8 @@ pub fn init() {
         log::warn!("devpts: {error:?}");
     }
 }
+
+/// Numbers in use, for `/proc/sys/kernel/pty/nr`.
+pub fn count() -> usize {
+    SLOTS.lock().len()
+}
