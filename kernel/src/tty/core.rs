@@ -22,6 +22,9 @@ use crate::task::tree::{ProcessGroup, Session};
 /// Echo kept while output is stopped or the driver is full; what comes beyond is dropped.
 const ECHO_LIMIT: usize = 4096;
 
+/// Most bytes handed to a driver at once.
+const OUTPUT_BATCH: usize = 1024;
+
 /// The hardware below a terminal. Calls marked with (locked) come with the terminal's state locked: they may only
 /// hand bytes on or record.
 pub trait Driver: Send + Sync {
@@ -345,10 +348,14 @@ impl Tty {
         if !state.echo.is_empty() {
             return 0;
         }
-        let room = self.driver.room();
+        // Lines make many short runs: the driver gets them together.
+        let mut out = ArrayVec::<u8, OUTPUT_BATCH>::new();
+        let room = self.driver.room().min(OUTPUT_BATCH);
         let used = state.ldisc.output(bytes, room, |piece| {
-            self.driver.write(piece);
+            let fitted = out.try_extend_from_slice(piece);
+            debug_assert!(fitted.is_ok(), "no more than the room is put out");
         });
+        self.driver.write(&out);
         drop(guard);
         if used > 0 {
             self.driver.written();
