@@ -19,6 +19,7 @@ mod harness;
 #[macro_use]
 mod sys;
 
+mod file;
 mod memory;
 mod pipe;
 mod process;
@@ -32,6 +33,7 @@ const FAMILIES: &[Family] = &[
     ("process", process::CASES),
     ("signal", signal::CASES),
     ("memory", memory::CASES),
+    ("file", file::CASES),
     ("pipe", pipe::CASES),
 ];
 
