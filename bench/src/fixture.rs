@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString};
 use std::fs;
 use std::path::PathBuf;
 
-use crate::problem::{Outcome, Problem, ensure, good};
+use crate::problem::{Outcome, Problem, ensure, expect, good};
 use crate::sys;
 
 /// A descriptor, closed with this. Closures that use it capture it whole.
@@ -45,6 +45,79 @@ pub fn pipe() -> Outcome<(Fd, Fd)> {
     Ok((Fd(ends[0]), Fd(ends[1])))
 }
 
+/// Both ends of a pair of UNIX sockets.
+pub fn sockets(kind: i32) -> Outcome<(Fd, Fd)> {
+    let mut ends = [0; 2];
+    let kind = kind | libc::SOCK_CLOEXEC;
+    good(
+        "socketpair",
+        sys::socketpair(libc::AF_UNIX, kind, 0, &mut ends),
+    )?;
+    Ok((Fd(ends[0]), Fd(ends[1])))
+}
+
+pub fn eventfd(value: u32) -> Outcome<Fd> {
+    good("eventfd2", sys::eventfd2(value, libc::EFD_CLOEXEC)).map(|fd| Fd(fd as i32))
+}
+
+pub fn epoll() -> Outcome<Fd> {
+    good("epoll_create1", sys::epoll_create1(libc::EPOLL_CLOEXEC)).map(|fd| Fd(fd as i32))
+}
+
+/// Lets this process have as many descriptors as it may.
+pub fn raise_descriptor_limit(wanted: u64) -> Outcome {
+    let mut limit: libc::rlimit = sys::blank();
+    good("getrlimit", sys::getrlimit(sys::NOFILE, &mut limit))?;
+    limit.rlim_cur = limit.rlim_max;
+    good("setrlimit", sys::setrlimit(sys::NOFILE, &limit))?;
+    ensure(limit.rlim_cur >= wanted, || {
+        "too few descriptors are allowed".to_owned()
+    })
+}
+
+/// A child that does its part of a test until it is killed, which dropping this does.
+pub struct Partner(i32);
+
+impl Partner {
+    /// Forks; the child runs `work`.
+    pub fn start(work: impl FnOnce() -> Outcome) -> Outcome<Self> {
+        let pid = good("fork", sys::fork())?;
+        if pid != 0 {
+            return Ok(Self(pid as i32));
+        }
+        // No partner outlives its test, however that ends.
+        sys::prctl_number(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        if let Err(problem) = work() {
+            eprintln!("bench: in a child: {problem}");
+        }
+        sys::exit(1)
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.0
+    }
+}
+
+impl Drop for Partner {
+    fn drop(&mut self) {
+        sys::kill(self.0, libc::SIGKILL);
+        sys::wait4(self.0, &mut 0, 0, 0);
+    }
+}
+
+/// Hands on byte after byte, until the channel is closed.
+pub fn echo(from: &Fd, to: &Fd) -> Outcome {
+    let mut byte = [0];
+    loop {
+        let count = sys::read(from.number(), &mut byte);
+        if count == 0 {
+            return Ok(());
+        }
+        expect("read", count, 1)?;
+        expect("write", sys::write(to.number(), &byte), 1)?;
+    }
+}
+
 /// A folder for one test, removed with this.
 pub struct Folder {
     path: PathBuf,
@@ -57,6 +130,13 @@ impl Folder {
         fs::create_dir_all(path.join("folder"))
             .map_err(|error| Problem::new(format!("{}: {error}", path.display())))?;
         Ok(Self { path })
+    }
+
+    /// Makes folders within the folder, as deep as `name` says.
+    pub fn folders(&self, name: &str) -> Outcome {
+        let path = self.path.join("folder").join(name);
+        fs::create_dir_all(&path)
+            .map_err(|error| Problem::new(format!("{}: {error}", path.display())))
     }
 
     /// A path in the folder's own folder: below the root, /tmp and the test's.

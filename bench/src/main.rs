@@ -11,6 +11,7 @@
 //! bench list                            a line `GROUP NAME` for each test (-v: what an iteration does)
 //! bench [--quick|--full] [WHAT...]      runs groups or tests; all, if none is named
 //! bench compare A B                     the ratios of two runs' outputs
+//! bench true                            nothing: what the tests of exec execute
 //! ```
 //! Between `BENCH_START <kernel>` and `BENCH_END` each test that ends prints
 //! `BENCH <name> <iterations> <total_ns> <ns_per_op>`. A test that fails says why on standard
@@ -19,7 +20,7 @@
 //! `main` is C's: without the Rust runtime, a copy of this program that has nothing to do starts
 //! and ends as fast as any static program.
 
-#![no_main]
+#![cfg_attr(not(test), no_main)]
 
 mod fixture;
 mod interrupt;
@@ -41,7 +42,8 @@ use runner::say;
 
 /// # Safety
 /// Called by the C runtime, with its arguments.
-#[unsafe(no_mangle)]
+#[cfg_attr(not(test), unsafe(no_mangle))]
+#[cfg_attr(test, expect(dead_code, reason = "the test harness brings its own"))]
 unsafe extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
     let arguments = (1..argc.max(1) as usize).map(|index| {
         // SAFETY: `argv` has `argc` strings that live as long as the process.
@@ -61,6 +63,7 @@ unsafe extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
 fn command(command: Command) -> Outcome<c_int> {
     match command {
         Command::Help => say(options::HELP),
+        Command::Nothing => {}
         Command::List { about } => {
             for (group, test) in suite::all() {
                 if about {

@@ -1,9 +1,16 @@
-//! Descriptors, paths, reading and writing.
+//! Descriptors, reading and writing.
+
+use std::io::IoSlice;
 
 use super::{Case, Test, each};
-use crate::fixture::{Folder, device, open};
-use crate::problem::{Outcome, ensure, expect};
+use crate::fixture::{Fd, Folder, device, open};
+use crate::problem::{Outcome, ensure, expect, good};
 use crate::sys;
+
+/// The size of the files that are read and written: more than a processor's inner caches hold.
+const SIZE: usize = 8 << 20;
+const BLOCK: usize = 4096;
+const MIB: usize = 1 << 20;
 
 pub static TESTS: &[Test] = &[
     Test::new(
@@ -21,13 +28,69 @@ pub static TESTS: &[Test] = &[
     )
     .quick(),
     Test::new(
-        "open_close",
+        "read_zero",
         5_000,
-        "open() of a file three folders deep, and close()",
-        open_close,
-    )
-    .quick(),
-    Test::new("stat", 10_000, "stat() of a file three folders deep", stat).quick(),
+        "read() of 4 KiB from /dev/zero",
+        read_zero,
+    ),
+    Test::new("fstat", 20_000, "fstat() of a file", fstat),
+    Test::new("lseek", 20_000, "lseek() to another place", lseek),
+    Test::new("dup_close", 10_000, "dup() and close()", dup_close),
+    Test::new("fcntl_getfl", 20_000, "fcntl(F_GETFL)", fcntl_getfl),
+    Test::new(
+        "fcntl_lock",
+        5_000,
+        "fcntl(F_SETLK): locks one byte for writing and unlocks it",
+        fcntl_lock,
+    ),
+    Test::new(
+        "flock",
+        5_000,
+        "flock(): locks a file for itself and unlocks it",
+        flock,
+    ),
+    Test::new(
+        "pread",
+        10_000,
+        "pread() of 64 bytes in the middle of a file",
+        pread,
+    ),
+    Test::new(
+        "writev",
+        5_000,
+        "lseek() to a file's start and writev() of four pieces of 1 KiB",
+        writev,
+    ),
+    Test::new(
+        "getdents64",
+        200,
+        "getdents64() of a folder of 100 files, to the end, and lseek() to its start",
+        getdents64,
+    ),
+    Test::new(
+        "read_4k",
+        5_000,
+        "pread() of 4 KiB, going through a file of 8 MiB in memory",
+        read_4k,
+    ),
+    Test::new(
+        "read_1m",
+        50,
+        "pread() of 1 MiB, going through a file of 8 MiB in memory",
+        read_1m,
+    ),
+    Test::new(
+        "write_4k",
+        5_000,
+        "pwrite() of 4 KiB, going through a file of 8 MiB in memory",
+        write_4k,
+    ),
+    Test::new(
+        "sendfile",
+        200,
+        "sendfile() of 64 KiB from a file to another's start, and lseek() back",
+        sendfile,
+    ),
 ];
 
 fn read_null() -> Outcome<Box<dyn Case>> {
@@ -41,26 +104,223 @@ fn write_null() -> Outcome<Box<dyn Case>> {
     each(move || expect("write", sys::write(null.number(), b"x"), 1))
 }
 
-fn open_close() -> Outcome<Box<dyn Case>> {
-    let folder = Folder::new()?;
-    let path = folder.file("file", b"content")?;
-    // The lowest free number: each open must answer it again.
-    let number = open(&path, libc::O_RDONLY, 0)?.number();
+fn read_zero() -> Outcome<Box<dyn Case>> {
+    let zero = device(c"/dev/zero", libc::O_RDONLY)?;
+    let mut page = [1; BLOCK];
     each(move || {
-        let _folder = &folder;
-        let fd = sys::open(&path, libc::O_RDONLY | libc::O_CLOEXEC, 0);
-        expect("open", fd, number as isize)?;
+        page[BLOCK - 1] = 1;
+        let count = sys::read(zero.number(), &mut page);
+        expect("read", count, BLOCK as isize)?;
+        ensure(page[BLOCK - 1] == 0, || "/dev/zero left no zero".to_owned())
+    })
+}
+
+/// A file of a test's own, open.
+struct Opened {
+    fd: Fd,
+    _folder: Folder,
+}
+
+impl Opened {
+    /// A file whose bytes are their offset's 4 KiB block, cut off.
+    fn new(size: usize) -> Outcome<Self> {
+        let folder = Folder::new()?;
+        let content: Vec<u8> = (0..size).map(|at| (at / BLOCK) as u8).collect();
+        let path = folder.file("file", &content)?;
+        Ok(Self {
+            fd: open(&path, libc::O_RDWR, 0)?,
+            _folder: folder,
+        })
+    }
+
+    #[inline(always)]
+    fn number(&self) -> i32 {
+        self.fd.number()
+    }
+}
+
+fn fstat() -> Outcome<Box<dyn Case>> {
+    let file = Opened::new(7)?;
+    each(move || {
+        let mut out: libc::stat = sys::blank();
+        expect("fstat", sys::fstat(file.number(), &mut out), 0)?;
+        ensure(out.st_size == 7, || format!("fstat: size {}", out.st_size))
+    })
+}
+
+fn lseek() -> Outcome<Box<dyn Case>> {
+    let file = Opened::new(7)?;
+    let mut at = 0;
+    each(move || {
+        at ^= 1000;
+        let answer = sys::lseek(file.number(), at, libc::SEEK_SET);
+        expect("lseek", answer, at as isize)
+    })
+}
+
+fn dup_close() -> Outcome<Box<dyn Case>> {
+    let file = Opened::new(7)?;
+    each(move || {
+        let fd = good("dup", sys::dup(file.number()))?;
         expect("close", sys::close(fd as i32), 0)
     })
 }
 
-fn stat() -> Outcome<Box<dyn Case>> {
+fn fcntl_getfl() -> Outcome<Box<dyn Case>> {
+    let file = Opened::new(7)?;
+    let flags = good("fcntl", sys::fcntl(file.number(), libc::F_GETFL))?;
+    let writable = flags as i32 & libc::O_ACCMODE == libc::O_RDWR;
+    ensure(writable, || format!("F_GETFL: {flags:#o}"))?;
+    each(move || expect("fcntl", sys::fcntl(file.number(), libc::F_GETFL), flags))
+}
+
+fn fcntl_lock() -> Outcome<Box<dyn Case>> {
+    let file = Opened::new(7)?;
+    let mut lock: libc::flock = sys::blank();
+    lock.l_len = 1;
+    each(move || {
+        for kind in [libc::F_WRLCK, libc::F_UNLCK] {
+            lock.l_type = kind as i16;
+            let answer = sys::fcntl_lock(file.number(), libc::F_SETLK, &lock);
+            expect("fcntl", answer, 0)?;
+        }
+        Ok(())
+    })
+}
+
+fn flock() -> Outcome<Box<dyn Case>> {
+    let file = Opened::new(7)?;
+    each(move || {
+        expect("flock", sys::flock(file.number(), libc::LOCK_EX), 0)?;
+        expect("flock", sys::flock(file.number(), libc::LOCK_UN), 0)
+    })
+}
+
+fn pread() -> Outcome<Box<dyn Case>> {
+    let file = Opened::new(2 * BLOCK)?;
+    let mut bytes = [0; 64];
+    each(move || {
+        bytes[0] = 0;
+        let count = sys::pread64(file.number(), &mut bytes, BLOCK as i64 + 100);
+        expect("pread", count, 64)?;
+        ensure(bytes[0] == 1, || "pread: wrong content".to_owned())
+    })
+}
+
+fn writev() -> Outcome<Box<dyn Case>> {
+    let file = Opened::new(BLOCK)?;
+    let piece = [9; 1024];
+    each(move || {
+        let pieces = [IoSlice::new(&piece); 4];
+        expect("lseek", sys::lseek(file.number(), 0, libc::SEEK_SET), 0)?;
+        expect("writev", sys::writev(file.number(), &pieces), 4096)
+    })
+}
+
+fn getdents64() -> Outcome<Box<dyn Case>> {
+    const FILES: usize = 100;
     let folder = Folder::new()?;
-    let path = folder.file("file", b"content")?;
+    for index in 0..FILES {
+        folder.file(&format!("file{index}"), b"")?;
+    }
+    let fd = open(&folder.name(""), libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
+    let mut buffer = vec![0; 32 * 1024];
     each(move || {
         let _folder = &folder;
-        let mut out: libc::stat = sys::blank();
-        expect("stat", sys::stat(&path, &mut out), 0)?;
-        ensure(out.st_size == 7, || format!("stat: size {}", out.st_size))
+        let mut entries = 0;
+        loop {
+            let len = sys::getdents64(fd.number(), &mut buffer);
+            match good("getdents64", len)? as usize {
+                0 => break,
+                len => entries += count_entries(&buffer[..len]),
+            }
+        }
+        ensure(entries == FILES + 2, || format!("{entries} entries"))?;
+        expect("lseek", sys::lseek(fd.number(), 0, libc::SEEK_SET), 0)
+    })
+}
+
+/// How many records `getdents64` has written.
+fn count_entries(mut records: &[u8]) -> usize {
+    let mut count = 0;
+    while let [
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        low,
+        high,
+        ..,
+    ] = *records
+    {
+        let len = usize::from(u16::from_le_bytes([low, high]));
+        records = records.get(len.max(1)..).unwrap_or_default();
+        count += 1;
+    }
+    count
+}
+
+/// The places of blocks of a size in the file, in turn, for ever.
+fn places(step: usize) -> impl Iterator<Item = usize> {
+    (0..SIZE).step_by(step).cycle()
+}
+
+fn read_blocks(step: usize) -> Outcome<Box<dyn Case>> {
+    let file = Opened::new(SIZE)?;
+    let mut places = places(step);
+    let mut buffer = vec![0; step];
+    each(move || {
+        let at = places.next().unwrap_or_default();
+        let count = sys::pread64(file.number(), &mut buffer, at as i64);
+        expect("pread", count, step as isize)?;
+        let right = ((at + step - 1) / BLOCK) as u8;
+        ensure(buffer[step - 1] == right, || {
+            "pread: wrong content".to_owned()
+        })
+    })
+}
+
+fn read_4k() -> Outcome<Box<dyn Case>> {
+    read_blocks(BLOCK)
+}
+
+fn read_1m() -> Outcome<Box<dyn Case>> {
+    read_blocks(MIB)
+}
+
+fn write_4k() -> Outcome<Box<dyn Case>> {
+    let file = Opened::new(SIZE)?;
+    let mut places = places(BLOCK);
+    let buffer = [5; BLOCK];
+    each(move || {
+        let at = places.next().unwrap_or_default();
+        let count = sys::pwrite64(file.number(), &buffer, at as i64);
+        expect("pwrite", count, BLOCK as isize)
+    })
+}
+
+fn sendfile() -> Outcome<Box<dyn Case>> {
+    const CHUNK: usize = 64 * 1024;
+    let from = Opened::new(SIZE)?;
+    let folder = &from._folder;
+    let to = open(&folder.file("copy", b"")?, libc::O_RDWR, 0)?;
+    let mut places = places(CHUNK);
+    each(move || {
+        let mut at = places.next().unwrap_or_default() as i64;
+        let count = sys::sendfile(to.number(), from.number(), &mut at, CHUNK);
+        expect("sendfile", count, CHUNK as isize)?;
+        expect("lseek", sys::lseek(to.number(), 0, libc::SEEK_SET), 0)
     })
 }

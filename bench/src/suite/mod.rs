@@ -3,10 +3,12 @@
 //! | module | what is measured |
 //! |---|---|
 //! | `syscall` | calls that do next to nothing |
-//! | `file` | descriptors, paths, reading and writing |
+//! | `file`, `path` | descriptors, reading and writing; paths |
 //! | `memory` | mappings and faults |
 //! | `process` | fork, exec, exit, threads |
-//! | `ipc` | what processes talk through |
+//! | `signal` | dispositions, masks, delivery, timers |
+//! | `ipc`, `ready` | what processes talk through; waiting for descriptors |
+//! | `sched` | switches between processes, and how soon one wakes |
 //!
 //! A test runs in a process of its own. It is made (not timed), run with a number of iterations
 //! (timed, clean-up of what an iteration leaves included), and verified (not timed). An iteration
@@ -16,7 +18,11 @@
 mod file;
 mod ipc;
 mod memory;
+mod path;
 mod process;
+mod ready;
+mod sched;
+mod signal;
 mod syscall;
 
 use crate::problem::Outcome;
@@ -25,6 +31,11 @@ use crate::problem::Outcome;
 pub trait Case {
     /// Runs so many iterations.
     fn run(&mut self, iterations: u64) -> Outcome;
+
+    /// What the last run measured by itself, where that is not its length by its iterations.
+    fn own_ns(&mut self) -> Option<f64> {
+        None
+    }
 
     /// Checks that the last run did what it says.
     fn verify(&mut self, _iterations: u64) -> Outcome {
@@ -92,35 +103,44 @@ impl Test {
 
 pub struct Group {
     pub name: &'static str,
-    pub tests: &'static [Test],
+    pub tests: &'static [&'static [Test]],
 }
 
 pub static GROUPS: &[Group] = &[
     Group {
         name: "syscall",
-        tests: syscall::TESTS,
+        tests: &[syscall::TESTS],
     },
     Group {
         name: "file",
-        tests: file::TESTS,
+        tests: &[file::TESTS, path::TESTS],
     },
     Group {
         name: "memory",
-        tests: memory::TESTS,
+        tests: &[memory::TESTS],
     },
     Group {
         name: "process",
-        tests: process::TESTS,
+        tests: &[process::TESTS],
+    },
+    Group {
+        name: "signal",
+        tests: &[signal::TESTS],
     },
     Group {
         name: "ipc",
-        tests: ipc::TESTS,
+        tests: &[ipc::TESTS, ready::TESTS],
+    },
+    Group {
+        name: "sched",
+        tests: &[sched::TESTS],
     },
 ];
 
 /// All tests with their groups' names.
 pub fn all() -> impl Iterator<Item = (&'static str, &'static Test)> {
+    let of = |group: &'static Group| group.tests.iter().copied().flatten();
     GROUPS
         .iter()
-        .flat_map(|group| group.tests.iter().map(|test| (group.name, test)))
+        .flat_map(move |group| of(group).map(|test| (group.name, test)))
 }
