@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 
-use abi::fs::OpenFlags;
+use abi::fs::{OpenFlags, PIPEFS_MAGIC};
 use abi::{Errno, Result};
 
 use crate::fs::file::FileOpsRef;
@@ -18,13 +18,15 @@ pub fn open(inode: &Arc<Inode>, flags: OpenFlags) -> Result<FileOpsRef> {
         2 => (true, true),
         _ => return Err(Errno::EINVAL),
     };
-    let nonblock = flags.contains(OpenFlags::NONBLOCK);
+    // A pipe without a name has had both ends: nobody waits, and a missing partner is met at the first read or write.
+    let unnamed = inode.sb.magic == PIPEFS_MAGIC;
+    let nonblock = flags.contains(OpenFlags::NONBLOCK) || unnamed;
     let slot = &inode.extra_or_new().fifo;
     let fresh = Pipe::new();
     let mut guard = slot.lock();
     let pipe = guard.get_or_insert(fresh).clone();
     let (readers_seen, writers_seen, has_readers, has_writers) = pipe.partners();
-    if writes && !reads && nonblock && !has_readers {
+    if writes && !reads && nonblock && !has_readers && !unnamed {
         if !has_writers {
             *guard = None;
         }
@@ -37,7 +39,7 @@ pub fn open(inode: &Arc<Inode>, flags: OpenFlags) -> Result<FileOpsRef> {
     let end = Arc::new(FifoEnd {
         pipe: pipe.clone(),
         // Only a non-blocking reader can be there before any writer.
-        seen_writers: if reads && !writes && !has_writers {
+        seen_writers: if reads && !writes && !has_writers && !unnamed {
             writers_seen
         } else {
             u32::MAX

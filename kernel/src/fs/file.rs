@@ -204,6 +204,13 @@ impl File {
     pub fn ops(&self) -> &dyn FileOps {
         &*self.ops
     }
+    /// The operations, if they are this file's alone or counted otherwise.
+    pub fn shared_ops(&self) -> Option<&Arc<dyn FileOps>> {
+        match &self.ops {
+            FileOpsRef::Shared(ops) => Some(ops),
+            FileOpsRef::Static(_) => None,
+        }
+    }
     /// The operations as a concrete type.
     pub fn ops_as<T: FileOps>(&self) -> Option<&T> {
         let any: &dyn Any = &*self.ops;

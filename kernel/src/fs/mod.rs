@@ -16,7 +16,7 @@
 //! | [`notify`] | the one place that hears of what happens to files |
 //! | [`pipe`], [`fifo`], [`splice`] | pipes, FIFOs, bytes moved between files |
 //! | [`tmpfs`], [`devtmpfs`], [`memfd`], [`anon`] | file systems in memory, files without a name |
-//! | [`proc`] | procfs |
+//! | [`proc`], [`sysfs`] | the kernel, its processes and its devices as files |
 //! | [`timerfd`], [`signalfd`] | timers and signals as descriptors |
 //! | [`chrdev`], [`memdev`], [`kmsg`] | device numbers and their drivers, memory devices, the log |
 //! | [`initramfs`] | the boot modules become the root file system |
@@ -70,6 +70,7 @@ pub mod rw;
 pub mod signalfd;
 pub mod splice;
 pub mod superblock;
+pub mod sysfs;
 pub mod timerfd;
 pub mod tmpfs;
 pub mod xattr;
@@ -104,6 +105,7 @@ pub fn init() -> Result<()> {
     superblock::register(&tmpfs::Ramfs);
     superblock::register(&devtmpfs::Devtmpfs);
     proc::init();
+    sysfs::init();
     let sb = tmpfs::new_rootfs()?;
     let mount = Mount::new(&sb, sb.root()?, MountFlags::empty(), b"rootfs");
     ROOT.call_once(|| MountNamespace::new(mount));

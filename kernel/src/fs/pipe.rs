@@ -6,6 +6,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::any::Any;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use abi::fs::{DevNum, F_GETPIPE_SZ, FIONREAD, MountFlags, OpenFlags, PIPEFS_MAGIC};
@@ -457,6 +458,28 @@ impl FileOps for FifoEnd {
     }
     fn pipe(&self) -> Option<&Pipe> {
         Some(&self.pipe)
+    }
+}
+
+/// The pipe behind a descriptor of it.
+fn behind(file: &File) -> Option<Arc<Pipe>> {
+    let ops = file.shared_ops()?;
+    let any: Arc<dyn Any + Send + Sync> = ops.clone();
+    match any.downcast::<Pipe>() {
+        Ok(pipe) => Some(pipe),
+        Err(_) => file.ops_as::<FifoEnd>().map(|end| end.pipe.clone()),
+    }
+}
+
+/// Lets an unnamed pipe be opened by `/proc/<pid>/fd/<n>`: its inode tells the pipe from now on.
+pub fn make_openable(file: &File) {
+    let inode = file.inode();
+    if inode.sb.magic == PIPEFS_MAGIC
+        && let Some(pipe) = behind(file)
+    {
+        let slot = &inode.extra_or_new().fifo;
+        let old = slot.lock().replace(pipe);
+        drop(old);
     }
 }
 

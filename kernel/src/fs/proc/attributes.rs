@@ -104,14 +104,15 @@ pub fn oom_score_adj(target: &Target, out: &mut Text) -> Result<()> {
     )
 }
 
-/// Raising is free, lowering takes a capability.
+/// Raising is free, and lowering to 0; beyond that, lowering takes a capability.
 pub fn set_oom_score_adj(target: &Target, bytes: &[u8]) -> Result<()> {
     let value: i32 = number(bytes)?;
     if !(-1000..=1000).contains(&value) {
         return Err(Errno::EINVAL);
     }
     let adj = &target.process.oom_score_adj;
-    if value < adj.load(Ordering::Relaxed) && !current().my_cred().capable(Cap::SYS_RESOURCE) {
+    if value < adj.load(Ordering::Relaxed).min(0) && !current().my_cred().capable(Cap::SYS_RESOURCE)
+    {
         return Err(Errno::EACCES);
     }
     adj.store(value, Ordering::Relaxed);

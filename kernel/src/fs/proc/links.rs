@@ -8,6 +8,7 @@ use super::pid;
 use super::subject::{Subject, Target};
 use crate::fs::inode::{Attr, Inode, InodeOps, InodeOpsRef, LinkTarget, SetAttr};
 use crate::fs::mount::Path;
+use crate::fs::pipe;
 use crate::task;
 
 /// Where a link of a process leads.
@@ -39,7 +40,11 @@ fn find(target: &Target, place: Place) -> Option<Path> {
         }
         Place::Cwd => Some(task.fs()?.cwd()),
         Place::Root => Some(task.fs()?.root()),
-        Place::Fd(fd) => Some(task.files()?.get_any(fd).ok()?.path().clone()),
+        Place::Fd(fd) => {
+            let file = task.files()?.get_any(fd).ok()?;
+            pipe::make_openable(&file);
+            Some(file.path().clone())
+        }
     }
 }
 

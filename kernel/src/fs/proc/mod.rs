@@ -53,7 +53,6 @@ use spin::Once;
 
 use crate::fs::superblock::{self, FileSystem, NewSuperBlock, SuperBlock, SuperOps};
 
-pub(in crate::fs) use node::{Node, populate};
 pub(in crate::fs) use text::{Source, Text, TextFile};
 
 const PROC_MAGIC: i64 = 0x9fa0;

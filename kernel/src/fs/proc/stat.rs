@@ -8,7 +8,7 @@ use sched::Policy;
 
 use super::subject::{Target, comm_bytes};
 use super::text::Text;
-use crate::mm::PAGE_SIZE;
+use crate::mm::{ExecInfo, PAGE_SIZE};
 use crate::sched::TaskState;
 use crate::task::process::Life;
 use crate::task::usage::Rusage;
@@ -102,7 +102,7 @@ pub fn stat(target: &Target, out: &mut Text) -> Result<()> {
 fn identity(target: &Target, out: &mut Text) -> Result<()> {
     let process = &target.process;
     write!(out, "{} (", target.id)?;
-    out.escaped(comm_bytes(&target.comm()), b"\n\\")?;
+    out.bytes(comm_bytes(&target.comm()))?;
     let (tty, foreground) = terminal(target);
     let (ppid, pgid, sid) = (process.ppid(), process.pgid(), process.sid());
     let state = state_of(target).0;
@@ -216,15 +216,19 @@ fn tail(target: &Target, out: &mut Text) -> Result<()> {
     writeln!(out, " {status}")
 }
 
+/// Pages that the program's code touches; a program may say nonsense of where its code is.
+pub fn code_pages(exec: &ExecInfo) -> u64 {
+    let last = exec.end_code.saturating_add(PAGE_SIZE - 1) / PAGE_SIZE;
+    last.saturating_sub(exec.start_code / PAGE_SIZE) as u64
+}
+
 /// `statm`: sizes in pages.
 pub fn statm(target: &Target, out: &mut Text) -> Result<()> {
     let Some(mm) = target.mm() else {
         return writeln!(out, "0 0 0 0 0 0 0");
     };
     let totals = mm.totals();
-    let exec = mm.exec_info();
-    let page = PAGE_SIZE as u64;
-    let code = (exec.end_code as u64).next_multiple_of(page) / page - exec.start_code as u64 / page;
+    let code = code_pages(&mm.exec_info());
     let shared = totals.rss_file + totals.rss_shmem;
     let data = totals.data + totals.stack;
     writeln!(

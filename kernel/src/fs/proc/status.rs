@@ -2,7 +2,7 @@
 
 use abi::Result;
 
-use super::stat::state_of;
+use super::stat::{code_pages, state_of};
 use super::subject::{Target, comm_bytes};
 use super::text::Text;
 use crate::arch::cpu;
@@ -43,7 +43,13 @@ fn identity(target: &Target, out: &mut Text) -> Result<()> {
     let process = &target.process;
     let cred = target.cred();
     out.bytes(b"Name:\t")?;
-    out.escaped(comm_bytes(&target.comm()), b"\n\\")?;
+    for byte in comm_bytes(&target.comm()) {
+        match byte {
+            b'\n' => out.bytes(b"\\n")?,
+            b'\\' => out.bytes(b"\\\\")?,
+            byte => out.bytes(&[*byte])?,
+        }
+    }
     out.bytes(b"\n")?;
     if let Some(fs) = target.task.as_ref().and_then(|task| task.fs()) {
         writeln!(out, "Umask:\t{:04o}", fs.umask())?;
@@ -86,10 +92,8 @@ fn memory(target: &Target, out: &mut Text) -> Result<()> {
         return Ok(());
     };
     let totals = mm.totals();
-    let exec = mm.exec_info();
     let page = PAGE_SIZE as u64;
-    let span = (exec.end_code as u64).next_multiple_of(page) - exec.start_code as u64 / page * page;
-    let code = (span / page).min(totals.exec);
+    let code = code_pages(&mm.exec_info()).min(totals.exec);
     let rows = [
         ("VmPeak", totals.peak.max(totals.total)),
         ("VmSize", totals.total),

@@ -211,7 +211,7 @@ pub fn interrupts(out: &mut Text) -> Result<()> {
             let (controller, number) = (entry.controller, entry.number);
             writeln!(
                 out,
-                "  {controller} {number:4}-{:<8}  {}",
+                " {controller:>8} {number:3}-{:<8}  {}",
                 entry.trigger, entry.names
             )
         });
