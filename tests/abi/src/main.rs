@@ -22,6 +22,7 @@ mod sys;
 mod file;
 mod memory;
 mod pipe;
+mod proc;
 mod process;
 mod signal;
 
@@ -35,6 +36,7 @@ const FAMILIES: &[Family] = &[
     ("memory", memory::CASES),
     ("file", file::CASES),
     ("pipe", pipe::CASES),
+    ("proc", proc::CASES),
 ];
 
 fn main() {

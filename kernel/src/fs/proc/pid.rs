@@ -177,8 +177,9 @@ impl PidDir {
 }
 
 impl InodeOps for PidDir {
+    /// ESRCH in the directory of a process that is gone: Linux's check of permissions, which comes first, says so.
     fn lookup(&self, dir: &Arc<Inode>, name: &[u8]) -> Result<Arc<Inode>> {
-        let target = self.0.get().map_err(|_| Errno::ENOENT)?;
+        let target = self.0.get()?;
         let (index, entry) = self
             .entries()
             .find(|(_, entry)| entry.0.as_bytes() == name)
@@ -327,6 +328,7 @@ struct TaskDir(Subject);
 
 impl InodeOps for TaskDir {
     fn lookup(&self, dir: &Arc<Inode>, name: &[u8]) -> Result<Arc<Inode>> {
+        self.0.get()?;
         let tid = parse_number(name).ok_or(Errno::ENOENT)?;
         let thread = self.0.thread(Pid(tid)).ok_or(Errno::ENOENT)?;
         inode(&dir.sb, thread)

@@ -1,0 +1,534 @@
+//! procfs: files of processes and of the system, links that jump, and who may look.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+use crate::cases;
+use crate::check::*;
+use crate::harness::Case;
+use crate::sys::*;
+
+pub const CASES: &[Case] = cases![
+    self_names_the_reader,
+    thread_self_names_the_thread,
+    numbers_are_written_one_way,
+    absent_process_is_enoent,
+    nothing_can_be_made,
+    stat_has_52_fields,
+    stat_of_a_zombie_keeps_its_name,
+    status_tells_ids_and_threads,
+    statm_has_7_fields,
+    cmdline_ends_in_nul,
+    environ_is_what_exec_got,
+    maps_show_this_code,
+    maps_line_has_its_columns,
+    exe_is_the_program,
+    cwd_follows_chdir,
+    fd_links_show_their_modes,
+    fd_of_a_deleted_file_opens,
+    fdinfo_tells_position_and_flags,
+    comm_is_written_and_cut,
+    task_lists_threads,
+    limits_match_getrlimit,
+    oom_score_adj_has_bounds,
+    reads_at_offsets_agree,
+    gone_process_is_esrch,
+    environ_of_others_is_eacces,
+    mode_of_a_process_file_stays,
+    meminfo_adds_up,
+    uptime_and_stat_parse,
+    mounts_and_mountinfo_agree,
+    hostname_is_written,
+    truncation_is_no_error,
+    size_is_zero,
+    proc_lists_this_process,
+];
+
+fn own(name: &str) -> Outcome<String> {
+    text_of(&format!("/proc/self/{name}"))
+}
+
+/// The rest of the line of `status` that begins with `name` and a colon.
+fn field(text: &str, name: &str) -> Outcome<String> {
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    some(line.map(|line| line.trim().to_owned()), name)
+}
+
+/// A child that waits to be killed.
+fn with_child(body: impl FnOnce(i32) -> Outcome) -> Outcome {
+    let pid = fork(|| {
+        loop {
+            let _ = call(libc::SYS_pause, &[]);
+        }
+    })?;
+    let outcome = body(pid);
+    call(libc::SYS_kill, &[pid.arg(), libc::SIGKILL.arg()])?;
+    wait(pid)?;
+    outcome
+}
+
+fn self_names_the_reader() -> Outcome {
+    let target = fs::read_link("/proc/self")?;
+    equal(target.to_string_lossy().into_owned(), getpid().to_string())
+}
+
+fn thread_self_names_the_thread() -> Outcome {
+    let target = fs::read_link("/proc/thread-self")?;
+    let pid = getpid();
+    equal(
+        target.to_string_lossy().into_owned(),
+        format!("{pid}/task/{pid}"),
+    )
+}
+
+fn numbers_are_written_one_way() -> Outcome {
+    let pid = getpid();
+    fails(
+        stat(&c_string(&format!("/proc/0{pid}"))).map(drop),
+        libc::ENOENT,
+    )?;
+    fails(
+        stat(&c_string(&format!("/proc/+{pid}"))).map(drop),
+        libc::ENOENT,
+    )
+}
+
+fn absent_process_is_enoent() -> Outcome {
+    fails(stat(c"/proc/4194304").map(drop), libc::ENOENT)?;
+    fails(stat(c"/proc/0").map(drop), libc::ENOENT)
+}
+
+fn nothing_can_be_made() -> Outcome {
+    let flags = libc::O_CREAT | libc::O_WRONLY;
+    fails(open_mode(c"/proc/no-such-file", flags, 0o644), libc::ENOENT)
+}
+
+fn stat_has_52_fields() -> Outcome {
+    let line = own("stat")?;
+    let (start, rest) = some(line.rsplit_once(") "), "no name in stat")?;
+    check(
+        start.starts_with(&format!("{} (", getpid())),
+        "pid and name",
+    )?;
+    let fields: Vec<&str> = rest.trim_end().split(' ').collect();
+    equal(fields.len(), 50)?;
+    equal(fields.first().copied(), Some("R"))?;
+    equal(
+        fields
+            .iter()
+            .skip(1)
+            .all(|field| field.parse::<i128>().is_ok()),
+        true,
+    )
+}
+
+fn stat_of_a_zombie_keeps_its_name() -> Outcome {
+    let pid = fork(|| 3)?;
+    await_state(pid, "Z")?;
+    let name = own("comm")?;
+    equal(text_of(&format!("/proc/{pid}/comm"))?, name)?;
+    equal(text_of(&format!("/proc/{pid}/cmdline"))?, String::new())?;
+    equal(text_of(&format!("/proc/{pid}/maps"))?, String::new())?;
+    let status = text_of(&format!("/proc/{pid}/status"))?;
+    equal(field(&status, "State")?, "Z (zombie)".to_owned())?;
+    check(!status.contains("VmSize"), "a zombie has no memory")?;
+    let link = fs::read_link(format!("/proc/{pid}/exe"));
+    equal(
+        link.err().and_then(|error| error.raw_os_error()),
+        Some(libc::ENOENT),
+    )?;
+    equal(wait(pid)?, 3 << 8)
+}
+
+fn status_tells_ids_and_threads() -> Outcome {
+    let status = own("status")?;
+    equal(field(&status, "Pid")?, getpid().to_string())?;
+    equal(field(&status, "Tgid")?, getpid().to_string())?;
+    equal(field(&status, "Threads")?, "1".to_owned())?;
+    equal(field(&status, "Uid")?, "0\t0\t0\t0".to_owned())?;
+    equal(field(&status, "State")?, "R (running)".to_owned())?;
+    call(libc::SYS_umask, &[0o027.arg()])?;
+    equal(field(&own("status")?, "Umask")?, "0027".to_owned())?;
+    block(&[libc::SIGUSR1])?;
+    raise(libc::SIGUSR1)?;
+    let status = own("status")?;
+    let bit = format!("{:016x}", 1_u64 << (libc::SIGUSR1 - 1));
+    equal(field(&status, "ShdPnd")?, bit)?;
+    check(
+        field(&status, "SigBlk")?.ends_with("200"),
+        "SIGUSR1 is blocked",
+    )
+}
+
+fn statm_has_7_fields() -> Outcome {
+    let line = own("statm")?;
+    let sizes: Vec<u64> = line
+        .split_whitespace()
+        .filter_map(|size| size.parse().ok())
+        .collect();
+    equal(sizes.len(), 7)?;
+    check(
+        sizes.first() >= sizes.get(1),
+        "more is resident than mapped",
+    )
+}
+
+fn cmdline_ends_in_nul() -> Outcome {
+    let text = own("cmdline")?;
+    check(text.ends_with('\0'), "no NUL at the end")?;
+    let words: Vec<&str> = text.trim_end_matches('\0').split('\0').collect();
+    let want: Vec<String> = std::env::args().collect();
+    equal(words, want)
+}
+
+fn environ_is_what_exec_got() -> Outcome {
+    let bytes = fs::read("/proc/self/environ")?;
+    let count = bytes
+        .split(|byte| *byte == 0)
+        .filter(|word| !word.is_empty())
+        .count();
+    equal(count, std::env::vars_os().count())
+}
+
+fn maps_show_this_code() -> Outcome {
+    let here = maps_show_this_code as fn() -> Outcome as usize;
+    let maps = own("maps")?;
+    let line = maps.lines().find(|line| {
+        let range = line
+            .split(' ')
+            .next()
+            .and_then(|range| range.split_once('-'));
+        let parse = |text| usize::from_str_radix(text, 16).unwrap_or(0);
+        range.is_some_and(|(start, end)| (parse(start)..parse(end)).contains(&here))
+    });
+    let line = some(line, "this code is not in maps")?;
+    check(line.contains(" r-xp "), "code is readable and executable")?;
+    let exe = fs::read_link("/proc/self/exe")?;
+    check(
+        line.ends_with(&*exe.to_string_lossy()),
+        "code is of the program",
+    )
+}
+
+fn maps_line_has_its_columns() -> Outcome {
+    let maps = own("maps")?;
+    let named = some(
+        maps.lines().find(|line| line.ends_with("[stack]")),
+        "no stack",
+    )?;
+    equal(named.find('['), Some(73))?;
+    let file = some(maps.lines().find(|line| line.contains('/')), "no file")?;
+    equal(file.find('/'), Some(73))?;
+    let page = map(4096)?;
+    let maps = own("maps")?;
+    let plain = maps.lines().find(|line| line.ends_with("00:00 0 "));
+    check(
+        plain.is_some() && page != 0,
+        "anonymous memory ends in a space",
+    )
+}
+
+fn exe_is_the_program() -> Outcome {
+    let by_link = stat(c"/proc/self/exe")?;
+    let link = fs::read_link("/proc/self/exe")?;
+    let by_name = stat(&c_string(&link.to_string_lossy()))?;
+    equal(
+        (by_link.st_dev, by_link.st_ino),
+        (by_name.st_dev, by_name.st_ino),
+    )
+}
+
+fn cwd_follows_chdir() -> Outcome {
+    call(libc::SYS_chdir, &[c"/proc".arg()])?;
+    equal(
+        fs::read_link("/proc/self/cwd")?
+            .to_string_lossy()
+            .into_owned(),
+        "/proc".to_owned(),
+    )?;
+    equal(
+        fs::read_link("/proc/self/root")?
+            .to_string_lossy()
+            .into_owned(),
+        "/".to_owned(),
+    )
+}
+
+fn fd_links_show_their_modes() -> Outcome {
+    for (flags, mode) in [
+        (libc::O_RDONLY, 0o120_500),
+        (libc::O_WRONLY, 0o120_300),
+        (libc::O_RDWR, 0o120_700),
+    ] {
+        let fd = open(c"/dev/null", flags)?;
+        let link = lstat(&c_string(&format!("/proc/self/fd/{fd}")))?;
+        equal((link.st_mode, link.st_size), (mode, 64))?;
+        let target = fs::read_link(format!("/proc/self/fd/{fd}"))?;
+        equal(
+            target.to_string_lossy().into_owned(),
+            "/dev/null".to_owned(),
+        )?;
+    }
+    let (read_end, _) = pipe()?;
+    let target = fs::read_link(format!("/proc/self/fd/{read_end}"))?;
+    let ino = fstat(read_end)?.st_ino;
+    equal(
+        target.to_string_lossy().into_owned(),
+        format!("pipe:[{ino}]"),
+    )
+}
+
+fn fd_of_a_deleted_file_opens() -> Outcome {
+    let fd = file_with(c"gone", b"still here")?;
+    fs::remove_file("gone")?;
+    let path = format!("/proc/self/fd/{fd}");
+    let target = fs::read_link(&path)?;
+    check(
+        target.to_string_lossy().ends_with("/gone (deleted)"),
+        "not told as deleted",
+    )?;
+    equal(text_of(&path)?, "still here".to_owned())
+}
+
+fn fdinfo_tells_position_and_flags() -> Outcome {
+    let fd = file_with(c"f", b"0123456789")?;
+    call(libc::SYS_lseek, &[fd.arg(), 7.arg(), libc::SEEK_SET.arg()])?;
+    call(
+        libc::SYS_fcntl,
+        &[fd.arg(), libc::F_SETFD.arg(), libc::FD_CLOEXEC.arg()],
+    )?;
+    let info = text_of(&format!("/proc/self/fdinfo/{fd}"))?;
+    equal(field(&info, "pos")?, "7".to_owned())?;
+    let flags = u32::from_str_radix(&field(&info, "flags")?, 8).unwrap_or(0);
+    equal(
+        flags & libc::O_CLOEXEC.cast_unsigned(),
+        libc::O_CLOEXEC.cast_unsigned(),
+    )?;
+    equal(field(&info, "ino")?, fstat(fd)?.st_ino.to_string())
+}
+
+fn comm_is_written_and_cut() -> Outcome {
+    fs::write("/proc/self/comm", "a name that is too long")?;
+    equal(own("comm")?, "a name that is \n".to_owned())?;
+    let line = own("stat")?;
+    check(line.contains("(a name that is ) R"), "stat shows it")?;
+    with_child(|pid| {
+        let error = fs::write(format!("/proc/{pid}/comm"), "x").err();
+        equal(
+            error.and_then(|error| error.raw_os_error()),
+            Some(libc::EINVAL),
+        )
+    })
+}
+
+fn task_lists_threads() -> Outcome {
+    let names: Vec<String> = fs::read_dir("/proc/self/task")?
+        .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
+        .collect::<Result<_, _>>()?;
+    equal(names, vec![getpid().to_string()])?;
+    equal(fs::metadata("/proc/self/task")?.nlink(), 3)?;
+    equal(
+        text_of(&format!("/proc/self/task/{}/comm", getpid()))?,
+        own("comm")?,
+    )
+}
+
+fn limits_match_getrlimit() -> Outcome {
+    let limit = libc::rlimit {
+        rlim_cur: 123,
+        rlim_max: 456,
+    };
+    let resource = libc::RLIMIT_NOFILE;
+    let null = std::ptr::null_mut::<libc::rlimit>();
+    call(
+        libc::SYS_prlimit64,
+        &[0.arg(), resource.arg(), (&limit).arg(), null.arg()],
+    )?;
+    let limits = own("limits")?;
+    let line = some(
+        limits
+            .lines()
+            .find(|line| line.starts_with("Max open files")),
+        "no line",
+    )?;
+    equal(
+        line,
+        "Max open files            123                  456                  files     ",
+    )
+}
+
+fn oom_score_adj_has_bounds() -> Outcome {
+    fs::write("/proc/self/oom_score_adj", "17\n")?;
+    equal(own("oom_score_adj")?, "17\n".to_owned())?;
+    for bad in ["1001", "-1001", "x"] {
+        let error = fs::write("/proc/self/oom_score_adj", bad).err();
+        equal(
+            error.and_then(|error| error.raw_os_error()),
+            Some(libc::EINVAL),
+        )?;
+    }
+    let score: i64 = own("oom_score")?.trim().parse().unwrap_or(-1);
+    check((0..=2000).contains(&score), "the score is out of range")
+}
+
+fn reads_at_offsets_agree() -> Outcome {
+    let fd = open(c"/proc/self/limits", libc::O_RDONLY)?;
+    let mut pieces = Vec::new();
+    loop {
+        let mut bytes = [0; 7];
+        match read(fd, &mut bytes)? {
+            0 => break,
+            len => pieces.extend_from_slice(bytes.get(..len).unwrap_or_default()),
+        }
+    }
+    equal(
+        String::from_utf8_lossy(&pieces).into_owned(),
+        own("limits")?,
+    )
+}
+
+fn gone_process_is_esrch() -> Outcome {
+    let pid = fork(|| {
+        let _ = call(libc::SYS_pause, &[]);
+        0
+    })?;
+    let file = open(&c_string(&format!("/proc/{pid}/status")), libc::O_RDONLY)?;
+    let dir = open(&c_string(&format!("/proc/{pid}")), libc::O_RDONLY)?;
+    call(libc::SYS_kill, &[pid.arg(), libc::SIGKILL.arg()])?;
+    wait(pid)?;
+    fails(read_some(file), libc::ESRCH)?;
+    let path = c"stat";
+    let flags = libc::O_RDONLY;
+    fails(
+        call(libc::SYS_openat, &[dir.arg(), path.arg(), flags.arg()]),
+        libc::ESRCH,
+    )
+}
+
+fn environ_of_others_is_eacces() -> Outcome {
+    let pid = getpid();
+    let child = fork(|| {
+        if become_user().is_err() {
+            return 1;
+        }
+        let refused = |name: &str| {
+            let path = format!("/proc/{pid}/{name}");
+            fs::read(path).err().and_then(|error| error.raw_os_error()) == Some(libc::EACCES)
+        };
+        let link = fs::read_link(format!("/proc/{pid}/cwd"));
+        let linked = link.err().and_then(|error| error.raw_os_error()) == Some(libc::EACCES);
+        i32::from(!(refused("environ") && refused("maps") && linked)) * 2
+    })?;
+    equal(wait(child)?, 0)
+}
+
+fn mode_of_a_process_file_stays() -> Outcome {
+    let permissions = fs::Permissions::from_mode(0o777);
+    let error = fs::set_permissions("/proc/self/status", permissions).err();
+    equal(
+        error.and_then(|error| error.raw_os_error()),
+        Some(libc::EPERM),
+    )
+}
+
+fn meminfo_adds_up() -> Outcome {
+    let text = text_of("/proc/meminfo")?;
+    let kib = |name: &str| -> Outcome<u64> {
+        let value = field(&text, name)?;
+        let number = value
+            .strip_suffix(" kB")
+            .and_then(|number| number.parse().ok());
+        some(number, name)
+    };
+    let (total, free) = (kib("MemTotal")?, kib("MemFree")?);
+    check(
+        free < total && kib("MemAvailable")? <= total,
+        "more than there is",
+    )?;
+    check(
+        kib("Cached")? < total && kib("SwapTotal")? >= kib("SwapFree")?,
+        "more than there is",
+    )
+}
+
+fn uptime_and_stat_parse() -> Outcome {
+    let uptime = text_of("/proc/uptime")?;
+    let words: Vec<f64> = uptime
+        .split_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    equal(words.len(), 2)?;
+    let stat = text_of("/proc/stat")?;
+    let first = some(stat.lines().next(), "empty")?;
+    check(
+        first.starts_with("cpu  "),
+        "the sum of all CPUs comes first",
+    )?;
+    equal(first.split_whitespace().count(), 11)?;
+    for name in [
+        "cpu0 ",
+        "intr ",
+        "ctxt ",
+        "btime ",
+        "processes ",
+        "procs_running ",
+    ] {
+        check(stat.lines().any(|line| line.starts_with(name)), name)?;
+    }
+    Ok(())
+}
+
+fn mounts_and_mountinfo_agree() -> Outcome {
+    let (mounts, info) = (own("mounts")?, own("mountinfo")?);
+    let places: Vec<_> = mounts
+        .lines()
+        .filter_map(|line| line.split(' ').nth(1))
+        .collect();
+    let same: Vec<_> = info
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .collect();
+    equal(&places, &same)?;
+    check(places.contains(&"/proc"), "proc is mounted")?;
+    check(
+        info.lines().all(|line| line.contains(" - ")),
+        "no separator",
+    )
+}
+
+fn hostname_is_written() -> Outcome {
+    let path = "/proc/sys/kernel/hostname";
+    let before = text_of(path)?;
+    fs::write(path, "an-oracle\n")?;
+    let told = text_of(path);
+    fs::write(path, &before)?;
+    equal(told?, "an-oracle\n".to_owned())?;
+    equal(text_of(path)?, before)
+}
+
+fn truncation_is_no_error() -> Outcome {
+    let path = c"/proc/self/comm";
+    let flags = libc::O_CREAT | libc::O_TRUNC | libc::O_WRONLY;
+    let fd = open_mode(path, flags, 0o644)?;
+    equal(write(fd, b"cut")?, 3)?;
+    equal(own("comm")?, "cut\n".to_owned())
+}
+
+fn size_is_zero() -> Outcome {
+    let status = stat(c"/proc/self/status")?;
+    equal((status.st_mode, status.st_size), (libc::S_IFREG | 0o444, 0))?;
+    equal(stat(c"/proc/meminfo")?.st_size, 0)
+}
+
+fn proc_lists_this_process() -> Outcome {
+    let names: Vec<String> = fs::read_dir("/proc")?
+        .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
+        .collect::<Result<_, _>>()?;
+    for name in [&getpid().to_string(), "self", "meminfo", "sys"] {
+        check(names.iter().any(|other| other == name), name)?;
+    }
+    let numbers: Vec<i32> = names.iter().filter_map(|name| name.parse().ok()).collect();
+    check(numbers.is_sorted(), "processes are not in order")
+}
