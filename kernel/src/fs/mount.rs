@@ -123,7 +123,16 @@ impl Path {
     /// The text as `/proc` shows it: with ` (deleted)`, and plain names of things that are in no tree.
     pub fn display(&self, root: &Path) -> Vec<u8> {
         if self.mount.is_internal() && self.dentry.is_root() {
-            return self.dentry.name().to_vec();
+            let name = self.dentry.name();
+            if !name.is_empty() {
+                return name.to_vec();
+            }
+            // Pipes and sockets are many: they bear no names but what follows from their numbers.
+            let kind = match self.mount.sb.fs_name {
+                "sockfs" => "socket",
+                other => other.strip_suffix("fs").unwrap_or(other),
+            };
+            return alloc::format!("{kind}:[{}]", self.inode().ino).into_bytes();
         }
         let (mut out, _) = self.to_bytes(root);
         if self.dentry.is_deleted() {
