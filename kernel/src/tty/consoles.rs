@@ -15,9 +15,9 @@ use spin::Once;
 use super::core::Tty;
 use super::file::{self, Node};
 use super::line::{self, Line};
-use super::{pty, vt};
+use super::{node, pty, vt};
 use crate::boot;
-use crate::fs::{FileOpsRef, Inode, chrdev, devtmpfs};
+use crate::fs::{FileOpsRef, Inode, chrdev};
 use crate::log::{self, ConsoleSink};
 use crate::sync::SpinLock;
 use crate::task::{self, Cap};
@@ -74,7 +74,7 @@ pub fn screen_wanted() -> bool {
 /// Adds a serial terminal. Its node appears, and the log if it is a console.
 pub fn add_line(tty: Arc<Tty>, line: Arc<Line>) {
     let (major, minor) = tty.dev;
-    devtmpfs::create_char(
+    node::make(
         &tty.name,
         major,
         minor,
@@ -188,7 +188,7 @@ pub fn init() {
     chrdev::register(TTY_MAJOR, 0..256, "tty", open_tty);
     chrdev::register(AUX_MAJOR, 0..3, "/dev/tty", open_aux);
     chrdev::register(HVC_MAJOR, 0..64, "hvc", open_hvc);
-    devtmpfs::create_char("tty", AUX_MAJOR, 0, 0o666);
-    devtmpfs::create_char("console", AUX_MAJOR, 1, 0o600);
-    devtmpfs::create_char("ptmx", AUX_MAJOR, 2, 0o666);
+    node::make("tty", AUX_MAJOR, 0, 0o666);
+    node::make("console", AUX_MAJOR, 1, 0o600);
+    node::make("ptmx", AUX_MAJOR, 2, 0o666);
 }

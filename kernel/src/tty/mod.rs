@@ -11,7 +11,7 @@
 //! | `line`, `serial` | terminals on serial ports and virtio consoles |
 //! | `vt` | the screen and keyboard: virtual consoles |
 //! | `pty`, `devpts` | pseudo-terminals and their directory |
-//! | `consoles` | which terminal is the console, device numbers |
+//! | `consoles`, `node` | which terminal is the console, device numbers; nodes in `/dev` and sysfs |
 //! | `worker` | the thread that takes input from interrupts to line disciplines |
 //!
 //! # Lock order
@@ -38,6 +38,7 @@ mod io;
 mod ioctl;
 mod job;
 mod line;
+mod node;
 mod pty;
 mod serial;
 mod turn;

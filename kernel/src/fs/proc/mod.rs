@@ -20,6 +20,12 @@
 //! The fixed part is a tree of pinned dentries. Directories of processes, and what is in them, are looked up anew in
 //! each walk: they come and go without the VFS.
 //!
+//! # Lock order
+//! ```text
+//! TextFile::content (sleeping)
+//!   everything that making content looks at; no two of its locks at once
+//! ```
+//!
 //! # Invariants
 //! - An inode holds a process only weakly: a directory that is kept open keeps nothing alive but a number.
 //! - Content is made as a whole when a file is read from its start, and later reads see the rest of the same content.

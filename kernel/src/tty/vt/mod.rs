@@ -33,8 +33,9 @@ use spin::Once;
 
 use super::consoles::TTY_MAJOR;
 use super::core::{Driver, Tty};
+use super::node;
 use super::worker::{self, Source};
-use crate::fs::{File, devtmpfs};
+use crate::fs::File;
 use crate::signal;
 use crate::sync::{IrqSpinLock, WaitQueue};
 use crate::task::{self, Pid};
@@ -267,7 +268,7 @@ pub fn init() {
     if all().is_empty() {
         init_screen();
     }
-    devtmpfs::create_char("tty0", TTY_MAJOR, 0, 0o620);
+    node::make("tty0", TTY_MAJOR, 0, 0o620);
     for vt in all() {
         let (cols, rows) = vt.terminal.lock().screen().size();
         let initial = Termios {
@@ -286,7 +287,7 @@ pub fn init() {
                 vt.tty.call_once(|| Arc::downgrade(&tty));
                 vt.keep.call_once(|| tty);
                 worker::add(vt.clone());
-                devtmpfs::create_char(&name, dev.0, dev.1, 0o620);
+                node::make(&name, dev.0, dev.1, 0o620);
             }
             Err(error) => log::warn!("{name}: {error:?}"),
         }
