@@ -1,6 +1,6 @@
 //! The resource limits of the running process that file operations obey.
 
-use abi::signal::{SigInfo, Signo};
+use abi::signal::Signo;
 
 use crate::signal;
 use crate::task;
@@ -22,6 +22,6 @@ pub fn send_sigpipe() {
 }
 
 fn send(signo: Signo) {
-    // A standard signal is always accepted.
-    let _ = signal::send_to_current(SigInfo::kernel(signo));
+    // As if the thread had sent it itself (SI_USER). A standard signal is always accepted.
+    let _ = signal::send_to_current(signal::info_from_current(signo, false));
 }
