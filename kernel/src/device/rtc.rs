@@ -136,9 +136,6 @@ pub fn init() {
     }
     chrdev::register(MAJOR, 0..1, "rtc", open);
     devtmpfs::create_char("rtc0", MAJOR, 0, 0o600);
-    if let Err(error) = devtmpfs::create_symlink("rtc", "rtc0") {
-        log::warn!("rtc_cmos: /dev/rtc: {error:?}");
-    }
     if let Err(error) = show() {
         log::warn!("rtc_cmos: not shown in sysfs: {error:?}");
     }

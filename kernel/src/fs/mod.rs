@@ -111,14 +111,6 @@ pub fn init() -> Result<()> {
     ROOT.call_once(|| MountNamespace::new(mount));
     memdev::init();
     kmsg::init();
-    for (name, target) in [
-        ("fd", "/proc/self/fd"),
-        ("stdin", "/proc/self/fd/0"),
-        ("stdout", "/proc/self/fd/1"),
-        ("stderr", "/proc/self/fd/2"),
-    ] {
-        devtmpfs::create_symlink(name, target)?;
-    }
     Ok(())
 }
 
