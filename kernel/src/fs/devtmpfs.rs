@@ -100,7 +100,7 @@ pub fn create_dir(name: &str) -> Result<()> {
     create_node(name, FileKind::Dir, 0, 0, 0o755)
 }
 
-/// Makes a symlink (`fd` -> `/proc/self/fd`).
+/// Makes a symlink (`virtio-ports/NAME` -> `../vport0p1`).
 pub fn create_symlink(name: &str, target: &str) -> Result<()> {
     let sb = instance()?;
     let (dir, last) = resolve(sb.root()?, name, true)?;
