@@ -8,6 +8,7 @@ use super::batch::{self, Answer, Item};
 use super::record::{Record, Verdict};
 use super::{Job, Lab, standard_machine};
 use crate::guest::System;
+use crate::overlay::ExtraFile;
 use crate::recipe::{Need as GuestNeed, PackageTest, Recipes};
 use crate::run;
 
@@ -15,6 +16,11 @@ const PACKAGES: &str = "packages";
 const BUSYBOX: &str = "busybox";
 /// Packages that only tests need.
 const TEST_PACKAGES: [&str; 2] = ["busybox-static", "busybox-testsuite"];
+
+/// Where the driver of BusyBox's tests lies in the guest.
+const DRIVER: &str = "usr/lib/ironbark/busybox-tests";
+/// How long one applet's tests may take before they count as hanging.
+const APPLET_LIMIT_S: u64 = 180;
 
 /// One job for each kernel.
 pub fn jobs<'a>(lab: &'a Lab, ours: &'a System, linux: &'a System) -> Result<Vec<Job<'a>>> {
@@ -152,14 +158,19 @@ fn applets(lab: &Lab, linux: &System) -> Result<Vec<String>> {
 fn busybox_on(lab: &Lab, system: &System, on: &str, applets: &[String]) -> Result<Results> {
     let system = with_tests(lab, system)?;
     let item = |applet: &String| Item {
-        script: format!("/usr/share/busybox-testsuite/runtest {applet}"),
-        limit_s: 180,
+        script: format!("/{DRIVER} --quick -v {applet}"),
+        limit_s: APPLET_LIMIT_S,
     };
     let items: Vec<Item> = applets.iter().map(item).collect();
     let step = lab
         .ui
         .bar(&format!("BusyBox's tests on {on}"), items.len() as u64);
-    let answers = batch::run(lab, &standard_machine(), &system, &[], &items, &step)?;
+    let driver = ExtraFile {
+        name: DRIVER.to_owned(),
+        mode: 0o755,
+        content: include_bytes!("busybox.sh").to_vec(),
+    };
+    let answers = batch::run(lab, &standard_machine(), &system, &[driver], &items, &step)?;
     let mut results = Results::new();
     for (applet, answer) in applets.iter().zip(answers) {
         match answer {
@@ -182,9 +193,9 @@ fn busybox_on(lab: &Lab, system: &System, on: &str, applets: &[String]) -> Resul
     Ok(results)
 }
 
-/// Reads runtest's lines. What a failed test printed stands before its line.
+/// Reads the driver's lines. What a failed test said stands after its line, up to the next test's.
 fn add_results(results: &mut Results, applet: &str, text: &str) {
-    let mut before = Vec::new();
+    let mut failed: Option<String> = None;
     for line in text.lines() {
         let result = [
             ("PASS: ", Verdict::Pass),
@@ -194,17 +205,16 @@ fn add_results(results: &mut Results, applet: &str, text: &str) {
         ]
         .into_iter()
         .find_map(|(mark, verdict)| Some((line.strip_prefix(mark)?, verdict)));
-        let Some((name, verdict)) = result else {
-            before.push(line);
-            continue;
-        };
-        let detail = if verdict == Verdict::Fail {
-            before.join("\n")
-        } else {
-            String::new()
-        };
-        before.clear();
-        results.insert(format!("{applet}/{name}"), (verdict, detail));
+        if let Some((name, verdict)) = result {
+            let name = format!("{applet}/{name}");
+            failed = (verdict == Verdict::Fail).then(|| name.clone());
+            results.insert(name, (verdict, String::new()));
+        } else if line.starts_with("======") {
+            failed = None;
+        } else if let Some((_, said)) = failed.as_ref().and_then(|name| results.get_mut(name)) {
+            said.push_str(line);
+            said.push('\n');
+        }
     }
 }
 
@@ -258,8 +268,9 @@ mod tests {
         add_results(
             &mut ours,
             "awk",
-            "PASS: a\nexpected x\ngot y\nFAIL: b\nFAIL: c\nSKIPPED: d\n",
+            "PASS: a\nFAIL: b\n-x\n+y\n======\nFAIL: c\nSKIPPED: d\n",
         );
+        assert_eq!(ours["awk/b"].1, "-x\n+y\n");
         let verdicts: Vec<_> = compare(&linux, &ours)
             .into_iter()
             .filter(|record| record.on == "ironbark")
