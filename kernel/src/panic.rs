@@ -75,6 +75,23 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     finish()
 }
 
+/// Ends the boot for a reason that lies outside of the kernel: one line on every console, without the backtrace that
+/// would push it off the screen. Then as after a panic.
+pub fn give_up(reason: fmt::Arguments<'_>) -> ! {
+    arch::irq::disable();
+    let here = cpu::current_id().0;
+    if OWNER
+        .compare_exchange(NOBODY, here, Ordering::AcqRel, Ordering::Acquire)
+        .is_err()
+    {
+        cpu::halt_forever();
+    }
+    DEPTH.fetch_add(1, Ordering::Relaxed);
+    arch::ipi::stop_others();
+    let _ = writeln!(Consoles, "\nKernel panic - not syncing: {reason}");
+    finish()
+}
+
 fn report(info: &PanicInfo<'_>) {
     arch::ipi::stop_others();
     let mut out = Consoles;

@@ -139,7 +139,7 @@ pub fn unpack_modules() {
     for (index, module) in crate::boot::info().modules.iter().enumerate() {
         match crate::boot::consume_module(index, unpack_module) {
             Some(Ok(entries)) => log::info!("initramfs: {entries} entries, {} bytes", module.len),
-            Some(Err(line)) => log::error!("{line}"),
+            Some(Err(line)) => crate::panic::give_up(format_args!("{line}")),
             None => {}
         }
     }

@@ -66,8 +66,13 @@ fn spawn_init() -> Result<()> {
     let tid = pid::allocate()?;
     let group = Session::create(tid);
     let ram = mm::stats().total * mm::PAGE_SIZE as u64;
-    let process =
-        Process::new(tid, Weak::new(), group, SignalShared::new(0), Rlimits::initial(ram));
+    let process = Process::new(
+        tid,
+        Weak::new(),
+        group,
+        SignalShared::new(0),
+        Rlimits::initial(ram),
+    );
     process.signal.unkillable.store(true, Ordering::Relaxed);
     let task = Task::new(NewTask {
         tid,
@@ -100,9 +105,28 @@ extern "C" fn run_init(_: usize) -> ! {
         log::warn!("/dev/console cannot be opened ({errno}): init starts without standard files");
     }
     if !start_first_program() {
-        panic!("no init found: give init= on the command line, or a root file system with /init");
+        give_up_without_init();
     }
     arch::enter_user()
+}
+
+/// Says why there is nothing to run: what was asked for fails, or nothing was handed over, or nothing in it is an init.
+fn give_up_without_init() -> ! {
+    let cmdline = &boot::info().cmdline;
+    let named = cmdline.value("rdinit").or_else(|| cmdline.value("init"));
+    if boot::info().modules.is_empty() {
+        crate::panic::give_up(format_args!(
+            "the boot loader passed no initramfs (a cpio archive as a module)"
+        ));
+    }
+    match named {
+        Some(name) => {
+            crate::panic::give_up(format_args!("the requested init {name} cannot be executed"))
+        }
+        None => crate::panic::give_up(format_args!(
+            "no working init found: give init= on the command line, or an initramfs with /init"
+        )),
+    }
 }
 
 /// Executes the first program that can be.
@@ -124,8 +148,9 @@ fn start_first_program() -> bool {
 /// others are its arguments.
 fn try_program(path: &[u8], named: bool) -> bool {
     let cmdline = &boot::info().cmdline;
-    let (variables, words): (Vec<&str>, Vec<&str>) =
-        cmdline.init_arguments().partition(|word| word.contains('='));
+    let (variables, words): (Vec<&str>, Vec<&str>) = cmdline
+        .init_arguments()
+        .partition(|word| word.contains('='));
     let mut argv: Vec<&[u8]> = [path].into();
     argv.extend(words.iter().map(|word| word.as_bytes()));
     let mut envp: Vec<&[u8]> = [b"HOME=/".as_slice(), b"TERM=linux"].into();
