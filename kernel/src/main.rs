@@ -18,6 +18,7 @@ mod ipc;
 mod ksyms;
 mod log;
 mod mm;
+mod net;
 mod panic;
 mod sched;
 mod signal;

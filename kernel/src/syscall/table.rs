@@ -4,6 +4,7 @@
 
 use abi::Result;
 use abi::fs::{Stat, Statfs, Statx, Ustat};
+use abi::socket::{MMsgHdr, MsgHdr};
 use abi::signal::{SigAction, SigEvent, SigSet, StackT, UserSigInfo};
 use abi::time::{Itimerspec, Itimerval, Timespec, Timeval, Timex, Timezone, Tms};
 
@@ -140,21 +141,21 @@ syscalls! {
     38 setitimer(which: i32, value: UserPtr<Itimerval>, old: UserPtr<Itimerval>) => time::sys_setitimer, Full, "";
     39 getpid() => process::sys_getpid, Full, "";
     40 sendfile(out_fd: i32, in_fd: i32, offset: UserPtr<i64>, count: usize) => pipe::sys_sendfile, Full, "";
-    41 socket;
-    42 connect;
-    43 accept;
-    44 sendto;
-    45 recvfrom;
-    46 sendmsg;
-    47 recvmsg;
-    48 shutdown;
-    49 bind;
-    50 listen;
-    51 getsockname;
-    52 getpeername;
-    53 socketpair;
-    54 setsockopt;
-    55 getsockopt;
+    41 socket(family: i32, kind: u32, protocol: i32) => socket::sys_socket, Partial, "AF_UNIX only; other families answer EAFNOSUPPORT";
+    42 connect(fd: i32, addr: usize, len: i32) => socket::sys_connect, Full, "";
+    43 accept(fd: i32, addr: usize, len: UserPtr<i32>) => socket::sys_accept, Full, "";
+    44 sendto(fd: i32, buf: usize, len: usize, flags: u32, addr: usize, addr_len: i32) => socket::sys_sendto, Partial, "no MSG_OOB";
+    45 recvfrom(fd: i32, buf: usize, len: usize, flags: u32, addr: usize, addr_len: UserPtr<i32>) => socket::sys_recvfrom, Partial, "no MSG_OOB";
+    46 sendmsg(fd: i32, message: UserPtr<MsgHdr>, flags: u32) => message::sys_sendmsg, Partial, "no MSG_OOB";
+    47 recvmsg(fd: i32, message: UserPtr<MsgHdr>, flags: u32) => message::sys_recvmsg, Partial, "no MSG_OOB";
+    48 shutdown(fd: i32, how: u32) => socket::sys_shutdown, Full, "";
+    49 bind(fd: i32, addr: usize, len: i32) => socket::sys_bind, Full, "";
+    50 listen(fd: i32, backlog: i32) => socket::sys_listen, Full, "";
+    51 getsockname(fd: i32, addr: usize, len: UserPtr<i32>) => socket::sys_getsockname, Full, "";
+    52 getpeername(fd: i32, addr: usize, len: UserPtr<i32>) => socket::sys_getpeername, Full, "";
+    53 socketpair(family: i32, kind: u32, protocol: i32, fds: UserPtr<[i32; 2]>) => socket::sys_socketpair, Full, "";
+    54 setsockopt(fd: i32, level: i32, option: i32, value: usize, len: i32) => sockopt::sys_setsockopt, Partial, "no pidfds, filters, peek offsets and network options";
+    55 getsockopt(fd: i32, level: i32, option: i32, value: usize, len: UserPtr<i32>) => sockopt::sys_getsockopt, Partial, "no pidfds, filters, peek offsets and network options";
     56 clone(flags: usize, stack: usize, parent_tid: usize, child_tid: usize, tls: usize) => process::sys_clone, Full, "";
     57 fork() => process::sys_fork, Full, "";
     58 vfork() => process::sys_vfork, Full, "";
@@ -387,7 +388,7 @@ syscalls! {
     285 fallocate(fd: i32, mode: u32, offset: i64, len: i64) => file::sys_fallocate, Full, "";
     286 timerfd_settime(fd: i32, flags: u32, new: UserPtr<Itimerspec>, old: UserPtr<Itimerspec>) => timerfd::sys_timerfd_settime, Full, "";
     287 timerfd_gettime(fd: i32, setting: UserPtr<Itimerspec>) => timerfd::sys_timerfd_gettime, Full, "";
-    288 accept4;
+    288 accept4(fd: i32, addr: usize, len: UserPtr<i32>, flags: u32) => socket::sys_accept4, Full, "";
     289 signalfd4(fd: i32, mask: UserPtr<SigSet>, size: usize, flags: u32) => timerfd::sys_signalfd4, Full, "";
     290 eventfd2(count: u32, flags: u32) => epoll::sys_eventfd2, Full, "";
     291 epoll_create1(flags: u32) => epoll::sys_epoll_create1, Full, "";
@@ -398,7 +399,7 @@ syscalls! {
     296 pwritev(fd: i32, iov: usize, count: usize, pos: i64, high: usize) => file::sys_pwritev, Full, "";
     297 rt_tgsigqueueinfo(tgid: Pid, tid: Pid, sig: i32, info: UserPtr<UserSigInfo>) => signal::sys_rt_tgsigqueueinfo, Full, "";
     298 perf_event_open;
-    299 recvmmsg;
+    299 recvmmsg(fd: i32, messages: UserPtr<MMsgHdr>, count: u32, flags: u32, timeout: UserPtr<Timespec>) => message::sys_recvmmsg, Full, "";
     300 fanotify_init;
     301 fanotify_mark;
     302 prlimit64(pid: Pid, resource: u32, new: usize, old: usize) => limits::sys_prlimit64, Full, "";
@@ -406,7 +407,7 @@ syscalls! {
     304 open_by_handle_at;
     305 clock_adjtime(clock: i32, buf: UserPtr<Timex>) => time::sys_clock_adjtime, Partial, "reads; setting answers EPERM";
     306 syncfs(fd: i32) => file::sys_syncfs, Full, "";
-    307 sendmmsg;
+    307 sendmmsg(fd: i32, messages: UserPtr<MMsgHdr>, count: u32, flags: u32) => message::sys_sendmmsg, Full, "";
     308 setns;
     309 getcpu(cpu: usize, node: usize) => sched::sys_getcpu, Full, "";
     310 process_vm_readv;

@@ -9,15 +9,16 @@
 pub mod epoll;
 pub mod errno;
 pub mod fs;
+pub mod futex;
 pub mod mman;
 pub mod poll;
 pub mod signal;
-pub mod time;
-pub mod futex;
 pub mod termios;
+pub mod time;
 pub mod vt;
 
 pub mod resource;
+pub mod socket;
 pub mod system;
 pub mod wait;
 pub use errno::{Errno, Result};

@@ -1,0 +1,131 @@
+//! Sockets.
+//!
+//! | module | what |
+//! |---|---|
+//! | this | making sockets and their files |
+//! | [`message`] | what one send or receive passes between the calls and a socket |
+//! | [`options`] | the options of `SOL_SOCKET` that every socket has |
+//! | [`scm`] | control messages: descriptors and credentials |
+//! | [`unix`] | sockets within the machine |
+//!
+//! Only `AF_UNIX` exists: every other family answers EAFNOSUPPORT, as a Linux built without them.
+//!
+//! # Lock order
+//! ```text
+//! unix::gc::IN_FLIGHT (sleeping)
+//!   unix::name::ABSTRACT (sleeping)
+//!   UnixSocket::naming (sleeping)
+//!     End::stream (sleeping; held across user memory)
+//!       spin locks: End::packets, End::backlog, UnixSocket::partner
+//! ```
+//! Descriptors in flight are dropped with none of these held: the last reference to a socket takes them all.
+//!
+//! References: socket(7), unix(7), cmsg(3), recvmsg(2), sendmsg(2); the behaviour of Linux 6.18.
+
+pub mod message;
+pub mod options;
+pub mod scm;
+pub mod unix;
+
+use alloc::sync::Arc;
+
+use abi::fs::{DevNum, MountFlags, OpenFlags};
+use abi::socket::{
+    AF_MAX, AF_UNIX, SOCK_DGRAM, SOCK_MAX, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM, SOCKFS_MAGIC,
+};
+use abi::{Errno, Result};
+use spin::Once;
+
+use crate::fs::anon::internal_mount;
+use crate::fs::superblock::{NewSuperBlock, SuperBlock, SuperOps};
+use crate::fs::{
+    Dentry, File, FileKind, FileMode, FileOpsRef, Inode, InodeFlags, InodeOps, Mount, NewInode,
+    Path,
+};
+use crate::task;
+use unix::{Kind, UnixSocket};
+
+struct SockFs;
+impl SuperOps for SockFs {}
+struct SockInode;
+impl InodeOps for SockInode {}
+
+fn sock_mount() -> &'static Arc<Mount> {
+    static MOUNT: Once<Arc<Mount>> = Once::new();
+    MOUNT.call_once(|| {
+        let sb = SuperBlock::new(
+            NewSuperBlock {
+                fs_name: "sockfs",
+                magic: SOCKFS_MAGIC,
+                block_size: 4096,
+                max_bytes: i64::MAX as u64,
+                flags: MountFlags::empty(),
+                dev: None,
+                permanent: true,
+            },
+            SockFs,
+        );
+        internal_mount(&sb)
+    })
+}
+
+/// The family and type that `socket` and `socketpair` name, in the order of Linux's errors.
+///
+/// # Errors
+/// `EAFNOSUPPORT`, `EINVAL` for a number that is no type, `EPROTONOSUPPORT`, `ESOCKTNOSUPPORT`.
+pub fn unix_kind(family: i32, kind: u32, protocol: i32) -> Result<Kind> {
+    if !(0..AF_MAX).contains(&family) {
+        return Err(Errno::EAFNOSUPPORT);
+    }
+    if kind >= SOCK_MAX {
+        return Err(Errno::EINVAL);
+    }
+    if family != i32::from(AF_UNIX) {
+        return Err(Errno::EAFNOSUPPORT);
+    }
+    if protocol != 0 && protocol != i32::from(AF_UNIX) {
+        return Err(Errno::EPROTONOSUPPORT);
+    }
+    match kind {
+        SOCK_STREAM => Ok(Kind::Stream),
+        SOCK_DGRAM | SOCK_RAW => Ok(Kind::Dgram),
+        SOCK_SEQPACKET => Ok(Kind::Seqpacket),
+        _ => Err(Errno::ESOCKTNOSUPPORT),
+    }
+}
+
+/// The open file of a socket.
+pub fn file_of(socket: Arc<UnixSocket>, flags: OpenFlags) -> Arc<File> {
+    let mount = sock_mount();
+    let task = task::current();
+    let cred = task.my_cred();
+    let new = NewInode {
+        kind: FileKind::Socket,
+        mode: 0o777,
+        uid: cred.fsuid,
+        gid: cred.fsgid,
+        rdev: DevNum(0),
+    };
+    let ops: &'static dyn InodeOps = &SockInode;
+    let sb = &mount.sb;
+    let inode = Inode::new(sb, sb.next_ino(), &new, ops, InodeFlags::empty());
+    let path = Path {
+        mount: mount.clone(),
+        dentry: Dentry::new_root(inode, b""),
+    };
+    File::new(
+        path,
+        FileOpsRef::from(socket),
+        OpenFlags::RDWR | (flags & OpenFlags::NONBLOCK),
+        FileMode::READ | FileMode::WRITE | FileMode::NO_NOTIFY,
+        cred.clone(),
+    )
+}
+
+/// The socket behind a file.
+///
+/// # Errors
+/// `ENOTSOCK`.
+pub fn socket_of(file: &File) -> Result<&UnixSocket> {
+    file.ops_as::<UnixSocket>().ok_or(Errno::ENOTSOCK)
+}
