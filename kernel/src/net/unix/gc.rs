@@ -181,9 +181,17 @@ fn add_queued(end: &End, found: &mut Vec<usize>, kept: &mut Kept) {
     }
 }
 
-/// Collects if there is anything to collect.
+/// How many closed sockets make it worth looking at all those in flight: one in so many of these.
+const PATIENCE: usize = 8;
+/// Sockets closed since the last look.
+static CLOSED: AtomicUsize = AtomicUsize::new(0);
+
+/// Collects if there is anything to collect. A look costs as much as there are sockets in flight, so that many of
+/// them are looked at less often: the cost of a close stays bounded.
 pub fn collect_if_due() {
-    if SOCKETS.load(Ordering::SeqCst) != 0 {
+    let sockets = SOCKETS.load(Ordering::SeqCst);
+    if sockets != 0 && CLOSED.fetch_add(1, Ordering::Relaxed) >= sockets / PATIENCE {
+        CLOSED.store(0, Ordering::Relaxed);
         collect();
     }
 }
