@@ -14,6 +14,7 @@ use vfs::{Name, Slots, hash_component};
 
 use crate::fs::DirSink;
 use crate::fs::inode::{FileKind, Inode};
+use crate::fs::notify;
 
 /// The first position of a directory's own entries; 0 and 1 are `.` and `..`.
 const FIRST_POSITION: u64 = 2;
@@ -425,7 +426,9 @@ impl Dentry {
             drop(order);
         }
         // Deepest last: dropped from the back, no dentry's drop reaches further than itself.
-        while pending.pop().is_some() {}
+        while let Some(dentry) = pending.pop() {
+            notify::unmounted(&dentry.inode);
+        }
     }
 }
 
@@ -452,6 +455,9 @@ pub fn emit_dots(dir: &Arc<Dentry>, pos: &mut u64, sink: &mut dyn DirSink) -> bo
 impl Drop for Dentry {
     /// A chain of removed directories, each held by the one below, is let go without recursion.
     fn drop(&mut self) {
+        if *self.deleted.get_mut() {
+            notify::dentry_dropped(&self.inode);
+        }
         let mut next = self.place.get_mut().parent.take();
         while let Some(parent) = next {
             match Arc::into_inner(parent) {

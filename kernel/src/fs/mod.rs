@@ -13,7 +13,7 @@
 //! | [`file`], [`fd`], [`rw`], [`fasync`] | open file descriptions and [`FileOps`], descriptor tables, reads and writes |
 //! | [`context`] | a process's root, working directory and umask |
 //! | [`locks`] | flock, POSIX and OFD locks |
-//! | [`notify`] | the one place that hears of what happens to files |
+//! | [`notify`], [`inotify`] | the one place that hears of what happens to files; who asks it |
 //! | [`pipe`], [`fifo`], [`splice`] | pipes, FIFOs, bytes moved between files |
 //! | [`tmpfs`], [`devtmpfs`], [`memfd`], [`anon`] | file systems in memory, files without a name |
 //! | [`proc`], [`sysfs`] | the kernel, its processes and its devices as files |
@@ -50,6 +50,7 @@ pub mod fifo;
 pub mod file;
 pub mod initramfs;
 pub mod inode;
+pub mod inotify;
 pub mod kmsg;
 pub mod limits;
 pub mod locks;

@@ -168,11 +168,10 @@ pub fn unlink(parent: &Parent, cred: &Cred) -> Result<()> {
     dir.ops.unlink(dir, name, inode)?;
     parent.dir.dentry.remove(&victim.dentry);
     victim.dentry.mark_deleted();
-    notify::entry_event(dir, Event::DELETE, name, 0);
     notify::event(inode, Event::ATTRIB);
-    if inode.nlink() == 0 {
-        notify::event(inode, Event::DELETE_SELF);
-    }
+    // Unless the file is in use, this ends it, which watchers hear before the name's end.
+    drop(victim);
+    notify::entry_event(dir, Event::DELETE, name, 0);
     drop(guard);
     Ok(())
 }
@@ -194,7 +193,7 @@ pub fn rmdir(parent: &Parent, cred: &Cred) -> Result<()> {
     if !inode.is_dir() {
         return Err(Errno::ENOTDIR);
     }
-    let _victim_guard = inode.lock.lock();
+    let victim_guard = inode.lock.lock();
     if victim.dentry.is_mountpoint() {
         return Err(Errno::EBUSY);
     }
@@ -205,8 +204,9 @@ pub fn rmdir(parent: &Parent, cred: &Cred) -> Result<()> {
     inode.set_flag(InodeFlags::DEAD);
     parent.dir.dentry.remove(&victim.dentry);
     victim.dentry.mark_deleted();
+    drop(victim_guard);
+    drop(victim);
     notify::entry_event(dir, Event::DELETE | Event::ISDIR, name, 0);
-    notify::event(inode, Event::DELETE_SELF | Event::ISDIR);
     Ok(())
 }
 
@@ -375,7 +375,6 @@ fn rename_locked(
                 if target.inode().is_dir() {
                     target.inode().set_flag(InodeFlags::DEAD);
                 }
-                notify::event(target.inode(), Event::DELETE_SELF);
             }
         }
     }
@@ -387,6 +386,9 @@ fn rename_locked(
     let cookie = MOVE_COOKIE.fetch_add(1, Ordering::Relaxed);
     notify::entry_event(old_dir, Event::MOVED_FROM | dir_bit, &old_name, cookie);
     notify::entry_event(new_dir, Event::MOVED_TO | dir_bit, new_name, cookie);
+    if let Some(target) = target.filter(|_| !exchange) {
+        notify::event(target.inode(), Event::ATTRIB);
+    }
     notify::event(inode, Event::MOVE_SELF);
     Ok(())
 }

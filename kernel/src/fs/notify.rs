@@ -1,6 +1,7 @@
 //! The one place that hears of what happens to files. Watchers (inotify) attach to inodes here.
 
 use alloc::sync::Arc;
+use core::any::Any;
 
 use bitflags::bitflags;
 
@@ -26,13 +27,19 @@ bitflags! {
         const MOVE_SELF = 0x800;
         const UNMOUNT = 0x2000;
         const ISDIR = 0x4000_0000;
+        /// The name no longer leads to the file. For watchers alone, never told.
+        const UNLINKED = 0x0080_0000;
     }
 }
 
 /// Hears the events of one inode and, for a directory, of its entries.
-pub trait Watcher: Send + Sync {
+pub trait Watcher: Send + Sync + Any {
     /// `name` is set for events of an entry of the watched directory; `cookie` pairs the halves of a move.
     fn notify(&self, event: Event, name: Option<&[u8]>, cookie: u32);
+    /// The last name and the last user are gone.
+    fn removed(&self);
+    /// The file system is.
+    fn unmounted(&self);
 }
 
 #[inline]
@@ -67,11 +74,33 @@ pub fn dentry_event(dentry: &Arc<Dentry>, what: Event) {
     } else {
         Event::empty()
     };
-    event(dentry.inode(), what | dir);
     if let Some(parent) = dentry.parent()
         && watcher(parent.inode()).is_some()
     {
-        entry_event(parent.inode(), what | dir, &dentry.name(), 0);
+        let unlinked = if dentry.is_deleted() {
+            Event::UNLINKED
+        } else {
+            Event::empty()
+        };
+        entry_event(parent.inode(), what | dir | unlinked, &dentry.name(), 0);
+    }
+    event(dentry.inode(), what | dir);
+}
+
+/// A dentry whose name was removed is let go: with the last name that is the file's end, as far as watchers go.
+#[inline]
+pub fn dentry_dropped(inode: &Inode) {
+    if inode.nlink() == 0
+        && let Some(watcher) = watcher(inode)
+    {
+        watcher.removed();
+    }
+}
+
+/// The file system of the inode was unmounted.
+pub fn unmounted(inode: &Inode) {
+    if let Some(watcher) = watcher(inode) {
+        watcher.unmounted();
     }
 }
 

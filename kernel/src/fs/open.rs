@@ -293,6 +293,9 @@ fn finish(
     }
     let file = File::new(place, ops, flags - TRANSIENT, mode, cred.clone());
     notify::file_event(&file, Event::OPEN);
+    if truncate {
+        notify::file_event(&file, Event::MODIFY);
+    }
     Ok(file)
 }
 
@@ -395,7 +398,13 @@ pub fn truncate(inode: &Arc<Inode>, size: u64, cred: &Cred) -> Result<()> {
 pub fn set_attr(place: &Path, set: &SetAttr) -> Result<()> {
     let inode = place.inode();
     inode.ops.setattr(inode, set)?;
-    notify::dentry_event(&place.dentry, Event::ATTRIB);
+    let only_times = set.mode.is_none() && set.uid.is_none() && set.gid.is_none();
+    let event = match (set.atime, set.mtime) {
+        (Some(_), None) if only_times => Event::ACCESS,
+        (None, Some(_)) if only_times => Event::MODIFY,
+        _ => Event::ATTRIB,
+    };
+    notify::dentry_event(&place.dentry, event);
     Ok(())
 }
 

@@ -259,6 +259,7 @@ fn read_entries(fd: i32, buf: usize, count: u32, modern: bool) -> Result<usize> 
     file.ops().readdir(&file, &mut pos, &mut entries)?;
     drop(guard);
     file.accessed();
+    notify::file_event(&file, Event::ACCESS);
     if entries.out.is_empty() {
         return if entries.too_small {
             Err(Errno::EINVAL)

@@ -27,6 +27,7 @@ mod path;
 mod stat;
 mod file;
 mod futex;
+mod inotify;
 mod klog;
 mod limits;
 mod message;

@@ -353,9 +353,9 @@ syscalls! {
     250 keyctl;
     251 ioprio_set;
     252 ioprio_get;
-    253 inotify_init;
-    254 inotify_add_watch;
-    255 inotify_rm_watch;
+    253 inotify_init() => inotify::sys_inotify_init, Full, "";
+    254 inotify_add_watch(fd: i32, path: UserCStr, mask: u32) => inotify::sys_inotify_add_watch, Full, "";
+    255 inotify_rm_watch(fd: i32, wd: i32) => inotify::sys_inotify_rm_watch, Full, "";
     256 migrate_pages;
     257 openat(dirfd: i32, path: UserCStr, flags: u32, mode: u32) => path::sys_openat, Full, "";
     258 mkdirat(dirfd: i32, path: UserCStr, mode: u32) => path::sys_mkdirat, Full, "";
@@ -394,7 +394,7 @@ syscalls! {
     291 epoll_create1(flags: u32) => epoll::sys_epoll_create1, Full, "";
     292 dup3(old: i32, new: i32, flags: u32) => fd::sys_dup3, Full, "";
     293 pipe2(fds: UserPtr<[i32; 2]>, flags: u32) => pipe::sys_pipe2, Full, "";
-    294 inotify_init1;
+    294 inotify_init1(flags: u32) => inotify::sys_inotify_init1, Full, "";
     295 preadv(fd: i32, iov: usize, count: usize, pos: i64, high: usize) => file::sys_preadv, Full, "";
     296 pwritev(fd: i32, iov: usize, count: usize, pos: i64, high: usize) => file::sys_pwritev, Full, "";
     297 rt_tgsigqueueinfo(tgid: Pid, tid: Pid, sig: i32, info: UserPtr<UserSigInfo>) => signal::sys_rt_tgsigqueueinfo, Full, "";

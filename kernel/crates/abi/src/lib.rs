@@ -10,6 +10,7 @@ pub mod epoll;
 pub mod errno;
 pub mod fs;
 pub mod futex;
+pub mod inotify;
 pub mod mman;
 pub mod poll;
 pub mod signal;
