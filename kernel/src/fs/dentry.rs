@@ -106,7 +106,8 @@ impl Dentry {
         self.place.lock().parent.clone()
     }
     pub fn name(&self) -> Name {
-        self.place.lock().name.clone()
+        // `clone` would go byte by byte.
+        Name::from_slice(&self.place.lock().name)
     }
     pub fn is_root(&self) -> bool {
         self.place.lock().parent.is_none()
