@@ -19,8 +19,10 @@ mod harness;
 #[macro_use]
 mod sys;
 
+mod event;
 mod file;
 mod memory;
+mod path;
 mod pipe;
 mod proc;
 mod process;
@@ -35,8 +37,10 @@ const FAMILIES: &[Family] = &[
     ("signal", signal::CASES),
     ("memory", memory::CASES),
     ("file", file::CASES),
+    ("path", path::CASES),
     ("pipe", pipe::CASES),
     ("proc", proc::CASES),
+    ("event", event::CASES),
 ];
 
 fn main() {
