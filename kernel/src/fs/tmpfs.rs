@@ -563,7 +563,8 @@ impl FileOps for TmpfsFileOps {
         }
         crate::fs::rw::limit_write(inode, source, *pos)?;
         Self::check_space(inode, source, *pos)?;
-        crate::fs::perm::drop_privileges_on_write(inode, &file.cred);
+        // By who writes, not by who opened.
+        crate::fs::perm::drop_privileges_on_write(inode, &crate::task::current().my_cred());
         let written = counted(inode, cache, || cache.write(source, *pos))?;
         *pos += written as u64;
         if *pos > inode.size() {
