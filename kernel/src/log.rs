@@ -297,7 +297,11 @@ fn for_each_line(time_ns: u64, text: &str, mut show: impl FnMut(&[u8])) {
 /// serial port.
 pub fn register_sink(sink: &'static dyn ConsoleSink) {
     let level = u16::from(CONSOLE_LEVEL.load(Ordering::Relaxed));
-    let shown = if sink.is_first_serial() { EARLY_SHOWN.load(Ordering::Relaxed) } else { 0 };
+    let shown = if sink.is_first_serial() {
+        EARLY_SHOWN.load(Ordering::Relaxed)
+    } else {
+        0
+    };
     let mut cursor = Cursor::at(shown);
     while let Some(record) = cursor.next() {
         if record.priority & 7 < level {

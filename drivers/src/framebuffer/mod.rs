@@ -12,7 +12,9 @@ pub struct Field {
 impl Field {
     fn place(self, value: u32) -> u32 {
         let size = u32::from(self.size.min(8));
-        ((value & 0xff) >> (8 - size)).checked_shl(self.shift.into()).unwrap_or(0)
+        ((value & 0xff) >> (8 - size))
+            .checked_shl(self.shift.into())
+            .unwrap_or(0)
     }
 }
 
@@ -66,7 +68,12 @@ impl Framebuffer {
         let memory = Mmio::map_framebuffer(phys, layout.bytes()?)?;
         let native = layout.is_native();
         let paired = native && layout.pitch.is_multiple_of(8) && phys.is_multiple_of(8);
-        Some(Self { memory, layout, native, paired })
+        Some(Self {
+            memory,
+            layout,
+            native,
+            paired,
+        })
     }
 
     pub fn layout(&self) -> &Layout {
@@ -143,8 +150,15 @@ mod tests {
 
     fn drawn(bits: u8, fields: [(u8, u8); 3], pitch: u32) -> Vec<u8> {
         let [red, green, blue] = fields.map(|(shift, size)| Field { shift, size });
-        let layout =
-            Layout { width: 4, height: 2, pitch, bits_per_pixel: bits, red, green, blue };
+        let layout = Layout {
+            width: 4,
+            height: 2,
+            pitch,
+            bits_per_pixel: bits,
+            red,
+            green,
+            blue,
+        };
         let bytes = layout.bytes().unwrap();
         let memory = Arc::new(Memory(Mutex::new(vec![0xee; bytes])));
         let native = layout.is_native();
@@ -185,7 +199,21 @@ mod tests {
             blue: field,
         };
         assert_eq!(layout.bytes(), None);
-        assert_eq!(Layout { bits_per_pixel: 4, ..layout }.bytes(), None);
-        assert_eq!(Layout { pitch: 400, ..layout }.bytes(), Some(4000));
+        assert_eq!(
+            Layout {
+                bits_per_pixel: 4,
+                ..layout
+            }
+            .bytes(),
+            None
+        );
+        assert_eq!(
+            Layout {
+                pitch: 400,
+                ..layout
+            }
+            .bytes(),
+            Some(4000)
+        );
     }
 }

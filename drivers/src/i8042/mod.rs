@@ -51,7 +51,10 @@ pub struct Keyboard<P> {
 impl<P: PortIo> Keyboard<P> {
     /// Sets the controller up; `None` if there is none or it does not answer in time.
     pub fn probe(ports: P) -> Option<Self> {
-        let keyboard = Self { ports, sending: IrqSpinLock::new(()) };
+        let keyboard = Self {
+            ports,
+            sending: IrqSpinLock::new(()),
+        };
         if keyboard.ports.read8(STATUS) == 0xff {
             return None;
         }
@@ -77,7 +80,9 @@ impl<P: PortIo> Keyboard<P> {
     }
 
     fn poll(&self, ready: impl Fn(u8) -> bool) -> Option<()> {
-        (0..MOST_POLLS).any(|_| ready(self.ports.read8(STATUS))).then_some(())
+        (0..MOST_POLLS)
+            .any(|_| ready(self.ports.read8(STATUS)))
+            .then_some(())
     }
 
     fn command(&self, command: u8) -> Option<()> {
@@ -200,25 +205,39 @@ mod tests {
 
     #[test]
     fn sets_up_and_reads_the_keyboard_alone() {
-        let chip = Chip { config: 0x33, output: vec![(0x1e, false)].into(), ..Chip::default() };
+        let chip = Chip {
+            config: 0x33,
+            output: vec![(0x1e, false)].into(),
+            ..Chip::default()
+        };
         let keyboard = Keyboard::probe(Fake(Mutex::new(chip))).unwrap();
         let mut chip = keyboard.ports.0.lock().unwrap();
         assert_eq!(chip.config, 0x61);
         assert_eq!(chip.to_keyboard, [KEYBOARD_ENABLE]);
-        chip.output.extend([(0x1e, false), (0x08, true), (0x9e, false)]);
+        chip.output
+            .extend([(0x1e, false), (0x08, true), (0x9e, false)]);
         drop(chip);
         let mut bytes = Vec::new();
         keyboard.interrupt(|byte| bytes.push(byte));
         assert_eq!(bytes, [0x1e, 0x9e]);
         keyboard.set_leds(0xff);
-        assert_eq!(keyboard.ports.0.lock().unwrap().to_keyboard[1..], [KEYBOARD_LEDS, 7]);
+        assert_eq!(
+            keyboard.ports.0.lock().unwrap().to_keyboard[1..],
+            [KEYBOARD_LEDS, 7]
+        );
     }
 
     #[test]
     fn nothing_there_or_a_dead_controller_ends_the_probe() {
         for chip in [
-            Chip { absent: true, ..Chip::default() },
-            Chip { deaf: true, ..Chip::default() },
+            Chip {
+                absent: true,
+                ..Chip::default()
+            },
+            Chip {
+                deaf: true,
+                ..Chip::default()
+            },
         ] {
             assert!(Keyboard::probe(Fake(Mutex::new(chip))).is_none());
         }

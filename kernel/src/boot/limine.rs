@@ -3,8 +3,9 @@
 use ::limine::BaseRevision;
 use ::limine::memory_map::EntryType;
 use ::limine::request::{
-    ExecutableAddressRequest, ExecutableCmdlineRequest, ExecutableFileRequest, FramebufferRequest, HhdmRequest,
-    MemoryMapRequest, ModuleRequest, RequestsEndMarker, RequestsStartMarker, RsdpRequest,
+    ExecutableAddressRequest, ExecutableCmdlineRequest, ExecutableFileRequest, FramebufferRequest,
+    HhdmRequest, MemoryMapRequest, ModuleRequest, RequestsEndMarker, RequestsStartMarker,
+    RsdpRequest,
 };
 use bootinfo::{ColorField, Framebuffer, MemoryKind};
 

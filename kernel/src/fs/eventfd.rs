@@ -113,5 +113,9 @@ pub fn create(count: u32, is_semaphore: bool, flags: OpenFlags) -> Result<Arc<Fi
         readers: WaitQueue::new(),
         writers: WaitQueue::new(),
     });
-    super::anon_file("[eventfd]", counter as Arc<dyn FileOps>, OpenFlags::RDWR | flags)
+    super::anon_file(
+        "[eventfd]",
+        counter as Arc<dyn FileOps>,
+        OpenFlags::RDWR | flags,
+    )
 }

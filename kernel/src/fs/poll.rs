@@ -25,12 +25,20 @@ impl Polled {
     /// Asks a file for events. Errors and hang-ups are always told.
     pub fn new(file: Arc<File>, wanted: PollEvents) -> Polled {
         let wanted = wanted | PollEvents::ERR | PollEvents::HUP;
-        Polled { file: Some(file), wanted, found: PollEvents::empty() }
+        Polled {
+            file: Some(file),
+            wanted,
+            found: PollEvents::empty(),
+        }
     }
 
     /// An entry whose answer is known.
     pub fn answered(found: PollEvents) -> Polled {
-        Polled { file: None, wanted: PollEvents::empty(), found }
+        Polled {
+            file: None,
+            wanted: PollEvents::empty(),
+            found,
+        }
     }
 }
 
@@ -50,7 +58,9 @@ impl Patience {
     pub fn of_ns(ns: u64) -> Patience {
         match ns {
             0 => Patience::None,
-            ns => time::monotonic_ns().checked_add(ns).map_or(Patience::Endless, Patience::Until),
+            ns => time::monotonic_ns()
+                .checked_add(ns)
+                .map_or(Patience::Endless, Patience::Until),
         }
     }
 
@@ -132,6 +142,8 @@ fn look(entries: &mut [Polled], mut table: Option<&mut PollTable>) -> usize {
 /// `ENOMEM`.
 pub fn entries(count: usize) -> Result<Vec<Polled>> {
     let mut entries = Vec::new();
-    entries.try_reserve_exact(count).map_err(|_| Errno::ENOMEM)?;
+    entries
+        .try_reserve_exact(count)
+        .map_err(|_| Errno::ENOMEM)?;
     Ok(entries)
 }

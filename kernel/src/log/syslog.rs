@@ -34,7 +34,10 @@ type Line = ArrayString<{ MAX_TEXT + 48 }>;
 
 fn line_of(record: &Record) -> Line {
     let mut line = Line::new();
-    let (s, us) = (record.time_ns / 1_000_000_000, record.time_ns / 1000 % 1_000_000);
+    let (s, us) = (
+        record.time_ns / 1_000_000_000,
+        record.time_ns / 1000 % 1_000_000,
+    );
     // The line is as long as a record can get.
     let _ = writeln!(line, "<{}>[{s:5}.{us:06}] {}", record.priority, record.text);
     line
@@ -58,7 +61,9 @@ pub fn syslog(action: i32, buffer: usize, len: i32) -> Result<usize> {
             let len = checked_len(buffer, len)?;
             match len {
                 0 => Ok(0),
-                _ => read(len, |done, bytes| uaccess::write_bytes(buffer + done, bytes)),
+                _ => read(len, |done, bytes| {
+                    uaccess::write_bytes(buffer + done, bytes)
+                }),
             }
         }
         READ_ALL | 4 => {

@@ -12,8 +12,12 @@ pub(super) fn steal(own: &mut Cpu, here: CpuId) -> Option<Arc<Task>> {
     let online = arch::cpu::online() as u32;
     for step in 1..online {
         let victim = CpuId((here.0 + step) % online);
-        let Some(mut other) = try_lock(victim) else { continue };
-        let taken = other.queue.remove(|task| task.sched.affinity() & here.bit() != 0);
+        let Some(mut other) = try_lock(victim) else {
+            continue;
+        };
+        let taken = other
+            .queue
+            .remove(|task| task.sched.affinity() & here.bit() != 0);
         if let Some(task) = taken {
             task.sched.set_cpu(here);
             let mut entity = task.sched.entity.lock();

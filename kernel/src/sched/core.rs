@@ -29,7 +29,14 @@ pub(super) struct Cpu {
 
 impl Cpu {
     const fn new() -> Cpu {
-        Cpu { queue: RunQueue::new(), running: None, idle: None, leaving: None, evicted: false, switches: 0 }
+        Cpu {
+            queue: RunQueue::new(),
+            running: None,
+            idle: None,
+            leaving: None,
+            evicted: false,
+            switches: 0,
+        }
     }
 
     /// Whether the CPU runs its idle task.
@@ -146,7 +153,9 @@ fn schedule_with(yielding: bool) {
     if prev_runs && !prev_idles && !evicted && cpu.queue.is_empty() {
         return;
     }
-    let Some(prev_arc) = cpu.running.take() else { return };
+    let Some(prev_arc) = cpu.running.take() else {
+        return;
+    };
     if prev_runs && !prev_idles && !evicted {
         let mut entity = prev.sched.entity.lock();
         if yielding {
@@ -178,12 +187,7 @@ fn schedule_with(yielding: bool) {
 }
 
 /// Changes address space, registers and stack. The run queue stays locked until the other side's `finish_switch`.
-fn switch(
-    lock: &HandOverLock<Cpu>,
-    cpu: SpinGuard<'_, Cpu>,
-    prev: &Task,
-    next: *const Task,
-) {
+fn switch(lock: &HandOverLock<Cpu>, cpu: SpinGuard<'_, Cpu>, prev: &Task, next: *const Task) {
     // The queue's `running` keeps the incoming task alive; a borrow of it cannot outlive the guard, so the pointer
     // carries it over.
     let next = crate::sync::incoming(&cpu.running, next);
@@ -240,7 +244,10 @@ fn count_switch(cpu: &mut Cpu, prev: &Task, preempted: bool) {
 }
 
 fn note_idle(cpu: &Cpu, here: CpuId, next: &Arc<Task>, prev_idles: bool) {
-    let next_idles = cpu.idle.as_ref().is_some_and(|idle| Arc::ptr_eq(idle, next));
+    let next_idles = cpu
+        .idle
+        .as_ref()
+        .is_some_and(|idle| Arc::ptr_eq(idle, next));
     if next_idles != prev_idles {
         if next_idles {
             IDLE_MASK.fetch_or(here.bit(), Ordering::Relaxed);
@@ -274,7 +281,10 @@ pub fn on_reschedule_ipi() {}
 /// Nanoseconds of a running task's present stay on its CPU.
 pub fn running_ns(task: &Task) -> u64 {
     let (cpu, _irq) = lock_of(task);
-    let runs = cpu.running.as_ref().is_some_and(|running| core::ptr::eq(&raw const **running, task));
+    let runs = cpu
+        .running
+        .as_ref()
+        .is_some_and(|running| core::ptr::eq(&raw const **running, task));
     if runs {
         time::monotonic_ns().saturating_sub(task.sched.since_ns.load(Ordering::Relaxed))
     } else {
@@ -294,7 +304,9 @@ pub fn nr_running() -> usize {
 
 /// Switches since boot, over all CPUs.
 pub fn nr_switches() -> u64 {
-    (0..arch::cpu::online() as u32).map(|id| lock(CpuId(id)).0.switches).sum()
+    (0..arch::cpu::online() as u32)
+        .map(|id| lock(CpuId(id)).0.switches)
+        .sum()
 }
 
 /// Tasks started since boot, threads and kernel threads included.

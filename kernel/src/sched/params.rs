@@ -55,7 +55,10 @@ pub fn set_affinity(task: &Arc<Task>, mask: u64) -> Result<()> {
         wake::enqueue_moved(task, target);
         return Ok(());
     }
-    let runs = cpu.running.as_ref().is_some_and(|running| Arc::ptr_eq(running, task));
+    let runs = cpu
+        .running
+        .as_ref()
+        .is_some_and(|running| Arc::ptr_eq(running, task));
     drop(cpu);
     drop(irq);
     if runs {

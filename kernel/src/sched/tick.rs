@@ -56,7 +56,10 @@ pub(super) fn charge(cpu: &mut Cpu, task: &Task, now: u64) -> bool {
         return false;
     }
     let ran = now.saturating_sub(since);
-    task.usage.ran_ns.store(task.usage.ran_ns.load(Ordering::Relaxed) + ran, Ordering::Relaxed);
+    task.usage.ran_ns.store(
+        task.usage.ran_ns.load(Ordering::Relaxed) + ran,
+        Ordering::Relaxed,
+    );
     let mut entity = task.sched.entity.lock();
     let over = entity.charge(ran);
     cpu.queue.advance(&entity);
@@ -80,7 +83,11 @@ pub fn tick(from_user: bool) {
     drop(irq);
     let ticks = TICKS.of(here);
     let (mine, cpus) = if from_user {
-        let cpus = if entity.params.nice > 0 { &ticks.nice } else { &ticks.user };
+        let cpus = if entity.params.nice > 0 {
+            &ticks.nice
+        } else {
+            &ticks.user
+        };
         (&task.usage.user_ticks, cpus)
     } else {
         (&task.usage.system_ticks, &ticks.system)
@@ -102,7 +109,10 @@ struct Load {
     next_ns: u64,
 }
 
-static LOAD: SpinLock<Load> = SpinLock::new(Load { averages: [0; 3], next_ns: 0 });
+static LOAD: SpinLock<Load> = SpinLock::new(Load {
+    averages: [0; 3],
+    next_ns: 0,
+});
 
 /// Fixed point of the averages.
 const LOAD_SHIFT: u32 = 11;
@@ -115,7 +125,9 @@ const LOAD_DECAY: [u64; 3] = [1884, 2014, 2037];
 /// somebody looks or works again.
 fn update_load() {
     let now = time::monotonic_ns();
-    let Some(mut load) = LOAD.try_lock() else { return };
+    let Some(mut load) = LOAD.try_lock() else {
+        return;
+    };
     if now < load.next_ns {
         return;
     }

@@ -39,5 +39,7 @@ impl Drop for WakeTimer {
 /// `ERESTARTSYS` when a signal came first.
 pub fn sleep_until(deadline_ns: u64) -> Result<()> {
     let nobody_wakes = WaitQueue::new();
-    nobody_wakes.wait_until_deadline(Some(deadline_ns), || None::<()>).map(|_| ())
+    nobody_wakes
+        .wait_until_deadline(Some(deadline_ns), || None::<()>)
+        .map(|_| ())
 }

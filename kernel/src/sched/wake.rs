@@ -38,7 +38,10 @@ pub fn wake_signal(task: &Arc<Task>, fatal: bool) -> bool {
 /// Makes a CPU that runs the task in user space look at its work bits.
 fn kick_if_running(task: &Task) {
     let (cpu, _irq) = lock_of(task);
-    let runs = cpu.running.as_ref().is_some_and(|running| core::ptr::eq(&raw const **running, task));
+    let runs = cpu
+        .running
+        .as_ref()
+        .is_some_and(|running| core::ptr::eq(&raw const **running, task));
     let target = task.sched.cpu();
     if runs && target != arch::cpu::current_id() {
         arch::ipi::reschedule(target);
@@ -58,7 +61,11 @@ pub fn wake_state(task: &Arc<Task>, states: u32) -> bool {
     }
     task.sched.set(TaskState::Running);
     // It has not left its CPU yet, and now will not.
-    if cpu.running.as_ref().is_some_and(|running| Arc::ptr_eq(running, task)) {
+    if cpu
+        .running
+        .as_ref()
+        .is_some_and(|running| Arc::ptr_eq(running, task))
+    {
         return true;
     }
     let old = task.sched.cpu();
@@ -102,10 +109,18 @@ pub(super) fn choose_cpu(task: &Task) -> CpuId {
     }
     let here = arch::cpu::current_id();
     if idle != 0 {
-        let near = if idle & here.bit() != 0 { here.0 } else { idle.trailing_zeros() };
+        let near = if idle & here.bit() != 0 {
+            here.0
+        } else {
+            idle.trailing_zeros()
+        };
         return CpuId(near);
     }
-    if allowed & last.bit() != 0 { last } else { CpuId(allowed.trailing_zeros()) }
+    if allowed & last.bit() != 0 {
+        last
+    } else {
+        CpuId(allowed.trailing_zeros())
+    }
 }
 
 /// Marks the CPU for rescheduling if its queue holds somebody better than who runs.

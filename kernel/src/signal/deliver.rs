@@ -3,12 +3,11 @@
 use core::sync::atomic::Ordering;
 
 use ::signal::DefaultAction;
-use abi::signal::{SaFlags, SigAction, SigInfo, SigSet, Signo};
 use abi::Errno;
+use abi::signal::{SaFlags, SigAction, SigInfo, SigSet, Signo};
 
 use super::state::{
-    GroupExit, JOBCTL_STOP_DEQUEUED, JOBCTL_STOP_PENDING, SignalShared, Tag,
-    TaskSignal,
+    GroupExit, JOBCTL_STOP_DEQUEUED, JOBCTL_STOP_PENDING, SignalShared, Tag, TaskSignal,
 };
 use super::stop;
 use crate::arch::{self, UserRegs};

@@ -34,7 +34,10 @@ pub fn current() -> CurrentTask {
     // SAFETY: from the scheduler's start on, the per-CPU pointer names the `arch` field, the first of a `repr(C)`
     // `Task` that the run queue keeps alive while it is current. The 'static bound is never longer than the
     // task's own run, since `CurrentTask` cannot leave its thread.
-    CurrentTask { task: unsafe { &*thread.cast::<Task>() }, _not_send: PhantomData }
+    CurrentTask {
+        task: unsafe { &*thread.cast::<Task>() },
+        _not_send: PhantomData,
+    }
 }
 
 /// A counted reference to the running task.
@@ -77,7 +80,11 @@ unsafe impl<T: Clone + Send> Send for TaskCell<T> {}
 impl<T: Clone> TaskCell<T> {
     /// A cell of a task that does not run yet.
     pub const fn new(value: T) -> TaskCell<T> {
-        TaskCell { lock: IrqSpinLock::new(()), borrows: Cell::new(0), value: UnsafeCell::new(value) }
+        TaskCell {
+            lock: IrqSpinLock::new(()),
+            borrows: Cell::new(0),
+            value: UnsafeCell::new(value),
+        }
     }
 
     /// Whether this cell lies within the running task.
@@ -151,7 +158,11 @@ impl<T: Clone> Drop for TaskRef<'_, T> {
 /// # Panics
 /// If `next` is not what `running` holds.
 pub fn incoming<'a>(running: &Option<Arc<Task>>, next: *const Task) -> &'a Task {
-    assert!(running.as_ref().is_some_and(|task| core::ptr::eq(Arc::as_ptr(task), next)));
+    assert!(
+        running
+            .as_ref()
+            .is_some_and(|task| core::ptr::eq(Arc::as_ptr(task), next))
+    );
     // SAFETY: the queue's `running` owns a count and is replaced only by the next switch of this CPU, which cannot
     // begin before this one has ended.
     unsafe { &*next }

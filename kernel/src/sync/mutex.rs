@@ -29,7 +29,11 @@ unsafe impl<T: ?Sized + Send> Sync for Mutex<T> {}
 impl<T> Mutex<T> {
     /// An unlocked lock.
     pub const fn new(value: T) -> Mutex<T> {
-        Mutex { state: AtomicU32::new(FREE), waiters: WaitQueue::new(), value: UnsafeCell::new(value) }
+        Mutex {
+            state: AtomicU32::new(FREE),
+            waiters: WaitQueue::new(),
+            value: UnsafeCell::new(value),
+        }
     }
 }
 
@@ -37,7 +41,11 @@ impl<T: ?Sized> Mutex<T> {
     /// Takes the lock, sleeping for it if need be; signals do not end the wait.
     #[inline]
     pub fn lock(&self) -> MutexGuard<'_, T> {
-        if self.state.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_err() {
+        if self
+            .state
+            .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
+            .is_err()
+        {
             self.waiters.wait_uninterruptible(|| self.take_contended());
         }
         MutexGuard { lock: self }
@@ -49,7 +57,11 @@ impl<T: ?Sized> Mutex<T> {
     /// `EINTR` when the task is being killed.
     #[inline]
     pub fn lock_killable(&self) -> abi::Result<MutexGuard<'_, T>> {
-        if self.state.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_err() {
+        if self
+            .state
+            .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
+            .is_err()
+        {
             self.waiters.wait_killable(|| self.take_contended())?;
         }
         Ok(MutexGuard { lock: self })

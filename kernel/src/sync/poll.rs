@@ -20,7 +20,10 @@ pub struct PollWaiter {
 impl PollWaiter {
     /// A waiter for the running task.
     pub fn new() -> Arc<PollWaiter> {
-        Arc::new(PollWaiter { task: super::current_arc(), triggered: AtomicBool::new(false) })
+        Arc::new(PollWaiter {
+            task: super::current_arc(),
+            triggered: AtomicBool::new(false),
+        })
     }
 
     /// Whether a wake-up came since the last call.
@@ -46,7 +49,11 @@ pub struct PollTable {
 impl PollTable {
     /// A table that registers `callback` wherever it is brought.
     pub fn new(callback: Arc<dyn WakeCallback>) -> PollTable {
-        PollTable { callback, registering: true, registered: Vec::new() }
+        PollTable {
+            callback,
+            registering: true,
+            registered: Vec::new(),
+        }
     }
 
     /// Adds the callback to `queue`. The registration ends with the table.

@@ -73,7 +73,10 @@ impl WaitQueue {
     /// A queue without waiters; allocates nothing.
     pub const fn new() -> WaitQueue {
         WaitQueue {
-            waiters: IrqSpinLock::new(Waiters { tasks: VecDeque::new(), callbacks: None }),
+            waiters: IrqSpinLock::new(Waiters {
+                tasks: VecDeque::new(),
+                callbacks: None,
+            }),
         }
     }
 
@@ -85,7 +88,8 @@ impl WaitQueue {
     /// `ERESTARTSYS` when a signal is pending.
     #[inline]
     pub fn wait_until<R>(&self, condition: impl FnMut() -> Option<R>) -> Result<R> {
-        self.wait(SleepKind::Interruptible, None, condition).map_err(|_| Errno::ERESTARTSYS)
+        self.wait(SleepKind::Interruptible, None, condition)
+            .map_err(|_| Errno::ERESTARTSYS)
     }
 
     /// As [`wait_until`](Self::wait_until), and `None` once `deadline_ns` of the monotonic clock has passed.
@@ -109,7 +113,8 @@ impl WaitQueue {
     /// # Errors
     /// `EINTR` when the task is being killed.
     pub fn wait_killable<R>(&self, condition: impl FnMut() -> Option<R>) -> Result<R> {
-        self.wait(SleepKind::Killable, None, condition).map_err(|_| Errno::EINTR)
+        self.wait(SleepKind::Killable, None, condition)
+            .map_err(|_| Errno::EINTR)
     }
 
     /// Sleeps until `condition` gives a value, whatever happens.
@@ -175,7 +180,11 @@ impl WaitQueue {
     /// Takes the task out; false if a waker already did.
     fn dequeue(&self, task: &Arc<Task>) -> bool {
         let mut waiters = self.waiters.lock();
-        match waiters.tasks.iter().position(|other| Arc::ptr_eq(other, task)) {
+        match waiters
+            .tasks
+            .iter()
+            .position(|other| Arc::ptr_eq(other, task))
+        {
             Some(index) => {
                 let removed = waiters.tasks.remove(index);
                 drop(waiters);
@@ -215,7 +224,9 @@ impl WaitQueue {
         let mut waiters = self.waiters.lock();
         let callbacks = waiters.callbacks.clone();
         while woken < count {
-            let Some(task) = waiters.tasks.pop_front() else { break };
+            let Some(task) = waiters.tasks.pop_front() else {
+                break;
+            };
             // The waiter holds a reference of its own, so this drop frees nothing under the lock.
             if sched::wake(&task) {
                 woken += 1;

@@ -57,11 +57,19 @@ pub(super) fn here() -> &'static Counters {
 
 /// Calls and failures of a call since boot, over all CPUs.
 pub fn totals(number: usize) -> (u64, u64) {
-    let all = PER_CPU.iter().filter_map(|once| once.get().map(|counters| &**counters));
-    all.chain(core::iter::once(&SPARE)).fold((0, 0), |(calls, failures), counters| {
-        let load = |array: &[AtomicU64; NUMBERS]| {
-            array.get(number).map_or(0, |counter| counter.load(Ordering::Relaxed))
-        };
-        (calls + load(&counters.calls), failures + load(&counters.failures))
-    })
+    let all = PER_CPU
+        .iter()
+        .filter_map(|once| once.get().map(|counters| &**counters));
+    all.chain(core::iter::once(&SPARE))
+        .fold((0, 0), |(calls, failures), counters| {
+            let load = |array: &[AtomicU64; NUMBERS]| {
+                array
+                    .get(number)
+                    .map_or(0, |counter| counter.load(Ordering::Relaxed))
+            };
+            (
+                calls + load(&counters.calls),
+                failures + load(&counters.failures),
+            )
+        })
 }

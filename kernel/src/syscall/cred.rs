@@ -111,7 +111,12 @@ fn set_two(real: u32, effective: u32, may_all: bool, ids: [&mut u32; 3]) -> Resu
 pub fn sys_setreuid(ruid: Uid, euid: Uid) -> Result<usize> {
     change(|old, new| {
         let may_all = old.capable(Cap::SETUID);
-        set_two(ruid, euid, may_all, [&mut new.uid, &mut new.euid, &mut new.suid])?;
+        set_two(
+            ruid,
+            euid,
+            may_all,
+            [&mut new.uid, &mut new.euid, &mut new.suid],
+        )?;
         new.fsuid = new.euid;
         Ok(())
     })
@@ -120,7 +125,12 @@ pub fn sys_setreuid(ruid: Uid, euid: Uid) -> Result<usize> {
 pub fn sys_setregid(rgid: Gid, egid: Gid) -> Result<usize> {
     change(|old, new| {
         let may_all = old.capable(Cap::SETGID);
-        set_two(rgid, egid, may_all, [&mut new.gid, &mut new.egid, &mut new.sgid])?;
+        set_two(
+            rgid,
+            egid,
+            may_all,
+            [&mut new.gid, &mut new.egid, &mut new.sgid],
+        )?;
         new.fsgid = new.egid;
         Ok(())
     })
@@ -143,7 +153,11 @@ fn set_three(wanted: [u32; 3], may_all: bool, ids: [&mut u32; 3]) -> Result<()> 
 pub fn sys_setresuid(ruid: Uid, euid: Uid, suid: Uid) -> Result<usize> {
     change(|old, new| {
         let may_all = old.capable(Cap::SETUID);
-        set_three([ruid, euid, suid], may_all, [&mut new.uid, &mut new.euid, &mut new.suid])?;
+        set_three(
+            [ruid, euid, suid],
+            may_all,
+            [&mut new.uid, &mut new.euid, &mut new.suid],
+        )?;
         new.fsuid = new.euid;
         Ok(())
     })
@@ -152,17 +166,17 @@ pub fn sys_setresuid(ruid: Uid, euid: Uid, suid: Uid) -> Result<usize> {
 pub fn sys_setresgid(rgid: Gid, egid: Gid, sgid: Gid) -> Result<usize> {
     change(|old, new| {
         let may_all = old.capable(Cap::SETGID);
-        set_three([rgid, egid, sgid], may_all, [&mut new.gid, &mut new.egid, &mut new.sgid])?;
+        set_three(
+            [rgid, egid, sgid],
+            may_all,
+            [&mut new.gid, &mut new.egid, &mut new.sgid],
+        )?;
         new.fsgid = new.egid;
         Ok(())
     })
 }
 
-pub fn sys_getresuid(
-    ruid: UserPtr<u32>,
-    euid: UserPtr<u32>,
-    suid: UserPtr<u32>,
-) -> Result<usize> {
+pub fn sys_getresuid(ruid: UserPtr<u32>, euid: UserPtr<u32>, suid: UserPtr<u32>) -> Result<usize> {
     let cred = current().cred();
     ruid.write(&cred.uid)?;
     euid.write(&cred.euid)?;
@@ -170,11 +184,7 @@ pub fn sys_getresuid(
     Ok(0)
 }
 
-pub fn sys_getresgid(
-    rgid: UserPtr<u32>,
-    egid: UserPtr<u32>,
-    sgid: UserPtr<u32>,
-) -> Result<usize> {
+pub fn sys_getresgid(rgid: UserPtr<u32>, egid: UserPtr<u32>, sgid: UserPtr<u32>) -> Result<usize> {
     let cred = current().cred();
     rgid.write(&cred.gid)?;
     egid.write(&cred.egid)?;
@@ -253,14 +263,20 @@ fn read_cap_header(header: usize, probing: bool) -> Result<Option<(usize, Pid)>>
         _ => {
             fields.write(&CAPABILITY_VERSION_3)?;
             // A null data pointer asks for the version only.
-            return if probing { Ok(None) } else { Err(Errno::EINVAL) };
+            return if probing {
+                Ok(None)
+            } else {
+                Err(Errno::EINVAL)
+            };
         }
     };
     Ok(Some((words, Pid(fields.add(1).read()? as i32))))
 }
 
 pub fn sys_capget(header: usize, data: usize) -> Result<usize> {
-    let Some((words, pid)) = read_cap_header(header, data == 0)? else { return Ok(0) };
+    let Some((words, pid)) = read_cap_header(header, data == 0)? else {
+        return Ok(0);
+    };
     if pid.0 < 0 {
         return Err(Errno::EINVAL);
     }
@@ -275,14 +291,18 @@ pub fn sys_capget(header: usize, data: usize) -> Result<usize> {
     for word in 0..words {
         for (index, set) in sets.iter().enumerate() {
             let half = (set.0 >> (32 * word)) as u32;
-            UserPtr::<u32>::from(data).add(word * 3 + index).write(&half)?;
+            UserPtr::<u32>::from(data)
+                .add(word * 3 + index)
+                .write(&half)?;
         }
     }
     Ok(0)
 }
 
 pub fn sys_capset(header: usize, data: usize) -> Result<usize> {
-    let Some((words, pid)) = read_cap_header(header, false)? else { return Ok(0) };
+    let Some((words, pid)) = read_cap_header(header, false)? else {
+        return Ok(0);
+    };
     if pid.0 != 0 && pid != current().tid() {
         return Err(Errno::EPERM);
     }

@@ -116,7 +116,12 @@ pub fn sys_epoll_pwait(
     mask_at: usize,
     size: usize,
 ) -> Result<usize> {
-    wait_masked([epfd, max], events, patience_of_ms(timeout_ms), [mask_at, size])
+    wait_masked(
+        [epfd, max],
+        events,
+        patience_of_ms(timeout_ms),
+        [mask_at, size],
+    )
 }
 
 pub fn sys_epoll_pwait2(
@@ -130,7 +135,10 @@ pub fn sys_epoll_pwait2(
     let patience = match timeout {
         0 => Patience::Endless,
         at => {
-            let ns = UserPtr::<Timespec>::from(at).read()?.to_ns().ok_or(Errno::EINVAL)?;
+            let ns = UserPtr::<Timespec>::from(at)
+                .read()?
+                .to_ns()
+                .ok_or(Errno::EINVAL)?;
             Patience::of_ns(ns)
         }
     };

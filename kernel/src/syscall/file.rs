@@ -228,7 +228,8 @@ impl DirSink for Entries {
         head[8..16].copy_from_slice(&next.to_le_bytes());
         head[16..18].copy_from_slice(&(len as u16).to_le_bytes());
         head[18] = kind as u8;
-        self.out.extend_from_slice(&head[..if self.modern { 19 } else { 18 }]);
+        self.out
+            .extend_from_slice(&head[..if self.modern { 19 } else { 18 }]);
         self.out.extend_from_slice(name);
         self.out.resize(start + len, 0);
         if !self.modern

@@ -51,7 +51,11 @@ pub fn sys_syslog(action: i32, buffer: usize, len: i32) -> Result<usize> {
             }
             // A bad address fails before anything is waited for or cleared.
             copy_in(buffer, &mut [0])?;
-            if action == READ { read_next(buffer, len) } else { read_all(buffer, len, action) }
+            if action == READ {
+                read_next(buffer, len)
+            } else {
+                read_all(buffer, len, action)
+            }
         }
         CLEAR => {
             CLEARED_AT.store(log::bounds().1, Ordering::Relaxed);
@@ -77,7 +81,9 @@ pub fn sys_syslog(action: i32, buffer: usize, len: i32) -> Result<usize> {
         }
         SIZE_UNREAD => {
             let mut cursor = Cursor::at(*READ_TO.lock());
-            Ok(core::iter::from_fn(|| cursor.next()).map(|record| line_len(&record)).sum())
+            Ok(core::iter::from_fn(|| cursor.next())
+                .map(|record| line_len(&record))
+                .sum())
         }
         SIZE_BUFFER => Ok(log::size()),
         _ => Err(Errno::EINVAL),
@@ -121,8 +127,9 @@ fn read_next(buffer: usize, len: usize) -> Result<usize> {
 fn read_all(buffer: usize, len: usize, action: i32) -> Result<usize> {
     let from = CLEARED_AT.load(Ordering::Relaxed);
     let mut cursor = Cursor::at(from);
-    let mut lines: alloc::collections::VecDeque<_> =
-        core::iter::from_fn(|| cursor.next()).map(|record| line(&record)).collect();
+    let mut lines: alloc::collections::VecDeque<_> = core::iter::from_fn(|| cursor.next())
+        .map(|record| line(&record))
+        .collect();
     let mut total: usize = lines.iter().map(|line| line.len()).sum();
     while total > len {
         total -= lines.pop_front().map_or(0, |line| line.len());

@@ -50,8 +50,12 @@ pub fn sys_prlimit64(pid: Pid, resource: u32, new: usize, old: usize) -> Result<
 fn other_process(pid: Pid) -> Result<Arc<Process>> {
     let target = task::find_task(pid).ok_or(Errno::ESRCH)?;
     let (mine, theirs) = (current().cred(), target.cred());
-    let same_user = [theirs.uid, theirs.euid, theirs.suid].iter().all(|uid| *uid == mine.uid);
-    let same_group = [theirs.gid, theirs.egid, theirs.sgid].iter().all(|gid| *gid == mine.gid);
+    let same_user = [theirs.uid, theirs.euid, theirs.suid]
+        .iter()
+        .all(|uid| *uid == mine.uid);
+    let same_group = [theirs.gid, theirs.egid, theirs.sgid]
+        .iter()
+        .all(|gid| *gid == mine.gid);
     if same_user && same_group || mine.capable(Cap::SYS_RESOURCE) {
         Ok(target.process.clone())
     } else {
@@ -67,9 +71,16 @@ fn set(process: &Process, resource: Resource, new: Rlimit64) -> Result<()> {
         return Err(Errno::EPERM);
     }
     let may_raise = current().my_cred().capable(Cap::SYS_RESOURCE);
-    let wanted = Rlimit { soft: new.soft, hard: new.hard };
+    let wanted = Rlimit {
+        soft: new.soft,
+        hard: new.hard,
+    };
     process.rlimits.set(resource, wanted, |old| {
-        if new.hard > old.hard && !may_raise { Err(Errno::EPERM) } else { Ok(()) }
+        if new.hard > old.hard && !may_raise {
+            Err(Errno::EPERM)
+        } else {
+            Ok(())
+        }
     })
 }
 
@@ -83,7 +94,10 @@ pub fn sys_getrusage(who: i32, usage: usize) -> Result<usize> {
         RUSAGE_CHILDREN => *me.process.usage.children.lock(),
         RUSAGE_THREAD => {
             let max_rss_kib = me.my_mm().max_rss_kib();
-            Rusage { max_rss_kib, ..me.rusage() }
+            Rusage {
+                max_rss_kib,
+                ..me.rusage()
+            }
         }
         _ => return Err(Errno::EINVAL),
     };
@@ -96,7 +110,12 @@ pub fn sys_getrusage(who: i32, usage: usize) -> Result<usize> {
 /// # Errors
 /// `EFAULT`.
 pub(super) fn write_rusage(to: usize, used: &Rusage) -> Result<()> {
-    let micros = |ns: u64| [(ns / 1_000_000_000) as i64, (ns % 1_000_000_000 / 1_000) as i64];
+    let micros = |ns: u64| {
+        [
+            (ns / 1_000_000_000) as i64,
+            (ns % 1_000_000_000 / 1_000) as i64,
+        ]
+    };
     UserPtr::<RusageAbi>::from(to).write(&RusageAbi {
         user: micros(used.user_ns),
         system: micros(used.system_ns),

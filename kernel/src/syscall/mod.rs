@@ -19,12 +19,8 @@ pub mod counters;
 pub mod table;
 
 pub mod cred;
-mod xattr;
-mod mount;
-mod pipe;
+mod epoll;
 mod fd;
-mod path;
-mod stat;
 mod file;
 mod futex;
 mod inotify;
@@ -32,7 +28,9 @@ mod klog;
 mod limits;
 mod message;
 pub mod mm;
-mod epoll;
+mod mount;
+mod path;
+mod pipe;
 mod poll;
 mod prctl;
 mod process;
@@ -41,9 +39,11 @@ mod sched;
 mod signal;
 mod socket;
 mod sockopt;
+mod stat;
 mod system;
 mod time;
 mod timerfd;
+mod xattr;
 
 pub use args::FromArg;
 pub use table::{Level, Row, TABLE, row};
@@ -91,8 +91,13 @@ fn missing(regs: &mut UserRegs) -> Result<usize> {
     if task.process.first_missing_call(number) {
         let name = row(number).map_or("?", |row| row.name);
         let comm = task.comm();
-        let comm = core::str::from_utf8(&comm).unwrap_or("?").trim_end_matches('\0');
-        log::info!("{comm}[{}]: system call {name} ({number}) is not implemented", task.tid());
+        let comm = core::str::from_utf8(&comm)
+            .unwrap_or("?")
+            .trim_end_matches('\0');
+        log::info!(
+            "{comm}[{}]: system call {name} ({number}) is not implemented",
+            task.tid()
+        );
     }
     Err(Errno::ENOSYS)
 }

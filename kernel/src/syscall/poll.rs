@@ -59,31 +59,34 @@ pub fn sys_poll(fds: usize, count: u32, timeout_ms: i32) -> Result<usize> {
 /// A signal without a handler lets the call go on to the same deadline.
 fn poll_restarting(fds: usize, count: u32, patience: Patience) -> Result<usize> {
     match poll_fds(fds, count, patience) {
-        Err(Errno::EINTR) => {
-            Err(signal::restart_with(Box::new(move || poll_restarting(fds, count, patience))))
-        }
+        Err(Errno::EINTR) => Err(signal::restart_with(Box::new(move || {
+            poll_restarting(fds, count, patience)
+        }))),
         other => other,
     }
 }
 
 /// Runs a wait under another signal mask, if there is one.
-fn with_mask(
-    mask_at: usize,
-    size: usize,
-    wait: impl FnOnce() -> Result<usize>,
-) -> Result<usize> {
+fn with_mask(mask_at: usize, size: usize, wait: impl FnOnce() -> Result<usize>) -> Result<usize> {
     mask::begin_temporary_from_user(UserPtr::<SigSet>::from(mask_at), size)?;
     let result = wait();
     let interrupted = result == Err(Errno::EINTR);
     mask::end_temporary(interrupted);
-    if interrupted { Err(Errno::ERESTARTNOHAND) } else { result }
+    if interrupted {
+        Err(Errno::ERESTARTNOHAND)
+    } else {
+        result
+    }
 }
 
 fn patience_of(timeout: usize) -> Result<Patience> {
     match timeout {
         0 => Ok(Patience::Endless),
         at => {
-            let ns = UserPtr::<Timespec>::from(at).read()?.to_ns().ok_or(Errno::EINVAL)?;
+            let ns = UserPtr::<Timespec>::from(at)
+                .read()?
+                .to_ns()
+                .ok_or(Errno::EINVAL)?;
             Ok(Patience::of_ns(ns))
         }
     }
@@ -142,7 +145,10 @@ impl FdSets {
 
     /// The kinds of events asked of a descriptor.
     fn asked(&self, fd: usize) -> PollEvents {
-        let has = |set: &[u8]| set.get(fd / 8).is_some_and(|byte| byte & 1 << (fd % 8) != 0);
+        let has = |set: &[u8]| {
+            set.get(fd / 8)
+                .is_some_and(|byte| byte & 1 << (fd % 8) != 0)
+        };
         SELECT_KINDS
             .iter()
             .zip(&self.sets)
@@ -154,7 +160,9 @@ impl FdSets {
     fn answer(&mut self, fd: usize, found: PollEvents) -> usize {
         let mut count = 0;
         for (set, kind) in self.sets.iter_mut().zip(SELECT_KINDS) {
-            let Some(byte) = set.get_mut(fd / 8) else { continue };
+            let Some(byte) = set.get_mut(fd / 8) else {
+                continue;
+            };
             let bit = 1 << (fd % 8);
             if *byte & bit != 0 {
                 if found.intersects(kind) {
@@ -182,7 +190,9 @@ fn select(count: i32, addrs: [usize; 3], patience: Patience) -> Result<usize> {
     let me = current();
     let count = count.min(me.my_files().size());
     let mut sets = FdSets::read(count, addrs)?;
-    let asked: Vec<usize> = (0..count).filter(|fd| !sets.asked(*fd).is_empty()).collect();
+    let asked: Vec<usize> = (0..count)
+        .filter(|fd| !sets.asked(*fd).is_empty())
+        .collect();
     let mut entries = poll::entries(asked.len())?;
     for fd in &asked {
         let file = me.my_files().get(*fd as i32)?;
@@ -193,7 +203,11 @@ fn select(count: i32, addrs: [usize; 3], patience: Patience) -> Result<usize> {
         entry.wanted = sets.asked(*fd);
     }
     poll::wait(&mut entries, patience)?;
-    let ready = asked.iter().zip(&entries).map(|(fd, entry)| sets.answer(*fd, entry.found)).sum();
+    let ready = asked
+        .iter()
+        .zip(&entries)
+        .map(|(fd, entry)| sets.answer(*fd, entry.found))
+        .sum();
     sets.write()?;
     Ok(ready)
 }
@@ -215,18 +229,29 @@ pub fn sys_select(
     let result = select(count, [read, write, except], patience);
     if timeout != 0 && patience != Patience::Endless {
         let left = patience.left_ns() / 1_000;
-        let left = Timeval { tv_sec: (left / 1_000_000) as i64, tv_usec: (left % 1_000_000) as i64 };
+        let left = Timeval {
+            tv_sec: (left / 1_000_000) as i64,
+            tv_usec: (left % 1_000_000) as i64,
+        };
         // As for `tell_time_left`.
         let _ = UserPtr::<Timeval>::from(timeout).write(&left);
     }
-    result.map_err(|errno| if errno == Errno::EINTR { Errno::ERESTARTNOHAND } else { errno })
+    result.map_err(|errno| {
+        if errno == Errno::EINTR {
+            Errno::ERESTARTNOHAND
+        } else {
+            errno
+        }
+    })
 }
 
 /// Linux takes microseconds beyond a second here.
 fn select_ns(time: &Timeval) -> Result<u64> {
     let seconds = u64::try_from(time.tv_sec).map_err(|_| Errno::EINVAL)?;
     let micros = u64::try_from(time.tv_usec).map_err(|_| Errno::EINVAL)?;
-    Ok(seconds.saturating_mul(1_000_000_000).saturating_add(micros.saturating_mul(1_000)))
+    Ok(seconds
+        .saturating_mul(1_000_000_000)
+        .saturating_add(micros.saturating_mul(1_000)))
 }
 
 pub fn sys_pselect6(

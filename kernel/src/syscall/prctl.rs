@@ -174,7 +174,11 @@ fn ambient_option(cred: &Cred, action: usize, number: usize, rest: [usize; 2]) -
         RAISE => {
             let may = cred.permitted.0 & cred.inheritable.0 & bit != 0
                 && cred.securebits & securebits::NO_CAP_AMBIENT_RAISE == 0;
-            if may { change(|new| new.ambient.0 |= bit) } else { Err(Errno::EPERM) }
+            if may {
+                change(|new| new.ambient.0 |= bit)
+            } else {
+                Err(Errno::EPERM)
+            }
         }
         LOWER => change(|new| new.ambient.0 &= !bit),
         _ => Err(Errno::EINVAL),

@@ -35,8 +35,15 @@ pub fn sys_clone(
     if flags.contains(CloneFlags::PIDFD | CloneFlags::PARENT_SETTID) {
         return Err(Errno::EINVAL);
     }
-    let args =
-        CloneArgs { flags, pidfd: parent_tid, child_tid, parent_tid, exit_signal, stack, tls };
+    let args = CloneArgs {
+        flags,
+        pidfd: parent_tid,
+        child_tid,
+        parent_tid,
+        exit_signal,
+        stack,
+        tls,
+    };
     clone::clone(&args)
 }
 
@@ -45,7 +52,10 @@ pub fn sys_fork() -> Result<usize> {
 }
 
 pub fn sys_vfork() -> Result<usize> {
-    clone::clone(&CloneArgs { flags: CloneFlags::VFORK | CloneFlags::VM, ..CloneArgs::FORK })
+    clone::clone(&CloneArgs {
+        flags: CloneFlags::VFORK | CloneFlags::VM,
+        ..CloneArgs::FORK
+    })
 }
 
 /// The first version of `struct clone_args`, and the one with `set_tid` and `cgroup`.
@@ -60,8 +70,19 @@ pub fn sys_clone3(args: usize, size: usize) -> Result<usize> {
         return Err(Errno::EINVAL);
     }
     let words = read_extensible::<{ CLONE_ARGS_SIZE / 8 }>(args, size)?;
-    let [flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, _] =
-        words;
+    let [
+        flags,
+        pidfd,
+        child_tid,
+        parent_tid,
+        exit_signal,
+        stack,
+        stack_size,
+        tls,
+        set_tid,
+        set_tid_size,
+        _,
+    ] = words;
     let flags = CloneFlags::from_bits(flags).ok_or(Errno::EINVAL)?;
     if flags.contains(CloneFlags::DETACHED) || exit_signal > 64 {
         return Err(Errno::EINVAL);
@@ -89,7 +110,10 @@ pub fn sys_clone3(args: usize, size: usize) -> Result<usize> {
 ///
 /// # Errors
 /// `E2BIG` when bytes that this kernel does not know are set; `EFAULT`.
-pub(super) fn read_extensible<const WORDS: usize>(from: usize, size: usize) -> Result<[u64; WORDS]> {
+pub(super) fn read_extensible<const WORDS: usize>(
+    from: usize,
+    size: usize,
+) -> Result<[u64; WORDS]> {
     let known = WORDS * 8;
     let mut bytes = [0; 128];
     let mut at = known;
@@ -154,7 +178,9 @@ pub fn sys_wait4(pid: Pid, status: usize, options: u32, rusage: usize) -> Result
         pid if pid < -1 => Which::Group(Pid(-pid)),
         pid => Which::Pid(Pid(pid)),
     };
-    let Some(waited) = wait::wait(&which, options)? else { return Ok(0) };
+    let Some(waited) = wait::wait(&which, options)? else {
+        return Ok(0);
+    };
     if status != 0 {
         UserPtr::<i32>::from(status).write(&(waited.news.to_status() as i32))?;
     }
@@ -164,13 +190,7 @@ pub fn sys_wait4(pid: Pid, status: usize, options: u32, rusage: usize) -> Result
     Ok(waited.pid.0 as usize)
 }
 
-pub fn sys_waitid(
-    which: u32,
-    id: Pid,
-    info: usize,
-    options: u32,
-    rusage: usize,
-) -> Result<usize> {
+pub fn sys_waitid(which: u32, id: Pid, info: usize, options: u32, rusage: usize) -> Result<usize> {
     const P_ALL: u32 = 0;
     const P_PID: u32 = 1;
     const P_PGID: u32 = 2;

@@ -8,8 +8,8 @@ use ::sched::{Params, Policy};
 use abi::{Errno, Result};
 
 use super::process::read_extensible;
-use crate::arch::cpu::CpuMask;
 use crate::arch;
+use crate::arch::cpu::CpuMask;
 use crate::mm::user::{UserPtr, copy_in, copy_out};
 use crate::sched;
 use crate::task::rlimit::Resource;
@@ -45,12 +45,24 @@ fn threads_of(which: u32, who: u32) -> Result<Vec<Arc<Task>>> {
         PRIO_PROCESS if who == 0 => [current_arc()].into(),
         PRIO_PROCESS => task::find_task(Pid(who as i32)).into_iter().collect(),
         PRIO_PGRP => {
-            let pgid = if who == 0 { current().process.pgid() } else { Pid(who as i32) };
+            let pgid = if who == 0 {
+                current().process.pgid()
+            } else {
+                Pid(who as i32)
+            };
             let members = task::tree::find_group(pgid).map(|group| group.members());
-            members.into_iter().flatten().flat_map(|process| process.threads()).collect()
+            members
+                .into_iter()
+                .flatten()
+                .flat_map(|process| process.threads())
+                .collect()
         }
         PRIO_USER => {
-            let uid = if who == 0 { current().my_cred().uid } else { who };
+            let uid = if who == 0 {
+                current().my_cred().uid
+            } else {
+                who
+            };
             let mut threads = Vec::new();
             task::for_each_task(|task| {
                 if task.cred().uid == uid && !task.is_kernel_thread() {
@@ -61,7 +73,11 @@ fn threads_of(which: u32, who: u32) -> Result<Vec<Arc<Task>>> {
         }
         _ => return Err(Errno::EINVAL),
     };
-    if threads.is_empty() { Err(Errno::ESRCH) } else { Ok(threads) }
+    if threads.is_empty() {
+        Err(Errno::ESRCH)
+    } else {
+        Ok(threads)
+    }
 }
 
 /// Answers 20 - nice, so that no answer looks like an error.
@@ -129,7 +145,12 @@ fn set_scheduler(task: &Arc<Task>, policy: i32, priority: i32, nice: Option<i8>)
     }
     let old = sched::params_of(task);
     let nice = nice.unwrap_or(old.nice);
-    let new = Params { policy, nice, priority: priority as u8, reset_on_fork };
+    let new = Params {
+        policy,
+        nice,
+        priority: priority as u8,
+        reset_on_fork,
+    };
     check_change(task, &old, &new)?;
     sched::set_params(task, new);
     Ok(0)
@@ -142,7 +163,11 @@ pub fn sys_sched_setparam(pid: Pid, param: usize) -> Result<usize> {
     let priority = UserPtr::<i32>::from(param).read()?;
     let task = target(pid)?;
     let params = sched::params_of(&task);
-    let reset = if params.reset_on_fork { SCHED_RESET_ON_FORK } else { 0 };
+    let reset = if params.reset_on_fork {
+        SCHED_RESET_ON_FORK
+    } else {
+        0
+    };
     set_scheduler(&task, params.policy as i32 | reset, priority, None)
 }
 
@@ -165,7 +190,11 @@ pub fn sys_sched_setscheduler(pid: Pid, policy: i32, param: usize) -> Result<usi
 
 pub fn sys_sched_getscheduler(pid: Pid) -> Result<usize> {
     let params = sched::params_of(&*target(pid)?);
-    let reset = if params.reset_on_fork { SCHED_RESET_ON_FORK } else { 0 };
+    let reset = if params.reset_on_fork {
+        SCHED_RESET_ON_FORK
+    } else {
+        0
+    };
     Ok((params.policy as i32 | reset) as usize)
 }
 
@@ -250,12 +279,20 @@ pub fn sys_sched_setattr(pid: Pid, attr: usize, flags: u32) -> Result<usize> {
     let task = target(pid)?;
     let old = sched::params_of(&task);
     let keep_policy = attr_flags & FLAG_KEEP_POLICY != 0;
-    let policy = if keep_policy { old.policy as u32 } else { policy };
+    let policy = if keep_policy {
+        old.policy as u32
+    } else {
+        policy
+    };
     let (nice, priority) = match attr_flags & FLAG_KEEP_PARAMS != 0 {
         true => (old.nice, u32::from(old.priority)),
         false => (nice, priority),
     };
-    let reset = if attr_flags & FLAG_RESET_ON_FORK != 0 { SCHED_RESET_ON_FORK } else { 0 };
+    let reset = if attr_flags & FLAG_RESET_ON_FORK != 0 {
+        SCHED_RESET_ON_FORK
+    } else {
+        0
+    };
     let policy = i32::try_from(policy).map_err(|_| Errno::EINVAL)?;
     let priority = i32::try_from(priority).map_err(|_| Errno::EINVAL)?;
     set_scheduler(&task, policy | reset, priority, Some(nice))
@@ -270,8 +307,16 @@ pub fn sys_sched_getattr(pid: Pid, attr: usize, size: u32, flags: u32) -> Result
     let len = size.min(ATTR_SIZE_VER1);
     let mut words = [0u64; ATTR_SIZE_VER1 / 8];
     words[0] = len as u64 | u64::from(params.policy as u32) << 32;
-    words[1] = if params.reset_on_fork { FLAG_RESET_ON_FORK } else { 0 };
-    let nice = if params.policy.is_realtime() { 0 } else { params.nice };
+    words[1] = if params.reset_on_fork {
+        FLAG_RESET_ON_FORK
+    } else {
+        0
+    };
+    let nice = if params.policy.is_realtime() {
+        0
+    } else {
+        params.nice
+    };
     words[2] = u64::from(i32::from(nice) as u32) | u64::from(params.priority) << 32;
     let mut bytes = [0; ATTR_SIZE_VER1];
     for (chunk, word) in bytes.chunks_exact_mut(8).zip(words) {

@@ -37,7 +37,10 @@ fn read_name(name: usize, len: i32) -> Result<[u8; system::NAME_LEN]> {
     let mut bytes = [0; system::NAME_LEN];
     // One byte stays for the NUL.
     let room = bytes.len() - 1;
-    let target = bytes.get_mut(..len).filter(|_| len <= room).ok_or(Errno::EINVAL)?;
+    let target = bytes
+        .get_mut(..len)
+        .filter(|_| len <= room)
+        .ok_or(Errno::EINVAL)?;
     copy_in(name, target)?;
     Ok(bytes)
 }

@@ -4,12 +4,12 @@
 
 use abi::Result;
 use abi::fs::{Stat, Statfs, Statx, Ustat};
-use abi::socket::{MMsgHdr, MsgHdr};
 use abi::signal::{SigAction, SigEvent, SigSet, StackT, UserSigInfo};
+use abi::socket::{MMsgHdr, MsgHdr};
 use abi::time::{Itimerspec, Itimerval, Timespec, Timeval, Timex, Timezone, Tms};
 
-use super::{Handler, args::FromArg};
 use super::*;
+use super::{Handler, args::FromArg};
 use crate::arch::UserRegs;
 use crate::mm::user::{UserCStr, UserPtr};
 use crate::task::Pid;

@@ -231,20 +231,27 @@ fn build(me: &CurrentTask, args: &CloneArgs) -> Result<Arc<Task>> {
     })
     .inspect_err(|_| pid::release(tid))?;
     set_registers(me, &child, args)?;
-    child.timer_slack_ns.store(me.timer_slack_ns.load(Ordering::Relaxed), Ordering::Relaxed);
+    child
+        .timer_slack_ns
+        .store(me.timer_slack_ns.load(Ordering::Relaxed), Ordering::Relaxed);
     if flags.contains(CloneFlags::CHILD_SETTID) {
         child.set_child_tid.store(args.child_tid, Ordering::Relaxed);
         child.arch.mark(arch::WORK_NOTIFY);
     }
     if flags.contains(CloneFlags::CHILD_CLEARTID) {
-        child.clear_child_tid.store(args.child_tid, Ordering::Relaxed);
+        child
+            .clear_child_tid
+            .store(args.child_tid, Ordering::Relaxed);
     }
     Ok(child)
 }
 
 fn new_process(me: &CurrentTask, pid: Pid, args: &CloneArgs) -> Result<Arc<Process>> {
     let parent = match args.flags.contains(CloneFlags::PARENT) {
-        true => me.process.parent().map_or_else(Weak::new, |parent| Arc::downgrade(&parent)),
+        true => me
+            .process
+            .parent()
+            .map_or_else(Weak::new, |parent| Arc::downgrade(&parent)),
         false => Arc::downgrade(&me.process),
     };
     let share_hand = args.flags.contains(CloneFlags::SIGHAND);
@@ -253,9 +260,15 @@ fn new_process(me: &CurrentTask, pid: Pid, args: &CloneArgs) -> Result<Arc<Proce
     let old = &me.process;
     let process = Process::new(pid, parent, old.group(), shared, old.rlimits.fork());
     *process.exe.lock() = old.exe.lock().clone();
-    process.dumpable.store(old.dumpable.load(Ordering::Relaxed), Ordering::Relaxed);
-    process.personality.store(old.personality.load(Ordering::Relaxed), Ordering::Relaxed);
-    process.oom_score_adj.store(old.oom_score_adj.load(Ordering::Relaxed), Ordering::Relaxed);
+    process
+        .dumpable
+        .store(old.dumpable.load(Ordering::Relaxed), Ordering::Relaxed);
+    process
+        .personality
+        .store(old.personality.load(Ordering::Relaxed), Ordering::Relaxed);
+    process
+        .oom_score_adj
+        .store(old.oom_score_adj.load(Ordering::Relaxed), Ordering::Relaxed);
     let exit_signal = match args.flags.contains(CloneFlags::PARENT) {
         true => old.exit_signal(),
         false => args.exit_signal,
@@ -269,7 +282,11 @@ fn child_params(me: &CurrentTask) -> (Params, u64) {
     let mut params = scheduler::params_of(me);
     if params.reset_on_fork {
         if params.policy.is_realtime() {
-            params = Params { policy: Policy::Normal, nice: 0, ..params };
+            params = Params {
+                policy: Policy::Normal,
+                nice: 0,
+                ..params
+            };
         }
         params.nice = params.nice.max(0);
         params.priority = 0;

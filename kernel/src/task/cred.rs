@@ -107,7 +107,10 @@ pub mod securebits {
 
 /// An identity: who acts, and what it may.
 #[derive(Clone, PartialEq, Eq, Debug)]
-#[allow(missing_docs, reason = "the fields are credentials(7)'s and capabilities(7)'s")]
+#[allow(
+    missing_docs,
+    reason = "the fields are credentials(7)'s and capabilities(7)'s"
+)]
 pub struct Cred {
     pub uid: Uid,
     pub gid: Gid,

@@ -80,7 +80,11 @@ fn leave_process(me: &CurrentTask, status: WaitStatus) {
 
 /// Keeps what `/proc` shows of a zombie.
 fn leave_remains(me: &CurrentTask) {
-    let remains = Remains { comm: me.comm(), cred: me.cred(), params: sched::params_of(me) };
+    let remains = Remains {
+        comm: me.comm(),
+        cred: me.cred(),
+        params: sched::params_of(me),
+    };
     let mut slot = me.process.remains.lock();
     let unwanted = match &*slot {
         Some(_) if !me.is_leader() => Some(remains),
@@ -101,7 +105,10 @@ fn become_zombie(process: &Arc<Process>, status: WaitStatus) {
     process.links.lock().life = Life::Zombie(status);
     drop(guard);
     process.exit_event.wake_all();
-    stop_orphaned_groups(process, adopted.as_ref().map(|(_, children)| children.as_slice()));
+    stop_orphaned_groups(
+        process,
+        adopted.as_ref().map(|(_, children)| children.as_slice()),
+    );
     if let Some((reaper, children)) = adopted {
         for child in children {
             signal::send_parent_death(&child);

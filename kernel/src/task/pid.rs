@@ -62,8 +62,11 @@ struct Table {
 }
 
 /// With interrupts off: an expired timer may drop the last reference to a task in an interrupt handler.
-static TABLE: IrqSpinLock<Table> =
-    IrqSpinLock::new(Table { entries: BTreeMap::new(), last: 0, max: PID_MAX_DEFAULT });
+static TABLE: IrqSpinLock<Table> = IrqSpinLock::new(Table {
+    entries: BTreeMap::new(),
+    last: 0,
+    max: PID_MAX_DEFAULT,
+});
 
 /// Takes the next free number. It stays taken until [`release`] and all other uses have ended.
 ///
@@ -82,7 +85,13 @@ pub fn allocate() -> Result<Pid> {
             return Err(Errno::EAGAIN);
         }
         if !table.entries.contains_key(&candidate) {
-            table.entries.insert(candidate, Entry { task: Some(Weak::new()), ..Entry::default() });
+            table.entries.insert(
+                candidate,
+                Entry {
+                    task: Some(Weak::new()),
+                    ..Entry::default()
+                },
+            );
             table.last = candidate;
             return Ok(Pid(candidate));
         }
@@ -130,7 +139,10 @@ pub fn unpublish_task(tid: Pid) {
 /// The process was reaped.
 pub fn unpublish_process(pid: Pid) {
     let mut table = TABLE.lock();
-    let process = table.entries.get_mut(&pid.0).and_then(|entry| entry.process.take());
+    let process = table
+        .entries
+        .get_mut(&pid.0)
+        .and_then(|entry| entry.process.take());
     free_if_unused(&mut table, pid);
     drop(table);
     drop(process);
@@ -141,7 +153,10 @@ pub fn release(tid: Pid) {
     let mut table = TABLE.lock();
     // After an exec by another thread the number names that one.
     if let Some(entry) = table.entries.get_mut(&tid.0)
-        && entry.task.as_ref().is_some_and(|task| task.strong_count() == 0)
+        && entry
+            .task
+            .as_ref()
+            .is_some_and(|task| task.strong_count() == 0)
     {
         entry.task = None;
     }
@@ -161,7 +176,11 @@ pub fn count_session(sid: Pid, joined: bool) {
 fn count(pid: Pid, joined: bool, field: impl Fn(&mut Entry) -> &mut u32) {
     let mut table = TABLE.lock();
     let counter = field(table.entries.entry(pid.0).or_default());
-    *counter = if joined { *counter + 1 } else { counter.saturating_sub(1) };
+    *counter = if joined {
+        *counter + 1
+    } else {
+        counter.saturating_sub(1)
+    };
     free_if_unused(&mut table, pid);
 }
 
@@ -183,7 +202,11 @@ pub fn find_process(pid: Pid) -> Option<Arc<Process>> {
 
 /// The process with the smallest number not below `from`, zombies included: a walk that needs no lock between steps.
 pub fn next_process(from: Pid) -> Option<Arc<Process>> {
-    TABLE.lock().entries.range(from.0..).find_map(|(_, entry)| entry.process.clone())
+    TABLE
+        .lock()
+        .entries
+        .range(from.0..)
+        .find_map(|(_, entry)| entry.process.clone())
 }
 
 /// Calls `f` for every process, zombies included, in the order of their numbers, with no lock held.

@@ -37,7 +37,11 @@ impl FileOps for PidFd {
 }
 
 fn file_of(process: Arc<Process>, flags: OpenFlags) -> Result<Arc<File>> {
-    fs::anon_file("[pidfd]", Arc::new(PidFd { process }), OpenFlags::RDWR | flags)
+    fs::anon_file(
+        "[pidfd]",
+        Arc::new(PidFd { process }),
+        OpenFlags::RDWR | flags,
+    )
 }
 
 /// `pidfd_open(2)`.

@@ -141,7 +141,8 @@ impl Process {
 
     /// The identity of its main thread; of a zombie, what nobody may act on: the super-user's.
     pub fn cred(&self) -> Arc<Cred> {
-        self.main_thread().map_or_else(|| Arc::new(Cred::root()), |thread| thread.cred())
+        self.main_thread()
+            .map_or_else(|| Arc::new(Cred::root()), |thread| thread.cred())
     }
 
     /// The parent, while it exists.

@@ -65,7 +65,10 @@ impl Rlimits {
     pub fn initial(ram_bytes: u64) -> Rlimits {
         // A task costs its stack and structures; Linux lets them take an eighth of memory.
         let tasks = (ram_bytes / (8 * 32 * 1024)).clamp(20, 1 << 22) / 2;
-        let mut limits = [Rlimit { soft: INFINITY, hard: INFINITY }; COUNT];
+        let mut limits = [Rlimit {
+            soft: INFINITY,
+            hard: INFINITY,
+        }; COUNT];
         let mut set = |resource: Resource, soft, hard| {
             limits[resource as usize] = Rlimit { soft, hard };
         };
@@ -106,7 +109,10 @@ impl Rlimits {
     /// Both limits.
     pub fn get(&self, resource: Resource) -> Rlimit {
         let hard = self.hard.lock();
-        Rlimit { soft: self.soft(resource), hard: hard[resource as usize] }
+        Rlimit {
+            soft: self.soft(resource),
+            hard: hard[resource as usize],
+        }
     }
 
     /// Replaces both limits if `check` agrees to going from the old to the new ones.
@@ -120,7 +126,10 @@ impl Rlimits {
         check: impl FnOnce(Rlimit) -> abi::Result<()>,
     ) -> abi::Result<()> {
         let mut hard = self.hard.lock();
-        check(Rlimit { soft: self.soft(resource), hard: hard[resource as usize] })?;
+        check(Rlimit {
+            soft: self.soft(resource),
+            hard: hard[resource as usize],
+        })?;
         hard[resource as usize] = new.hard;
         self.soft[resource as usize].store(new.soft, Ordering::Relaxed);
         Ok(())

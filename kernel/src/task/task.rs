@@ -106,7 +106,8 @@ impl VforkDone {
     /// # Errors
     /// `EINTR` when the task is being killed.
     pub fn wait(&self) -> Result<()> {
-        self.queue.wait_killable(|| self.done.load(Ordering::SeqCst).then_some(()))
+        self.queue
+            .wait_killable(|| self.done.load(Ordering::SeqCst).then_some(()))
     }
 }
 
@@ -307,7 +308,9 @@ impl<T> core::ops::Deref for OwnRef<'_, T> {
     type Target = Arc<T>;
     #[inline(always)]
     fn deref(&self) -> &Arc<T> {
-        self.0.as_ref().expect("asked only by tasks with a user space that have not exited")
+        self.0
+            .as_ref()
+            .expect("asked only by tasks with a user space that have not exited")
     }
 }
 
@@ -328,7 +331,9 @@ pub fn comm_of(name: &[u8]) -> Comm {
 /// Boxes a slice of zeroed bytes, for callers whose size the user chose.
 pub fn try_zeroed(len: usize) -> Result<Box<[u8]>> {
     let mut bytes = alloc::vec::Vec::new();
-    bytes.try_reserve_exact(len).map_err(|_| abi::Errno::ENOMEM)?;
+    bytes
+        .try_reserve_exact(len)
+        .map_err(|_| abi::Errno::ENOMEM)?;
     bytes.resize(len, 0);
     Ok(bytes.into_boxed_slice())
 }

@@ -46,14 +46,24 @@ pub fn lock() -> TreeGuard {
 impl ProcessGroup {
     /// The processes in it, zombies included.
     pub fn members(&self) -> Vec<Arc<Process>> {
-        self.members.lock().iter().filter_map(Weak::upgrade).collect()
+        self.members
+            .lock()
+            .iter()
+            .filter_map(Weak::upgrade)
+            .collect()
     }
 }
 
 impl Session {
     /// A session and its first group, both numbered `id`, without members.
     pub fn create(id: Pid) -> Arc<ProcessGroup> {
-        new_group(id, Arc::new(Session { id, tty: SpinLock::new(None) }))
+        new_group(
+            id,
+            Arc::new(Session {
+                id,
+                tty: SpinLock::new(None),
+            }),
+        )
     }
 
     /// The controlling terminal.
@@ -78,14 +88,22 @@ impl Session {
 }
 
 fn new_group(id: Pid, session: Arc<Session>) -> Arc<ProcessGroup> {
-    let group = Arc::new(ProcessGroup { id, session, members: SpinLock::new(Vec::new()) });
+    let group = Arc::new(ProcessGroup {
+        id,
+        session,
+        members: SpinLock::new(Vec::new()),
+    });
     GROUPS.lock().insert(id, Arc::downgrade(&group));
     group
 }
 
 /// The group with this number, while it has members.
 pub fn find_group(id: Pid) -> Option<Arc<ProcessGroup>> {
-    GROUPS.lock().get(&id)?.upgrade().filter(|group| !group.members.lock().is_empty())
+    GROUPS
+        .lock()
+        .get(&id)?
+        .upgrade()
+        .filter(|group| !group.members.lock().is_empty())
 }
 
 /// Makes a new process known: to its group, its parent, and by its number.
@@ -127,7 +145,11 @@ fn move_to(guard: &TreeGuard, process: &Arc<Process>, group: Arc<ProcessGroup>) 
 /// Takes a reaped process out of everything. It is forgotten once the last reference goes.
 pub fn forget(guard: &TreeGuard, process: &Arc<Process>) {
     if let Some(parent) = process.parent() {
-        parent.links.lock().children.retain(|child| !Arc::ptr_eq(child, process));
+        parent
+            .links
+            .lock()
+            .children
+            .retain(|child| !Arc::ptr_eq(child, process));
     }
     process.links.lock().life = Life::Reaped;
     leave_group(guard, process, &process.group());
@@ -161,7 +183,9 @@ pub fn set_group(caller: &Arc<Process>, target: Pid, pgid: Pid) -> Result<()> {
     let process = pid::find_process(target).ok_or(Errno::ESRCH)?;
     let session = process.session();
     if !Arc::ptr_eq(&process, caller) {
-        let is_child = process.parent().is_some_and(|parent| Arc::ptr_eq(&parent, caller));
+        let is_child = process
+            .parent()
+            .is_some_and(|parent| Arc::ptr_eq(&parent, caller));
         if !is_child {
             return Err(Errno::ESRCH);
         }
@@ -217,7 +241,11 @@ pub fn reparent_children(
     for child in &children {
         child.links.lock().parent = Arc::downgrade(&reaper);
     }
-    reaper.links.lock().children.extend(children.iter().cloned());
+    reaper
+        .links
+        .lock()
+        .children
+        .extend(children.iter().cloned());
     Some((reaper, children))
 }
 

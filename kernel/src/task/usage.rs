@@ -101,7 +101,11 @@ pub fn tasks_of_user(uid: u32) -> u64 {
 pub fn count_task(uid: u32, added: bool) {
     let mut tasks = TASKS_OF.lock();
     let count = tasks.entry(uid).or_insert(0);
-    *count = if added { *count + 1 } else { count.saturating_sub(1) };
+    *count = if added {
+        *count + 1
+    } else {
+        count.saturating_sub(1)
+    };
     if *count == 0 {
         tasks.remove(&uid);
     }

@@ -72,7 +72,10 @@ impl News {
     pub fn to_siginfo(self) -> (i32, i32) {
         match self {
             News::Ended(status) if status & 0x7f == 0 => (1, (status >> 8 & 0xff) as i32),
-            News::Ended(status) => (if status & 0x80 != 0 { 3 } else { 2 }, (status & 0x7f) as i32),
+            News::Ended(status) => (
+                if status & 0x80 != 0 { 3 } else { 2 },
+                (status & 0x7f) as i32,
+            ),
             News::Stopped(signal) => (5, signal as i32),
             News::Continued => (6, 18),
         }
@@ -111,12 +114,19 @@ pub fn wait(which: &Which, options: WaitOptions) -> Result<Option<Waited>> {
 fn scan(parent: &Arc<Process>, which: &Which, options: WaitOptions) -> Result<Option<Waited>> {
     let children: Vec<Arc<Process>> = {
         let links = parent.links.lock();
-        links.children.iter().filter(|child| matches(child, which, options)).cloned().collect()
+        links
+            .children
+            .iter()
+            .filter(|child| matches(child, which, options))
+            .cloned()
+            .collect()
     };
     if children.is_empty() {
         return Err(Errno::ECHILD);
     }
-    Ok(children.iter().find_map(|child| take_news(parent, child, options)))
+    Ok(children
+        .iter()
+        .find_map(|child| take_news(parent, child, options)))
 }
 
 fn matches(child: &Process, which: &Which, options: WaitOptions) -> bool {
@@ -135,7 +145,12 @@ fn matches(child: &Process, which: &Which, options: WaitOptions) -> bool {
 fn take_news(parent: &Process, child: &Arc<Process>, options: WaitOptions) -> Option<Waited> {
     let keep = options.contains(WaitOptions::NOWAIT);
     let uid = child.real_uid();
-    let waited = |news, usage| Waited { pid: child.pid, uid, news, usage };
+    let waited = |news, usage| Waited {
+        pid: child.pid,
+        uid,
+        news,
+        usage,
+    };
     if options.contains(WaitOptions::EXITED)
         && let Life::Zombie(status) = child.life()
     {
@@ -152,7 +167,10 @@ fn take_news(parent: &Process, child: &Arc<Process>, options: WaitOptions) -> Op
     if options.contains(WaitOptions::STOPPED)
         && let Some(signal) = child.signal.take_stop_report(keep)
     {
-        return Some(waited(News::Stopped(u32::from(signal.get())), whole_usage(child)));
+        return Some(waited(
+            News::Stopped(u32::from(signal.get())),
+            whole_usage(child),
+        ));
     }
     if options.contains(WaitOptions::CONTINUED) && child.signal.take_continue_report(keep) {
         return Some(waited(News::Continued, whole_usage(child)));

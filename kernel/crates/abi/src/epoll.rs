@@ -61,13 +61,19 @@ impl EpollEvent {
 
     /// The answer that tells of `found`.
     pub fn with_found(self, found: PollEvents) -> EpollEvent {
-        EpollEvent { events: found.bits(), data: self.data }
+        EpollEvent {
+            events: found.bits(),
+            data: self.data,
+        }
     }
 
     /// As Linux keeps it: errors and hang-ups are asked for too, but for what a disabled watch asks.
     pub fn completed(self) -> EpollEvent {
         let always = (PollEvents::ERR | PollEvents::HUP).bits();
-        EpollEvent { events: self.events | always, data: self.data }
+        EpollEvent {
+            events: self.events | always,
+            data: self.data,
+        }
     }
 }
 

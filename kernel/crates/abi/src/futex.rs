@@ -97,7 +97,12 @@ impl WakeOp {
             5 => Compare::Ge,
             _ => return None,
         };
-        Some(Self { operation, argument, compare, against: sign_extend_12(encoded) })
+        Some(Self {
+            operation,
+            argument,
+            compare,
+            against: sign_extend_12(encoded),
+        })
     }
 
     /// The word after the operation.

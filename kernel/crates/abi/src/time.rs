@@ -22,7 +22,10 @@ pub struct Timespec {
 
 impl Timespec {
     pub const fn from_ns(ns: u64) -> Self {
-        Self { tv_sec: (ns / NSEC_PER_SEC) as i64, tv_nsec: (ns % NSEC_PER_SEC) as i64 }
+        Self {
+            tv_sec: (ns / NSEC_PER_SEC) as i64,
+            tv_nsec: (ns % NSEC_PER_SEC) as i64,
+        }
     }
 
     /// Nanoseconds, saturating; `None` (EINVAL) for negative seconds or nanoseconds outside a second.
@@ -54,12 +57,19 @@ pub struct Timeval {
 impl Timeval {
     pub const fn from_ns(ns: u64) -> Self {
         let usec = ns % NSEC_PER_SEC / NSEC_PER_USEC;
-        Self { tv_sec: (ns / NSEC_PER_SEC) as i64, tv_usec: usec as i64 }
+        Self {
+            tv_sec: (ns / NSEC_PER_SEC) as i64,
+            tv_usec: usec as i64,
+        }
     }
 
     /// As `from_ns`, but anything above zero shows as one microsecond at least.
     pub const fn from_ns_not_zero(ns: u64) -> Self {
-        if ns > 0 && ns < NSEC_PER_USEC { Self::from_ns(NSEC_PER_USEC) } else { Self::from_ns(ns) }
+        if ns > 0 && ns < NSEC_PER_USEC {
+            Self::from_ns(NSEC_PER_USEC)
+        } else {
+            Self::from_ns(ns)
+        }
     }
 
     /// Nanoseconds, saturating; `None` (EINVAL) for negative seconds or microseconds outside a second.
@@ -67,7 +77,11 @@ impl Timeval {
         if self.tv_usec < 0 || self.tv_usec >= 1_000_000 {
             return None;
         }
-        Timespec { tv_sec: self.tv_sec, tv_nsec: self.tv_usec * NSEC_PER_USEC as i64 }.to_ns()
+        Timespec {
+            tv_sec: self.tv_sec,
+            tv_nsec: self.tv_usec * NSEC_PER_USEC as i64,
+        }
+        .to_ns()
     }
 }
 
@@ -192,7 +206,11 @@ pub enum ClockId {
     BoottimeAlarm,
     Tai,
     /// The CPU time of a process or of a thread; 0 stands for the caller.
-    Cpu { id: i32, is_thread: bool, kind: CpuClockKind },
+    Cpu {
+        id: i32,
+        is_thread: bool,
+        kind: CpuClockKind,
+    },
     /// A clock behind a descriptor (a PTP clock).
     Fd(i32),
 }
@@ -203,12 +221,16 @@ impl ClockId {
         Some(match id {
             CLOCK_REALTIME => Self::Realtime,
             CLOCK_MONOTONIC => Self::Monotonic,
-            CLOCK_PROCESS_CPUTIME_ID => {
-                Self::Cpu { id: 0, is_thread: false, kind: CpuClockKind::Sched }
-            }
-            CLOCK_THREAD_CPUTIME_ID => {
-                Self::Cpu { id: 0, is_thread: true, kind: CpuClockKind::Sched }
-            }
+            CLOCK_PROCESS_CPUTIME_ID => Self::Cpu {
+                id: 0,
+                is_thread: false,
+                kind: CpuClockKind::Sched,
+            },
+            CLOCK_THREAD_CPUTIME_ID => Self::Cpu {
+                id: 0,
+                is_thread: true,
+                kind: CpuClockKind::Sched,
+            },
             CLOCK_MONOTONIC_RAW => Self::MonotonicRaw,
             CLOCK_REALTIME_COARSE => Self::RealtimeCoarse,
             CLOCK_MONOTONIC_COARSE => Self::MonotonicCoarse,
@@ -226,7 +248,11 @@ impl ClockId {
                     _ if is_thread => return None,
                     _ => return Some(Self::Fd(!(id >> 3))),
                 };
-                Self::Cpu { id: !(id >> 3), is_thread, kind }
+                Self::Cpu {
+                    id: !(id >> 3),
+                    is_thread,
+                    kind,
+                }
             }
         })
     }
@@ -249,17 +275,38 @@ mod tests {
 
     #[test]
     fn timevals_round_a_rest_up_to_a_microsecond() {
-        assert_eq!(Timeval::from_ns_not_zero(1), Timeval { tv_sec: 0, tv_usec: 1 });
+        assert_eq!(
+            Timeval::from_ns_not_zero(1),
+            Timeval {
+                tv_sec: 0,
+                tv_usec: 1
+            }
+        );
         assert_eq!(Timeval::from_ns_not_zero(0), Timeval::default());
-        assert_eq!(Timeval { tv_sec: 0, tv_usec: 1_000_000 }.to_ns(), None);
+        assert_eq!(
+            Timeval {
+                tv_sec: 0,
+                tv_usec: 1_000_000
+            }
+            .to_ns(),
+            None
+        );
     }
 
     #[test]
     fn negative_ids_name_cpu_clocks() {
         let kind = CpuClockKind::Sched;
-        let process = ClockId::Cpu { id: 1234, is_thread: false, kind };
+        let process = ClockId::Cpu {
+            id: 1234,
+            is_thread: false,
+            kind,
+        };
         assert_eq!(ClockId::from_user((!1234) << 3 | 2), Some(process));
-        let thread = ClockId::Cpu { id: 1234, is_thread: true, kind };
+        let thread = ClockId::Cpu {
+            id: 1234,
+            is_thread: true,
+            kind,
+        };
         assert_eq!(ClockId::from_user((!1234) << 3 | 6), Some(thread));
         assert_eq!(ClockId::from_user((!3) << 3 | 3), Some(ClockId::Fd(3)));
         assert_eq!(ClockId::from_user(10), None);

@@ -275,7 +275,10 @@ impl<T> HandOverLock<T> {
     /// If it was not.
     #[inline(always)]
     pub fn resume(&self) -> SpinGuard<'_, T> {
-        assert!(self.state.load(Ordering::Relaxed) == HANDED_OVER, "the lock was not handed over");
+        assert!(
+            self.state.load(Ordering::Relaxed) == HANDED_OVER,
+            "the lock was not handed over"
+        );
         self.state.store(HELD, Ordering::Relaxed);
         SpinGuard { lock: &self.lock }
     }

@@ -22,9 +22,17 @@ pub enum StackChoice {
 
 impl AltStack {
     /// Of a program that has set none.
-    pub const NONE: Self = Self { sp: 0, size: 0, flags: 0 };
+    pub const NONE: Self = Self {
+        sp: 0,
+        size: 0,
+        flags: 0,
+    };
     /// Of a thread whose stack was taken away; frames tell the difference.
-    pub const DISARMED: Self = Self { sp: 0, size: 0, flags: SS_DISABLE };
+    pub const DISARMED: Self = Self {
+        sp: 0,
+        size: 0,
+        flags: SS_DISABLE,
+    };
 
     /// Whether `sp` lies on this stack; never with SS_AUTODISARM, which takes the stack away while it is in use.
     pub const fn contains(&self, sp: u64) -> bool {

@@ -25,7 +25,9 @@ pub struct Strings {
 /// How many bytes arguments, environment and the pointers to them may take.
 pub(super) fn budget(me: &CurrentTask) -> usize {
     let quarter = me.process.rlimits.soft(Resource::Stack) / 4;
-    usize::try_from(quarter).unwrap_or(usize::MAX).clamp(MIN_TOTAL, MAX_TOTAL)
+    usize::try_from(quarter)
+        .unwrap_or(usize::MAX)
+        .clamp(MIN_TOTAL, MAX_TOTAL)
 }
 
 impl Strings {
@@ -46,7 +48,9 @@ impl Strings {
             }
             let left = budget.checked_sub(strings.cost() + size_of::<usize>());
             let max = left.ok_or(Errno::E2BIG)?.min(MAX_STRING);
-            let string = UserCStr::from(pointer).read_bytes(max)?.ok_or(Errno::E2BIG)?;
+            let string = UserCStr::from(pointer)
+                .read_bytes(max)?
+                .ok_or(Errno::E2BIG)?;
             strings.push(&string)?;
         }
     }
@@ -62,7 +66,9 @@ impl Strings {
     }
 
     fn push(&mut self, string: &[u8]) -> Result<()> {
-        self.bytes.try_reserve(string.len() + 1).map_err(|_| Errno::ENOMEM)?;
+        self.bytes
+            .try_reserve(string.len() + 1)
+            .map_err(|_| Errno::ENOMEM)?;
         self.bytes.extend_from_slice(string);
         self.bytes.push(0);
         self.count += 1;
@@ -79,7 +85,10 @@ impl Strings {
             Some(nul) => &self.bytes[nul + 1..],
             None => &[],
         };
-        replaced.bytes.try_reserve(rest.len()).map_err(|_| Errno::ENOMEM)?;
+        replaced
+            .bytes
+            .try_reserve(rest.len())
+            .map_err(|_| Errno::ENOMEM)?;
         replaced.bytes.extend_from_slice(rest);
         replaced.count += self.count.saturating_sub(1);
         *self = replaced;
@@ -103,7 +112,13 @@ impl Strings {
 
     /// Where each string begins.
     pub fn offsets(&self) -> impl Iterator<Item = usize> + '_ {
-        let ends = self.bytes.iter().enumerate().filter(|(_, byte)| **byte == 0);
-        core::iter::once(0).chain(ends.map(|(nul, _)| nul + 1)).take(self.count)
+        let ends = self
+            .bytes
+            .iter()
+            .enumerate()
+            .filter(|(_, byte)| **byte == 0);
+        core::iter::once(0)
+            .chain(ends.map(|(nul, _)| nul + 1))
+            .take(self.count)
     }
 }

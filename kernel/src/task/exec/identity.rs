@@ -8,9 +8,9 @@ use abi::Result;
 
 use super::program::Program;
 use crate::sync::CurrentTask;
+use crate::task::Cred;
 use crate::task::cred::{CapSet, securebits};
 use crate::task::task::TaskFlags;
-use crate::task::Cred;
 
 /// The default of `/proc/sys/fs/suid_dumpable`: programs that gained rights are not dumped.
 const SUID_DUMPABLE: u32 = 0;
@@ -56,7 +56,10 @@ pub(super) fn after_exec(me: &CurrentTask, program: &Program) -> Result<Identity
     transform_capabilities(&mut new, set_id);
     new.securebits &= !securebits::KEEP_CAPS;
     let changed = new != *old;
-    Ok(Identity { cred: if changed { Arc::new(new) } else { old }, changed: set_id })
+    Ok(Identity {
+        cred: if changed { Arc::new(new) } else { old },
+        changed: set_id,
+    })
 }
 
 fn transform_capabilities(cred: &mut Cred, set_id: bool) {
@@ -73,7 +76,11 @@ fn transform_capabilities(cred: &mut Cred, set_id: bool) {
     let gained = inherited | file_permitted.0 & cred.bounding.0;
     let ambient = if is_root { 0 } else { cred.ambient.0 };
     cred.permitted = CapSet(gained | ambient);
-    cred.effective = if file_effective { cred.permitted } else { CapSet(ambient) };
+    cred.effective = if file_effective {
+        cred.permitted
+    } else {
+        CapSet(ambient)
+    };
 }
 
 impl Identity {
@@ -81,7 +88,8 @@ impl Identity {
     pub(super) fn assume(self, me: &CurrentTask) {
         let dumpable = if self.changed { SUID_DUMPABLE } else { 1 };
         me.process.dumpable.store(dumpable, Ordering::Relaxed);
-        me.parent_death_signal.fetch_and(if self.changed { 0 } else { u32::MAX }, Ordering::Relaxed);
+        me.parent_death_signal
+            .fetch_and(if self.changed { 0 } else { u32::MAX }, Ordering::Relaxed);
         me.process.signal.set_uid(self.cred.uid);
         me.set_cred(self.cred);
     }

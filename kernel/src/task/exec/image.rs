@@ -7,10 +7,10 @@ use abi::{Errno, Result};
 use elf::{Plan, Segment};
 
 use super::program::Program;
+use crate::device::random;
 use crate::fs::File;
 use crate::mm::user::zero_out;
 use crate::mm::{AddressSpace, Backing, ExecInfo, MapRequest, PAGE_SIZE, USER_END};
-use crate::device::random;
 use crate::sync::CurrentTask;
 use crate::task::process::ADDR_NO_RANDOMIZE;
 use crate::task::rlimit::Resource;
@@ -47,7 +47,9 @@ impl Image {
     /// # Errors
     /// `EFAULT` when there is no memory for the pages.
     pub(super) fn finish(&self) -> Result<()> {
-        self.tails.iter().try_for_each(|(start, len)| zero_out(*start, *len))
+        self.tails
+            .iter()
+            .try_for_each(|(start, len)| zero_out(*start, *len))
     }
 }
 
@@ -57,14 +59,21 @@ impl Image {
 /// `ENOMEM`, and those of mapping the file.
 pub(super) fn build(me: &CurrentTask, program: &Program) -> Result<Image> {
     let space = AddressSpace::new()?;
-    let randomize =
-        me.process.personality.load(core::sync::atomic::Ordering::Relaxed) & ADDR_NO_RANDOMIZE == 0;
+    let randomize = me
+        .process
+        .personality
+        .load(core::sync::atomic::Ordering::Relaxed)
+        & ADDR_NO_RANDOMIZE
+        == 0;
     let random_pages = |bits: u32| match randomize {
         true => (random::next_u64() & ((1 << bits) - 1)) as usize * PAGE_SIZE,
         false => 0,
     };
     let stack_top = USER_END - random_pages(STACK_RANDOM_BITS);
-    space.set_layout(me.process.rlimits.soft(Resource::Stack), random_pages(IMAGE_RANDOM_BITS));
+    space.set_layout(
+        me.process.rlimits.soft(Resource::Stack),
+        random_pages(IMAGE_RANDOM_BITS),
+    );
     let plan = &program.plan;
     let bias = match (plan.header.position_independent, &program.interpreter) {
         (false, _) => 0,
@@ -105,7 +114,11 @@ fn align_down(addr: usize, align: u64) -> usize {
 /// An unused range that holds all of a plan's segments.
 fn find_room(space: &AddressSpace, plan: &Plan) -> Result<usize> {
     let len = (plan.end - plan.start) as usize;
-    let slack = if plan.align as usize > PAGE_SIZE { plan.align as usize } else { 0 };
+    let slack = if plan.align as usize > PAGE_SIZE {
+        plan.align as usize
+    } else {
+        0
+    };
     let addr = space.find_room(len + slack)?;
     Ok(addr.next_multiple_of(plan.align as usize))
 }
@@ -160,7 +173,11 @@ impl Image {
 
     fn map_stack(&self, plan: &Plan) -> Result<()> {
         // Without a word from the file, x86-64's default is a stack that is not executable.
-        let exec = if plan.exec_stack == Some(true) { Prot::EXEC } else { Prot::empty() };
+        let exec = if plan.exec_stack == Some(true) {
+            Prot::EXEC
+        } else {
+            Prot::empty()
+        };
         self.space.map(MapRequest {
             addr: self.stack_top - STACK_START,
             len: STACK_START,

@@ -67,7 +67,12 @@ pub fn execve_at(
     let budget = args::budget(&current());
     let argv = Strings::read(argv, budget)?;
     let envp = Strings::read(envp, budget.saturating_sub(argv.cost()))?;
-    execute(ExecRequest { file, name, argv, envp })?;
+    execute(ExecRequest {
+        file,
+        name,
+        argv,
+        envp,
+    })?;
     Ok(0)
 }
 
@@ -78,7 +83,12 @@ pub fn execve_at(
 pub fn execute_init(path: &[u8], argv: &[&[u8]], envp: &[&[u8]]) -> Result<()> {
     let (file, name) = fs::open_exec_at(AT_FDCWD, path, 0)?;
     let (argv, envp) = (Strings::from_kernel(argv)?, Strings::from_kernel(envp)?);
-    execute(ExecRequest { file, name, argv, envp })
+    execute(ExecRequest {
+        file,
+        name,
+        argv,
+        envp,
+    })
 }
 
 fn execute(request: ExecRequest) -> Result<()> {
@@ -127,7 +137,9 @@ fn become_program(
     me.my_files().close_on_exec();
     me.clear_flags(TaskFlags::FORK_NO_EXEC);
     me.process.did_exec.store(true, Ordering::Relaxed);
-    me.process.exit_signal.store(u32::from(Signo::CHLD.get()), Ordering::Relaxed);
+    me.process
+        .exit_signal
+        .store(u32::from(Signo::CHLD.get()), Ordering::Relaxed);
     *me.process.exe.lock() = Some(program.file.clone());
     me.set_comm(program.comm());
     identity.assume(me);

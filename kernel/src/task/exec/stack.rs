@@ -7,8 +7,8 @@ use abi::{Errno, Result};
 use super::image::Image;
 use super::program::Program;
 use crate::arch;
-use crate::mm::user::copy_out;
 use crate::device::random;
+use crate::mm::user::copy_out;
 use crate::sync::CurrentTask;
 use crate::task::Cred;
 
@@ -41,7 +41,10 @@ const PLATFORM: &[u8] = b"x86_64\0";
 /// # Errors
 /// `EFAULT` or `E2BIG` when it does not fit the stack.
 pub(super) fn lay_out(me: &CurrentTask, program: &Program, image: &Image) -> Result<usize> {
-    let mut cursor = Cursor { top: image.stack_top - size_of::<u64>(), bytes: Vec::new() };
+    let mut cursor = Cursor {
+        top: image.stack_top - size_of::<u64>(),
+        bytes: Vec::new(),
+    };
     let name = cursor.string(&program.name);
     let envp = cursor.block(program.envp.bytes());
     let argv = cursor.block(program.argv.bytes());
@@ -60,9 +63,15 @@ pub(super) fn lay_out(me: &CurrentTask, program: &Program, image: &Image) -> Res
     block.try_reserve_exact(total).map_err(|_| Errno::ENOMEM)?;
     let mut push = |word: u64| block.extend_from_slice(&word.to_le_bytes());
     push(program.argv.count() as u64);
-    program.argv.offsets().for_each(|offset| push((argv + offset) as u64));
+    program
+        .argv
+        .offsets()
+        .for_each(|offset| push((argv + offset) as u64));
     push(0);
-    program.envp.offsets().for_each(|offset| push((envp + offset) as u64));
+    program
+        .envp
+        .offsets()
+        .for_each(|offset| push((envp + offset) as u64));
     push(0);
     aux.iter().for_each(|word| push(*word));
     block.resize(cursor.top - sp, 0);

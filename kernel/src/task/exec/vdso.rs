@@ -37,8 +37,12 @@ impl MemoryObject for KernelPages {
     fn resident_pages(&self, _: u64, _: usize, _: &mut dyn FnMut(u64, &FrameRef)) {}
 
     fn device_page(&self, index: u64) -> Result<PhysAddr> {
-        let offset = index.checked_mul(PAGE_SIZE as u64).filter(|at| *at < self.len as u64);
-        offset.map(|at| PhysAddr(self.start.0 + at)).ok_or(Errno::EFAULT)
+        let offset = index
+            .checked_mul(PAGE_SIZE as u64)
+            .filter(|at| *at < self.len as u64);
+        offset
+            .map(|at| PhysAddr(self.start.0 + at))
+            .ok_or(Errno::EFAULT)
     }
 
     fn mappers(&self) -> &Mappers {
@@ -64,7 +68,12 @@ struct Vdso {
 static VDSO: spin::Once<Vdso> = spin::Once::new();
 
 fn pages(name: &'static str, start: PhysAddr, len: usize) -> Arc<KernelPages> {
-    Arc::new(KernelPages { name, start, len, mappers: Mappers::default() })
+    Arc::new(KernelPages {
+        name,
+        start,
+        len,
+        mappers: Mappers::default(),
+    })
 }
 
 /// Maps the vDSO somewhere and returns the address of its ELF header.
@@ -81,18 +90,32 @@ pub(super) fn map(space: &AddressSpace) -> Result<usize> {
     });
     let base = space.find_room(PAGE_SIZE + vdso.image.len)?;
     map_pages(space, base, &vdso.clock, Prot::READ)?;
-    map_pages(space, base + PAGE_SIZE, &vdso.image, Prot::READ | Prot::EXEC)?;
+    map_pages(
+        space,
+        base + PAGE_SIZE,
+        &vdso.image,
+        Prot::READ | Prot::EXEC,
+    )?;
     Ok(base + PAGE_SIZE)
 }
 
-fn map_pages(space: &AddressSpace, addr: usize, pages: &Arc<KernelPages>, prot: Prot) -> Result<()> {
+fn map_pages(
+    space: &AddressSpace,
+    addr: usize,
+    pages: &Arc<KernelPages>,
+    prot: Prot,
+) -> Result<()> {
     space.map(MapRequest {
         addr,
         len: pages.len,
         prot,
         max_prot: prot,
         flags: MapFlags::PRIVATE | MapFlags::FIXED,
-        backing: Backing::File { object: pages.clone(), offset: 0, file: Some(pages.clone()) },
+        backing: Backing::File {
+            object: pages.clone(),
+            offset: 0,
+            file: Some(pages.clone()),
+        },
     })?;
     Ok(())
 }
