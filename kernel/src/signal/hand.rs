@@ -42,6 +42,19 @@ impl SigHand {
         self.ignored.store(table.ignored().bits(), Ordering::SeqCst);
     }
 
+    /// The same when no other signal's disposition has changed; under the table's lock.
+    fn publish_one(&self, signo: Signo, action: &SigAction) {
+        let put = |word: &AtomicU64, on: bool| {
+            let bit = SigSet::of(signo).bits();
+            let others = word.load(Ordering::Relaxed) & !bit;
+            word.store(others | if on { bit } else { 0 }, Ordering::SeqCst);
+        };
+        let ignored_by_default = SigSet::IGNORED_BY_DEFAULT.contains(signo);
+        let ignored = action.is_ignore() || action.is_default() && ignored_by_default;
+        put(&self.caught, !action.is_ignore() && !action.is_default());
+        put(&self.ignored, ignored);
+    }
+
     pub fn get(&self, signo: Signo) -> SigAction {
         self.table.lock().get(signo)
     }
@@ -79,7 +92,7 @@ impl SigHand {
             let mut table = self.table.lock();
             if table.has_room(signo) {
                 let change = table.set(signo, action);
-                self.publish(&table);
+                self.publish_one(signo, &action);
                 return Ok(change);
             }
             drop(table);
