@@ -93,19 +93,22 @@ impl Item {
         file.poll(None) & event.wanted()
     }
 
-    /// The event to tell; a one-shot item is disabled by it.
-    pub(super) fn report(&self, found: PollEvents) -> EpollEvent {
-        let mut event = self.event.lock();
-        let told = event.with_found(found);
-        if event.flags().contains(EpollFlags::ONESHOT) {
-            event.disable();
+    /// The event to tell, if there is one, and whether the next look should ask again though no wake-up came. A
+    /// one-shot item is disabled by it.
+    pub(super) fn tell(&self, file: &File) -> Option<(EpollEvent, bool)> {
+        let event = *self.event.lock();
+        if event.is_disabled() {
+            return None;
         }
-        told
-    }
-
-    /// Whether the next look should ask it again though no wake-up came.
-    pub(super) fn stays_ready(&self) -> bool {
-        !self.flags().intersects(EpollFlags::ET | EpollFlags::ONESHOT)
+        let found = file.poll(None) & event.wanted();
+        if found.is_empty() {
+            return None;
+        }
+        if event.flags().contains(EpollFlags::ONESHOT) {
+            self.event.lock().disable();
+        }
+        let stays = !event.flags().intersects(EpollFlags::ET | EpollFlags::ONESHOT);
+        Some((event.with_found(found), stays))
     }
 
     /// True if it was not queued.

@@ -32,6 +32,7 @@ use abi::epoll::{EpollEvent, EpollFlags};
 use abi::fs::OpenFlags;
 use abi::poll::PollEvents;
 use abi::{Errno, Result};
+use smallvec::SmallVec;
 
 use self::item::Item;
 use super::file::{File, FileOps};
@@ -44,6 +45,9 @@ const MAX_DEPTH: usize = 5;
 
 /// Serialises adding sets to sets, so that two additions cannot close a circle together.
 static NESTING: Mutex<()> = Mutex::new(());
+
+/// What one look tells; a loop asks for a few events at a time.
+type Told = SmallVec<[EpollEvent; 8]>;
 
 /// What names an item: the file and the descriptor it was added by.
 type Key = (usize, i32);
@@ -224,8 +228,8 @@ impl Epoll {
     }
 
     /// Takes what is ready, up to `max` events. Level-triggered items go back to the end of the list.
-    fn take(&self, max: usize) -> Vec<EpollEvent> {
-        let mut events = Vec::new();
+    fn take(&self, max: usize) -> Told {
+        let mut events = Told::new();
         let looks = self.ready.lock().len();
         for _ in 0..looks {
             if events.len() == max {
@@ -235,12 +239,9 @@ impl Epoll {
             // From here on a wake-up puts it back.
             item.unmark_queued();
             let Some(file) = item.file() else { continue };
-            let found = item.found(&file);
-            if found.is_empty() {
-                continue;
-            }
-            events.push(item.report(found));
-            if item.stays_ready() && item.mark_queued() {
+            let Some((event, stays)) = item.tell(&file) else { continue };
+            events.push(event);
+            if stays && item.mark_queued() {
                 self.ready.lock().push_back(item);
             }
         }
@@ -251,7 +252,7 @@ impl Epoll {
     ///
     /// # Errors
     /// `EINTR` when a signal came first.
-    pub fn wait(&self, max: usize, patience: Patience) -> Result<Vec<EpollEvent>> {
+    pub fn wait(&self, max: usize, patience: Patience) -> Result<Told> {
         loop {
             let events = self.take(max);
             if !events.is_empty() || patience == Patience::None {
