@@ -21,12 +21,14 @@ mod sys;
 
 mod event;
 mod file;
+mod inotify;
 mod memory;
 mod path;
 mod pipe;
 mod proc;
 mod process;
 mod signal;
+mod unix;
 
 use harness::Family;
 
@@ -41,6 +43,8 @@ const FAMILIES: &[Family] = &[
     ("pipe", pipe::CASES),
     ("proc", proc::CASES),
     ("event", event::CASES),
+    ("unix", unix::CASES),
+    ("inotify", inotify::CASES),
 ];
 
 fn main() {
