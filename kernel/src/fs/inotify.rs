@@ -37,11 +37,11 @@ use crate::sync::{Mutex, PollTable, SpinLock, WaitQueue};
 use crate::task;
 
 /// `fs.inotify.max_queued_events`.
-const MAX_QUEUED: usize = 16384;
+pub const MAX_QUEUED: usize = 16384;
 /// `fs.inotify.max_user_instances`.
-const MAX_INSTANCES: usize = 128;
+pub const MAX_INSTANCES: usize = 128;
 /// `fs.inotify.max_user_watches`: the least that Linux sets by the size of memory.
-const MAX_WATCHES: usize = 8192;
+pub const MAX_WATCHES: usize = 8192;
 
 /// Queues and watches of each user.
 static USERS: Mutex<BTreeMap<u32, Usage>> = Mutex::new(BTreeMap::new());

@@ -13,7 +13,7 @@ use crate::task::{self, Cap};
 /// The buffer sizes of a new socket (`net.core.wmem_default`, `rmem_default`).
 pub const DEFAULT_BUFFER: usize = 212_992;
 /// The most that `SO_SNDBUF` and `SO_RCVBUF` ask for without privilege, before doubling (`net.core.wmem_max`).
-const MAX_BUFFER: i32 = 4 << 20;
+pub const MAX_BUFFER: i32 = 4 << 20;
 const MIN_SEND_BUFFER: i32 = 4608;
 const MIN_RECEIVE_BUFFER: i32 = 2304;
 /// The highest priority without CAP_NET_ADMIN.

@@ -8,20 +8,58 @@ use crate::device::random;
 use crate::mm::promise;
 use crate::system::{self, NAME_LEN};
 use crate::task::pid;
-use crate::{fs, log, mm, tty};
+use crate::{fs, log, mm, net, tty};
 
 pub static NODES: &[Node] = &[
     Node::Dir("fs", FS),
     Node::Dir("kernel", KERNEL),
+    Node::Dir("net", NET),
     Node::Dir("vm", VM),
 ];
 
 static FS: &[Node] = &[
+    Node::Dir("inotify", INOTIFY),
     Node::File("nr_open", 0o444, |out| writeln!(out, "{}", fs::fd::NR_OPEN)),
     Node::File("pipe-max-size", 0o444, |out| {
         writeln!(out, "{}", fs::pipe::MAX_SIZE)
     }),
 ];
+
+static INOTIFY: &[Node] = &[
+    Node::File("max_queued_events", 0o444, |out| {
+        writeln!(out, "{}", fs::inotify::MAX_QUEUED)
+    }),
+    Node::File("max_user_instances", 0o444, |out| {
+        writeln!(out, "{}", fs::inotify::MAX_INSTANCES)
+    }),
+    Node::File("max_user_watches", 0o444, |out| {
+        writeln!(out, "{}", fs::inotify::MAX_WATCHES)
+    }),
+];
+
+static NET: &[Node] = &[Node::Dir("core", NET_CORE), Node::Dir("unix", NET_UNIX)];
+
+static NET_CORE: &[Node] = &[
+    Node::File("rmem_default", 0o444, |out| {
+        writeln!(out, "{}", net::options::DEFAULT_BUFFER)
+    }),
+    Node::File("rmem_max", 0o444, |out| {
+        writeln!(out, "{}", net::options::MAX_BUFFER)
+    }),
+    Node::File("somaxconn", 0o444, |out| {
+        writeln!(out, "{}", abi::socket::SOMAXCONN)
+    }),
+    Node::File("wmem_default", 0o444, |out| {
+        writeln!(out, "{}", net::options::DEFAULT_BUFFER)
+    }),
+    Node::File("wmem_max", 0o444, |out| {
+        writeln!(out, "{}", net::options::MAX_BUFFER)
+    }),
+];
+
+static NET_UNIX: &[Node] = &[Node::File("max_dgram_qlen", 0o444, |out| {
+    writeln!(out, "{}", net::unix::MAX_QUEUE)
+})];
 
 static KERNEL: &[Node] = &[
     Node::File("arch", 0o444, |out| out.bytes(b"x86_64\n")),

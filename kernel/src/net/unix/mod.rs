@@ -75,7 +75,7 @@ pub const SEND: u8 = 2;
 const BOTH: u8 = RECEIVE | SEND;
 
 /// Datagrams that wait for a receiver, and connections before `listen` says otherwise (`net.unix.max_dgram_qlen`).
-const MAX_QUEUE: u32 = 10;
+pub const MAX_QUEUE: u32 = 10;
 
 const CLOSED: u8 = 0;
 const LISTENING: u8 = 1;
