@@ -67,9 +67,9 @@ pub fn epoll() -> Outcome<Fd> {
 /// Lets this process have as many descriptors as it may.
 pub fn raise_descriptor_limit(wanted: u64) -> Outcome {
     let mut limit: libc::rlimit = sys::blank();
-    good("getrlimit", sys::getrlimit(sys::NOFILE, &mut limit))?;
+    good("getrlimit", sys::getrlimit(libc::RLIMIT_NOFILE, &mut limit))?;
     limit.rlim_cur = limit.rlim_max;
-    good("setrlimit", sys::setrlimit(sys::NOFILE, &limit))?;
+    good("setrlimit", sys::setrlimit(libc::RLIMIT_NOFILE, &limit))?;
     ensure(limit.rlim_cur >= wanted, || {
         "too few descriptors are allowed".to_owned()
     })

@@ -99,6 +99,7 @@ macro_rules! calls {
     };
 }
 
+// `impl Word` where the C libraries disagree about a constant's type.
 calls! {
     access(path: &CStr, mode: i32) = SYS_access;
     chdir(path: &CStr) = SYS_chdir;
@@ -116,8 +117,8 @@ calls! {
     futex_wait(word: &AtomicU32, operation: i32, value: u32, no_timeout: usize) = SYS_futex;
     futex_wake(word: &AtomicU32, operation: i32, count: u32) = SYS_futex;
     getpid() = SYS_getpid;
-    getpriority(which: i32, who: i32) = SYS_getpriority;
-    getrlimit(which: i32, out: &mut libc::rlimit) = SYS_getrlimit;
+    getpriority(which: impl Word, who: i32) = SYS_getpriority;
+    getrlimit(which: impl Word, out: &mut libc::rlimit) = SYS_getrlimit;
     getrusage(who: i32, out: &mut libc::rusage) = SYS_getrusage;
     getsid(pid: i32) = SYS_getsid;
     gettid() = SYS_gettid;
@@ -128,7 +129,7 @@ calls! {
     open(path: &CStr, flags: i32, mode: u32) = SYS_open;
     pipe2(ends: &mut [i32; 2], flags: i32) = SYS_pipe2;
     prctl_number(what: i32, value: i32) = SYS_prctl;
-    prlimit64(pid: i32, which: i32, no_new: usize, old: &mut libc::rlimit) = SYS_prlimit64;
+    prlimit64(pid: i32, which: impl Word, no_new: usize, old: &mut libc::rlimit) = SYS_prlimit64;
     rename(old: &CStr, new: &CStr) = SYS_rename;
     rt_sigaction(signal: i32, new: &Action, old: &mut Action, set_bytes: usize) = SYS_rt_sigaction;
     rt_sigprocmask(how: i32, new: &u64, old: &mut u64, set_bytes: usize) = SYS_rt_sigprocmask;
@@ -139,7 +140,7 @@ calls! {
     semop(set: i32, operation: &mut libc::sembuf, one: usize) = SYS_semop;
     sendfile(to: i32, from: i32, offset: &mut i64, count: usize) = SYS_sendfile;
     setitimer(which: i32, new: &libc::itimerval, old: &mut libc::itimerval) = SYS_setitimer;
-    setrlimit(which: i32, new: &libc::rlimit) = SYS_setrlimit;
+    setrlimit(which: impl Word, new: &libc::rlimit) = SYS_setrlimit;
     shmctl(segment: i32, command: i32, no_buffer: usize) = SYS_shmctl;
     shmget(key: i32, size: usize, flags: i32) = SYS_shmget;
     socketpair(domain: i32, kind: i32, protocol: i32, ends: &mut [i32; 2]) = SYS_socketpair;
@@ -168,9 +169,6 @@ pub fn bump_at(address: usize) -> u8 {
         old
     }
 }
-
-/// The limit of descriptors: the C libraries disagree about its type.
-pub const NOFILE: i32 = libc::RLIMIT_NOFILE as i32;
 
 /// What `rt_sigaction` takes, for dispositions that need no handler.
 #[repr(C)]

@@ -214,7 +214,8 @@ fn shm_attach() -> Outcome<Box<dyn Case>> {
     let segment = Segment(good("shmget", answer)? as i32);
     let mut round = 0_u8;
     each(move || {
-        let memory = Mapping::attach((&segment).0, PAGES * PAGE)?;
+        let segment = &segment;
+        let memory = Mapping::attach(segment.0, PAGES * PAGE)?;
         for page in 0..PAGES {
             let old = memory.bump(page * PAGE);
             ensure(old == round, || "the segment has changed".to_owned())?;

@@ -87,19 +87,20 @@ fn sched_yield() -> Outcome<Box<dyn Case>> {
 }
 
 fn getpriority() -> Outcome<Box<dyn Case>> {
-    let priority = good(
-        "getpriority",
-        sys::getpriority(libc::PRIO_PROCESS as i32, 0),
-    )?;
+    let priority = good("getpriority", sys::getpriority(libc::PRIO_PROCESS, 0))?;
     each(move || {
-        let now = sys::getpriority(libc::PRIO_PROCESS as i32, 0);
+        let now = sys::getpriority(libc::PRIO_PROCESS, 0);
         expect("getpriority", now, priority)
     })
 }
 
 fn limit() -> Outcome<libc::rlimit> {
     let mut limit: libc::rlimit = sys::blank();
-    expect("getrlimit", sys::getrlimit(sys::NOFILE, &mut limit), 0)?;
+    expect(
+        "getrlimit",
+        sys::getrlimit(libc::RLIMIT_NOFILE, &mut limit),
+        0,
+    )?;
     Ok(limit)
 }
 
@@ -115,14 +116,14 @@ fn getrlimit() -> Outcome<Box<dyn Case>> {
 
 fn setrlimit() -> Outcome<Box<dyn Case>> {
     let limit = limit()?;
-    each(move || expect("setrlimit", sys::setrlimit(sys::NOFILE, &limit), 0))
+    each(move || expect("setrlimit", sys::setrlimit(libc::RLIMIT_NOFILE, &limit), 0))
 }
 
 fn prlimit64() -> Outcome<Box<dyn Case>> {
     let first = limit()?;
     each(move || {
         let mut now: libc::rlimit = sys::blank();
-        let answer = sys::prlimit64(0, sys::NOFILE, 0, &mut now);
+        let answer = sys::prlimit64(0, libc::RLIMIT_NOFILE, 0, &mut now);
         expect("prlimit64", answer, 0)?;
         ensure(now.rlim_cur == first.rlim_cur, || {
             "another limit".to_owned()
