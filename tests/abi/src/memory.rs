@@ -191,15 +191,7 @@ fn mmap_too_much_is_enomem() -> Outcome {
     fails(map(1 << 47), libc::ENOMEM)?;
     fails(map(usize::MAX - 5000), libc::ENOMEM)?;
     fails(
-        sys!(
-            SYS_mmap,
-            0x7fff_ffff_f000_usize,
-            PAGE,
-            RW,
-            ANON | FIXED,
-            -1,
-            0
-        ),
+        sys!(SYS_mmap, 1_usize << 56, PAGE, RW, ANON | FIXED, -1, 0),
         libc::ENOMEM,
     )
 }

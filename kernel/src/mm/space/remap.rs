@@ -9,7 +9,7 @@ use super::map::pages_of;
 use super::tables::span_end;
 use super::{AddressSpace, MAX_AREAS, Map};
 use crate::arch::pte::{self, Pte};
-use crate::mm::addr::{HUGE_SIZE, PAGE_SIZE, page_up, user_range_ok};
+use crate::mm::addr::{HUGE_SIZE, PAGE_SIZE, USER_END, page_up, user_range_ok};
 use crate::mm::page_table::tlb;
 use crate::mm::promise;
 
@@ -38,12 +38,18 @@ impl AddressSpace {
         }
         let mut map = self.map.write();
         if flags.contains(RemapFlags::FIXED) {
-            let apart = new_addr + new_len <= addr || addr + old_len <= new_addr;
-            if new_addr % PAGE_SIZE != 0 || !user_range_ok(new_addr, new_len) || !apart {
+            if new_addr % PAGE_SIZE != 0 || !user_range_ok(new_addr, new_len) {
+                return Err(Errno::EINVAL);
+            }
+            if new_addr < addr + old_len && addr < new_addr + new_len {
                 return Err(Errno::EINVAL);
             }
         }
         let area = map.areas.find(addr).ok_or(Errno::EFAULT)?.clone();
+        // No sum below can overflow.
+        if new_len > USER_END {
+            return Err(Errno::ENOMEM);
+        }
         if old_len == 0 {
             return self.duplicate(&mut map, &area, addr, new_len, flags, new_addr);
         }
