@@ -27,10 +27,8 @@ pub(super) struct Program {
     pub(super) plan: Box<Plan>,
     /// The dynamic linker and how it is loaded.
     pub(super) interpreter: Option<(Arc<File>, Box<Plan>)>,
-    /// AT_EXECFN: the name the caller gave.
+    /// The name the caller gave: AT_EXECFN, and what the thread is called after. A script's, not its interpreter's.
     pub(super) name: Vec<u8>,
-    /// The name of the file that is loaded: what the thread is called after.
-    loaded_name: Vec<u8>,
     pub(super) argv: Strings,
     pub(super) envp: Strings,
     /// Whether a script was on the way: set-id bits of scripts do not count.
@@ -38,9 +36,9 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// The last component of the file's name.
+    /// The last component of the name.
     pub(super) fn comm(&self) -> &[u8] {
-        self.loaded_name.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
+        self.name.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
     }
 }
 
@@ -68,7 +66,6 @@ pub(super) fn resolve(request: ExecRequest) -> Result<Program> {
                 plan,
                 interpreter,
                 name,
-                loaded_name,
                 argv,
                 envp,
                 set_id_file,
