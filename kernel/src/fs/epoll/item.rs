@@ -27,7 +27,9 @@ pub(super) struct Item {
 
 impl WakeCallback for Item {
     fn wake(&self, events: PollEvents) {
-        let (Some(epoll), Some(item)) = (self.epoll.upgrade(), self.this.upgrade()) else { return };
+        let (Some(epoll), Some(item)) = (self.epoll.upgrade(), self.this.upgrade()) else {
+            return;
+        };
         let event = *self.event.lock();
         if event.is_disabled() || !events.intersects(event.wanted()) {
             return;
@@ -63,7 +65,9 @@ impl Item {
 
     /// Takes it out of all queues.
     pub(super) fn unregister(&self) {
-        let Some(this) = self.this.upgrade() else { return };
+        let Some(this) = self.this.upgrade() else {
+            return;
+        };
         let this: Arc<dyn WakeCallback> = this;
         let lists = core::mem::take(&mut *self.lists.lock());
         for list in &lists {
@@ -107,7 +111,9 @@ impl Item {
         if event.flags().contains(EpollFlags::ONESHOT) {
             self.event.lock().disable();
         }
-        let stays = !event.flags().intersects(EpollFlags::ET | EpollFlags::ONESHOT);
+        let stays = !event
+            .flags()
+            .intersects(EpollFlags::ET | EpollFlags::ONESHOT);
         Some((event.with_found(found), stays))
     }
 

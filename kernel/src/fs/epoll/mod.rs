@@ -147,7 +147,11 @@ impl Epoll {
     /// # Errors
     /// `ENOENT`.
     pub fn remove(&self, file: &Arc<File>, fd: i32) -> Result<()> {
-        let item = self.items.lock().remove(&key(file, fd)).ok_or(Errno::ENOENT)?;
+        let item = self
+            .items
+            .lock()
+            .remove(&key(file, fd))
+            .ok_or(Errno::ENOENT)?;
         self.forget(&item);
         Ok(())
     }
@@ -167,8 +171,11 @@ impl Epoll {
         if items.len() < *sweep_at {
             return;
         }
-        let dead: Vec<Key> =
-            items.iter().filter(|(_, item)| item.file().is_none()).map(|(key, _)| *key).collect();
+        let dead: Vec<Key> = items
+            .iter()
+            .filter(|(_, item)| item.file().is_none())
+            .map(|(key, _)| *key)
+            .collect();
         for key in dead {
             if let Some(item) = items.remove(&key) {
                 self.forget(&item);
@@ -186,7 +193,9 @@ impl Epoll {
         drop(ready);
         // The bigger memory is made and the smaller one freed outside of the lock.
         let mut bigger = VecDeque::new();
-        bigger.try_reserve(room.max(missing).next_power_of_two()).map_err(|_| Errno::ENOMEM)?;
+        bigger
+            .try_reserve(room.max(missing).next_power_of_two())
+            .map_err(|_| Errno::ENOMEM)?;
         ready = self.ready.lock();
         bigger.extend(ready.drain(..));
         core::mem::swap(&mut *ready, &mut bigger);
@@ -217,8 +226,12 @@ impl Epoll {
         if core::ptr::eq(self, forbidden) || depth > MAX_DEPTH {
             return Err(Errno::ELOOP);
         }
-        let files: Vec<Arc<File>> =
-            self.items.lock().values().filter_map(|item| item.file()).collect();
+        let files: Vec<Arc<File>> = self
+            .items
+            .lock()
+            .values()
+            .filter_map(|item| item.file())
+            .collect();
         files
             .iter()
             .filter_map(|file| file.ops_as::<Epoll>())
@@ -235,11 +248,15 @@ impl Epoll {
             if events.len() == max {
                 break;
             }
-            let Some(item) = self.ready.lock().pop_front() else { break };
+            let Some(item) = self.ready.lock().pop_front() else {
+                break;
+            };
             // From here on a wake-up puts it back.
             item.unmark_queued();
             let Some(file) = item.file() else { continue };
-            let Some((event, stays)) = item.tell(&file) else { continue };
+            let Some((event, stays)) = item.tell(&file) else {
+                continue;
+            };
             events.push(event);
             if stays && item.mark_queued() {
                 self.ready.lock().push_back(item);
@@ -287,9 +304,14 @@ impl FileOps for Epoll {
         }
         let candidates: Vec<Arc<Item>> = self.ready.lock().iter().cloned().collect();
         let is_ready = |item: &Arc<Item>| {
-            item.file().is_some_and(|file| !item.found(&file).is_empty())
+            item.file()
+                .is_some_and(|file| !item.found(&file).is_empty())
         };
-        if candidates.iter().any(is_ready) { PollEvents::READABLE } else { PollEvents::empty() }
+        if candidates.iter().any(is_ready) {
+            PollEvents::READABLE
+        } else {
+            PollEvents::empty()
+        }
     }
 
     fn fdinfo(&self, _file: &File, out: &mut dyn core::fmt::Write) {
@@ -304,5 +326,9 @@ impl FileOps for Epoll {
 /// # Errors
 /// `ENOMEM`.
 pub fn create() -> Result<Arc<File>> {
-    super::anon_file("[eventpoll]", Epoll::new() as Arc<dyn FileOps>, OpenFlags::RDWR)
+    super::anon_file(
+        "[eventpoll]",
+        Epoll::new() as Arc<dyn FileOps>,
+        OpenFlags::RDWR,
+    )
 }

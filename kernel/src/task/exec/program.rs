@@ -38,7 +38,10 @@ pub(super) struct Program {
 impl Program {
     /// The last component of the name.
     pub(super) fn comm(&self) -> &[u8] {
-        self.name.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
+        self.name
+            .rsplit(|byte| *byte == b'/')
+            .next()
+            .unwrap_or_default()
     }
 }
 
@@ -47,7 +50,12 @@ impl Program {
 /// # Errors
 /// `ENOEXEC` for what is neither, `ELOOP` for scripts all the way down, and those of opening the interpreter.
 pub(super) fn resolve(request: ExecRequest) -> Result<Program> {
-    let ExecRequest { mut file, name, mut argv, envp } = request;
+    let ExecRequest {
+        mut file,
+        name,
+        mut argv,
+        envp,
+    } = request;
     if argv.count() == 0 {
         // A program without even its name crashes many; Linux gives an empty one.
         argv = Strings::from_kernel(&[b""])?;
@@ -100,7 +108,9 @@ fn read_at(file: &Arc<File>, mut offset: u64, buffer: &mut [u8]) -> Result<usize
 fn read_plan(file: &Arc<File>, head: &[u8]) -> Result<Box<Plan>> {
     let header = elf::parse_header(head)?;
     let start = usize::try_from(header.phdrs_offset).map_err(|_| Errno::ENOEXEC)?;
-    let end = start.checked_add(header.phdrs_len()).ok_or(Errno::ENOEXEC)?;
+    let end = start
+        .checked_add(header.phdrs_len())
+        .ok_or(Errno::ENOEXEC)?;
     if let Some(phdrs) = head.get(start..end) {
         return elf::plan(header, phdrs).map(Box::new);
     }
@@ -112,7 +122,9 @@ fn read_plan(file: &Arc<File>, head: &[u8]) -> Result<Box<Plan>> {
 }
 
 fn read_interpreter(file: &Arc<File>, plan: &Plan) -> Result<Option<(Arc<File>, Box<Plan>)>> {
-    let Some((offset, len)) = plan.interp else { return Ok(None) };
+    let Some((offset, len)) = plan.interp else {
+        return Ok(None);
+    };
     let mut path = try_zeroed(len)?;
     if read_at(file, offset, &mut path)? < len {
         return Err(Errno::EIO);
@@ -123,7 +135,13 @@ fn read_interpreter(file: &Arc<File>, plan: &Plan) -> Result<Option<(Arc<File>, 
     let mut head = [0; HEAD];
     let len = read_at(&interpreter, 0, &mut head)?;
     // What is wrong with the interpreter is not wrong with the program: Linux says so.
-    let bad = |errno| if errno == Errno::ENOEXEC { Errno::ELIBBAD } else { errno };
+    let bad = |errno| {
+        if errno == Errno::ENOEXEC {
+            Errno::ELIBBAD
+        } else {
+            errno
+        }
+    };
     let plan = read_plan(&interpreter, &head[..len]).map_err(bad)?;
     Ok(Some((interpreter, plan)))
 }
