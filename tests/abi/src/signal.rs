@@ -146,6 +146,9 @@ fn default_actions_end_processes() -> Outcome {
                 rlim_max: 0,
             };
             let _ = sys!(SYS_prlimit64, 0, libc::RLIMIT_CORE as i32, &limit, 0);
+            // A shell starts background jobs with SIGINT and SIGQUIT ignored, and that is inherited.
+            // SAFETY: the default action needs no handler.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
             let _ = raise(signal);
         })?;
         equal(death, signal)?;
