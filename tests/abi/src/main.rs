@@ -28,6 +28,7 @@ mod pipe;
 mod proc;
 mod process;
 mod signal;
+mod thread;
 mod unix;
 
 use harness::Family;
@@ -36,6 +37,7 @@ use harness::Family;
 #[rustfmt::skip]
 const FAMILIES: &[Family] = &[
     ("process", process::CASES),
+    ("thread", thread::CASES),
     ("signal", signal::CASES),
     ("memory", memory::CASES),
     ("file", file::CASES),

@@ -240,7 +240,7 @@ fn munmap_splits() -> Outcome {
     (0..3).for_each(|page| poke(addr + page * PAGE, page as u8 + 1));
     sys!(SYS_munmap, addr + PAGE, PAGE)?;
     equal((peek(addr), peek(addr + 2 * PAGE)), (1, 3))?;
-    equal(death_of(|| drop(peek(addr + PAGE)))?, libc::SIGSEGV)
+    equal(death_of(|| touch(addr + PAGE))?, libc::SIGSEGV)
 }
 
 fn munmap_refuses_unaligned() -> Outcome {
@@ -260,7 +260,7 @@ fn mprotect_takes_and_gives_rights() -> Outcome {
     let addr = map(PAGE)?;
     poke(addr, 5);
     sys!(SYS_mprotect, addr, PAGE, libc::PROT_NONE)?;
-    equal(death_of(|| drop(peek(addr)))?, libc::SIGSEGV)?;
+    equal(death_of(|| touch(addr))?, libc::SIGSEGV)?;
     sys!(SYS_mprotect, addr, PAGE, libc::PROT_READ)?;
     equal(peek(addr), 5)?;
     equal(death_of(|| poke(addr, 1))?, libc::SIGSEGV)?;
@@ -325,13 +325,13 @@ fn mremap_grows_and_moves() -> Outcome {
     let moved = mremap(addr, PAGE, 64 * PAGE, libc::MREMAP_MAYMOVE, 0)?;
     equal((peek(moved), peek(moved + 63 * PAGE)), (7, 0))?;
     check(moved != addr, "not moved")?;
-    equal(death_of(|| drop(peek(addr)))?, libc::SIGSEGV)
+    equal(death_of(|| touch(addr))?, libc::SIGSEGV)
 }
 
 fn mremap_shrinks() -> Outcome {
     let addr = map(4 * PAGE)?;
     equal(mremap(addr, 4 * PAGE, PAGE, 0, 0)?, addr)?;
-    equal(death_of(|| drop(peek(addr + PAGE)))?, libc::SIGSEGV)
+    equal(death_of(|| touch(addr + PAGE))?, libc::SIGSEGV)
 }
 
 fn mremap_without_maymove_is_enomem() -> Outcome {
@@ -348,7 +348,7 @@ fn mremap_fixed_moves_over() -> Outcome {
     let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
     equal(mremap(from, 2 * PAGE, 2 * PAGE, flags, to)?, to)?;
     equal(peek(to + PAGE), 3)?;
-    equal(death_of(|| drop(peek(from)))?, libc::SIGSEGV)
+    equal(death_of(|| touch(from))?, libc::SIGSEGV)
 }
 
 fn mremap_dontunmap_leaves_the_place() -> Outcome {
@@ -443,7 +443,7 @@ fn madvise_wipeonfork_and_dontfork() -> Outcome {
     madvise(addr, PAGE, libc::MADV_WIPEONFORK)?;
     madvise(addr + PAGE, PAGE, libc::MADV_DONTFORK)?;
     equal(wait(fork(|| i32::from(peek(addr)))?)?, 0)?;
-    equal(death_of(|| drop(peek(addr + PAGE)))?, libc::SIGSEGV)?;
+    equal(death_of(|| touch(addr + PAGE))?, libc::SIGSEGV)?;
     equal(peek(addr), 5)?;
     madvise(addr, PAGE, libc::MADV_KEEPONFORK)?;
     equal(wait(fork(|| i32::from(peek(addr)))?)?, 5 << 8)
@@ -618,7 +618,7 @@ fn private_file_map_does_not() -> Outcome {
 fn past_the_end_is_sigbus() -> Outcome {
     let fd = file_with(c"f", b"short")?;
     let addr = map_file(fd, 2 * PAGE, RW, libc::MAP_SHARED)?;
-    equal(death_of(|| drop(peek(addr + PAGE)))?, libc::SIGBUS)?;
+    equal(death_of(|| touch(addr + PAGE))?, libc::SIGBUS)?;
     equal(death_of(|| poke(addr + PAGE, 1))?, libc::SIGBUS)?;
     // The kernel's own access is an error instead.
     fails(sys!(SYS_write, fd, addr + PAGE, 1), libc::EFAULT)
@@ -640,7 +640,7 @@ fn truncate_takes_mapped_pages_away() -> Outcome {
     let addr = map_file(fd, 2 * PAGE, RW, libc::MAP_SHARED)?;
     equal(peek(addr + PAGE), 3)?;
     sys!(SYS_ftruncate, fd, 100)?;
-    equal(death_of(|| drop(peek(addr + PAGE)))?, libc::SIGBUS)?;
+    equal(death_of(|| touch(addr + PAGE))?, libc::SIGBUS)?;
     equal((peek(addr + 99), peek(addr + 100)), (3, 0))?;
     sys!(SYS_ftruncate, fd, 2 * PAGE)?;
     equal(peek(addr + PAGE), 0)

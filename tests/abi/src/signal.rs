@@ -418,7 +418,7 @@ const SEGV_ACCERR: i32 = 2;
 fn siginfo_of_a_segfault() -> Outcome {
     let addr = map(PAGE)?;
     sys!(SYS_munmap, addr, PAGE)?;
-    let read_fault = fault_of(libc::SIGSEGV, || drop(peek(addr + 5)))?;
+    let read_fault = fault_of(libc::SIGSEGV, || touch(addr + 5))?;
     equal(read_fault, (libc::SIGSEGV, SEGV_MAPERR, addr + 5))?;
     let write_fault = fault_of(libc::SIGSEGV, || poke(addr + 7, 1))?;
     equal(write_fault, (libc::SIGSEGV, SEGV_MAPERR, addr + 7))
@@ -444,7 +444,7 @@ fn siginfo_of_access_errors() -> Outcome {
         (libc::SIGSEGV, SEGV_ACCERR, addr),
     )?;
     // A non-canonical address has no address to tell.
-    let beyond = fault_of(libc::SIGSEGV, || drop(peek(0x8000_0000_0000_0000)))?;
+    let beyond = fault_of(libc::SIGSEGV, || touch(0x8000_0000_0000_0000))?;
     equal(beyond, (libc::SIGSEGV, 128, 0))
 }
 

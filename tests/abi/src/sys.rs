@@ -5,7 +5,7 @@
 
 use std::ffi::{CStr, CString};
 use std::fmt;
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 use crate::check::{Outcome, Trouble};
 use crate::harness;
@@ -190,6 +190,11 @@ pub fn zeroed<T: Copy>() -> T {
 pub fn peek(addr: usize) -> u8 {
     // SAFETY: see the head of the file; a volatile read, so that it takes place.
     unsafe { (addr as *const u8).read_volatile() }
+}
+
+/// Reads a byte for what the access causes.
+pub fn touch(addr: usize) {
+    let _ = std::hint::black_box(peek(addr));
 }
 
 /// Writes a byte to memory.
@@ -431,18 +436,12 @@ pub fn await_word(word: &AtomicU32, value: u32) {
 
 // Signals.
 
-const NONE: AtomicU32 = AtomicU32::new(0);
-static HITS: [AtomicU32; 65] = [NONE; 65];
-static ORDER: [AtomicI32; 64] = [const { AtomicI32::new(0) }; 64];
-static COUNT: AtomicUsize = AtomicUsize::new(0);
+static HITS: [AtomicU32; 65] = [const { AtomicU32::new(0) }; 65];
 static INFO: [AtomicI32; 32] = [const { AtomicI32::new(0) }; 32];
 
 extern "C" fn note(signal: i32, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
     if let Some(hits) = HITS.get(signal as usize) {
         hits.fetch_add(1, Ordering::SeqCst);
-    }
-    if let Some(slot) = ORDER.get(COUNT.fetch_add(1, Ordering::SeqCst)) {
-        slot.store(signal, Ordering::SeqCst);
     }
     if !info.is_null() {
         for (index, slot) in INFO.iter().enumerate() {
@@ -482,16 +481,6 @@ pub fn handle(signal: i32, handler: usize, flags: i32, mask: &[i32]) -> Sys<()> 
 pub fn hits(signal: i32) -> u32 {
     HITS.get(signal as usize)
         .map_or(0, |hits| hits.load(Ordering::SeqCst))
-}
-
-/// The signals that were caught, in their order.
-pub fn caught() -> Vec<i32> {
-    let count = COUNT.load(Ordering::SeqCst).min(ORDER.len());
-    ORDER
-        .iter()
-        .take(count)
-        .map(|slot| slot.load(Ordering::SeqCst))
-        .collect()
 }
 
 /// The information of the signal that was caught last.
