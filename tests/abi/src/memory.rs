@@ -378,6 +378,8 @@ fn mremap_refuses_bad_arguments() -> Outcome {
         mremap(addr, 2 * PAGE, 2 * PAGE, overlap, addr + PAGE),
         libc::EINVAL,
     )?;
+    let wrapping = usize::MAX - PAGE + 1;
+    fails(mremap(addr, PAGE, PAGE, overlap, wrapping), libc::EINVAL)?;
     sys!(SYS_munmap, addr, 2 * PAGE)?;
     fails(
         mremap(addr, PAGE, 2 * PAGE, libc::MREMAP_MAYMOVE, 0),
