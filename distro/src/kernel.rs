@@ -7,7 +7,11 @@ use anyhow::Result;
 use crate::cmd;
 use crate::ksyms;
 use crate::paths::Paths;
+use crate::setup;
 use crate::ui::Ui;
+
+/// What the kernel is compiled for.
+pub const TARGET: &str = "x86_64-unknown-none";
 
 /// How the kernel is compiled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,16 +27,11 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Builds the kernel, if anything changed, and answers where the bootable ELF lies.
 pub fn build(profile: Profile, paths: &Paths, ui: &Ui) -> Result<PathBuf> {
+    setup::rust_target(TARGET, ui)?;
     let step = ui.spinner("Building the kernel");
     let mut cargo = cmd::cargo();
     cargo
-        .args([
-            "build",
-            "--package",
-            "kernel",
-            "--target",
-            "x86_64-unknown-none",
-        ])
+        .args(["build", "--package", "kernel", "--target", TARGET])
         .current_dir(&paths.root)
         .env("IRONBARK_BUILD_ID", build_id(paths, ui));
     let folder = match profile {
@@ -44,11 +43,7 @@ pub fn build(profile: Profile, paths: &Paths, ui: &Ui) -> Result<PathBuf> {
     };
     cmd::run(&mut cargo, ui)?;
     drop(step);
-    let kernel = paths
-        .target
-        .join("x86_64-unknown-none")
-        .join(folder)
-        .join("kernel");
+    let kernel = paths.target.join(TARGET).join(folder).join("kernel");
     ksyms::embed(&kernel)?;
     Ok(kernel)
 }

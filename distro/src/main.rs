@@ -100,6 +100,9 @@ fn dispatch(command: &Command, ui: &Ui) -> Result<i32> {
     match command {
         Command::Setup => {
             setup::ensure(&setup::ALL, ui)?;
+            for target in [kernel::TARGET, programs::TARGET] {
+                setup::rust_target(target, ui)?;
+            }
             linux::provide(&paths, ui)?;
             ui.note("Everything is there.");
             Ok(0)

@@ -10,12 +10,14 @@ use sha2::{Digest, Sha256};
 use crate::cmd;
 use crate::cpio::Archive;
 use crate::paths::Paths;
+use crate::setup;
 use crate::ui::Ui;
 
-const TARGET: &str = "x86_64-unknown-linux-musl";
+pub const TARGET: &str = "x86_64-unknown-linux-musl";
 
 /// Builds a program of the workspace, if anything changed, and answers where it lies.
 pub fn build(package: &str, paths: &Paths, ui: &Ui) -> Result<PathBuf> {
+    setup::rust_target(TARGET, ui)?;
     let _step = ui.spinner(&format!("Building {package}"));
     let mut cargo = cmd::cargo();
     cargo.args([

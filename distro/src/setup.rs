@@ -87,6 +87,46 @@ pub fn ensure(needs: &[Need], ui: &Ui) -> Result<()> {
     Ok(())
 }
 
+/// Makes sure that the pinned compiler can build for `target`. `rustup` does so by itself from
+/// `rust-toolchain.toml`, unless a person has told it not to.
+pub fn rust_target(target: &str, ui: &Ui) -> Result<()> {
+    let mut rustc = cmd::command("rustc");
+    let folder = cmd::text(
+        rustc.args(["--print", "target-libdir", "--target", target]),
+        ui,
+    )?;
+    if Path::new(&folder).is_dir() {
+        return Ok(());
+    }
+    rustup(&["target", "add", target], ui)
+}
+
+/// Makes sure that the pinned toolchain has `cargo <program>`, which rustup's component of the same
+/// name brings.
+pub fn rust_component(program: &str, component: &str, ui: &Ui) -> Result<()> {
+    let works = cmd::cargo()
+        .args([program, "--version"])
+        .output()
+        .is_ok_and(|out| out.status.success());
+    if works {
+        return Ok(());
+    }
+    rustup(&["component", "add", component], ui)
+}
+
+fn rustup(action: &[&str], ui: &Ui) -> Result<()> {
+    let line = action.join(" ");
+    if !cmd::exists("rustup") {
+        bail!("the Rust toolchain is not complete: `rustup {line}` would mend it");
+    }
+    let _step = ui.spinner(&format!("Running rustup {line}"));
+    if let Err(error) = cmd::run(cmd::command("rustup").args(action), ui) {
+        ui.detail(&format!("{error:#}"));
+        bail!("the Rust toolchain is not complete: please run `rustup {line}`");
+    }
+    Ok(())
+}
+
 /// The packages that are missing, without doubles.
 fn missing(needs: &[Need]) -> Vec<&'static str> {
     let mut packages = Vec::new();
