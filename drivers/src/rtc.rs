@@ -39,7 +39,7 @@ fn from_bcd(value: u8) -> u8 {
 }
 
 fn to_bcd(value: u8) -> u8 {
-    value / 10 << 4 | value % 10
+    ((value / 10) << 4) | (value % 10)
 }
 
 fn read<P: PortIo>(ports: &P, register: u8) -> u8 {

@@ -22,6 +22,7 @@ use anyhow::Result;
 use self::source::Source;
 use crate::cmd;
 use crate::paths::Paths;
+use crate::setup;
 use crate::ui::Ui;
 
 /// What one rule found.
@@ -72,6 +73,12 @@ fn textual(paths: &Paths) -> Result<Vec<Rule>> {
 }
 
 fn rustfmt(paths: &Paths, ui: &Ui) -> Rule {
+    if let Err(error) = setup::rust_component("fmt", "rustfmt", ui) {
+        return Rule {
+            name: "rustfmt",
+            problems: vec![error.to_string()],
+        };
+    }
     let _step = ui.spinner("Checking the format");
     let mut cargo = cmd::cargo();
     cargo
@@ -100,6 +107,12 @@ fn rustfmt(paths: &Paths, ui: &Ui) -> Rule {
 /// Clippy on the kernel, for its own target, and on all that runs on the host. What it calls an error is a problem:
 /// `[workspace.lints]` decides which of its lints are.
 fn clippy(paths: &Paths, ui: &Ui) -> Rule {
+    if let Err(error) = setup::rust_component("clippy", "clippy", ui) {
+        return Rule {
+            name: "clippy",
+            problems: vec![error.to_string()],
+        };
+    }
     let _step = ui.spinner("Running clippy");
     let kernel = ["--package", "kernel", "--target", "x86_64-unknown-none"];
     let host = ["--workspace", "--exclude", "kernel", "--all-targets"];

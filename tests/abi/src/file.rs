@@ -947,7 +947,7 @@ fn statfs_of_tmpfs() -> Outcome {
     let mut out = zeroed::<libc::statfs>();
     sys!(SYS_statfs, c".", &mut out)?;
     equal(
-        (out.f_type as i64, out.f_bsize as i64, out.f_namelen as i64),
+        (out.f_type, out.f_bsize, out.f_namelen),
         (0x0102_1994, 4096, 255),
     )?;
     check(

@@ -134,6 +134,8 @@ const fn sign_extend_12(value: u32) -> i32 {
     ((value << 20) as i32) >> 20
 }
 
+const _: () = assert!(core::mem::size_of::<RobustListHead>() == 24);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,5 +155,3 @@ mod tests {
         assert_eq!(WakeOp::decode(encode(0, 6, 0, 0)), None);
     }
 }
-
-const _: () = assert!(core::mem::size_of::<RobustListHead>() == 24);

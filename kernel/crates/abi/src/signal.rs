@@ -667,6 +667,22 @@ pub const SIGEV_NONE: i32 = 1;
 pub const SIGEV_THREAD: i32 = 2;
 pub const SIGEV_THREAD_ID: i32 = 4;
 
+const _: () = {
+    use core::mem::{offset_of, size_of};
+    assert!(size_of::<SigSet>() == 8);
+    assert!(size_of::<SigAction>() == 32);
+    assert!(size_of::<SigInfo>() == 48);
+    assert!(size_of::<StackT>() == 24);
+    assert!(size_of::<SigContext>() == 256);
+    assert!(offset_of!(SigContext, cs) == 144);
+    assert!(offset_of!(SigContext, fpstate) == 184);
+    assert!(size_of::<UContext>() == 304);
+    assert!(offset_of!(UContext, uc_mcontext) == 40);
+    assert!(offset_of!(UContext, uc_sigmask) == 296);
+    assert!(size_of::<RtSigFrame>() == 440);
+    assert!(size_of::<SigEvent>() == 64);
+};
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -703,19 +719,3 @@ mod tests {
         assert_eq!(Signo::new(65), None);
     }
 }
-
-const _: () = {
-    use core::mem::{offset_of, size_of};
-    assert!(size_of::<SigSet>() == 8);
-    assert!(size_of::<SigAction>() == 32);
-    assert!(size_of::<SigInfo>() == 48);
-    assert!(size_of::<StackT>() == 24);
-    assert!(size_of::<SigContext>() == 256);
-    assert!(offset_of!(SigContext, cs) == 144);
-    assert!(offset_of!(SigContext, fpstate) == 184);
-    assert!(size_of::<UContext>() == 304);
-    assert!(offset_of!(UContext, uc_mcontext) == 40);
-    assert!(offset_of!(UContext, uc_sigmask) == 296);
-    assert!(size_of::<RtSigFrame>() == 440);
-    assert!(size_of::<SigEvent>() == 64);
-};

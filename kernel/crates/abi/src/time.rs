@@ -258,6 +258,17 @@ impl ClockId {
     }
 }
 
+const _: () = {
+    use core::mem::{offset_of, size_of};
+    assert!(size_of::<Timespec>() == 16);
+    assert!(size_of::<Timeval>() == 16);
+    assert!(size_of::<Itimerspec>() == 32);
+    assert!(size_of::<Tms>() == 32);
+    assert!(size_of::<Timex>() == 208);
+    assert!(offset_of!(Timex, time) == 72);
+    assert!(offset_of!(Timex, tai) == 160);
+};
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -313,14 +324,3 @@ mod tests {
         assert_eq!(ClockId::from_user(12), None);
     }
 }
-
-const _: () = {
-    use core::mem::{offset_of, size_of};
-    assert!(size_of::<Timespec>() == 16);
-    assert!(size_of::<Timeval>() == 16);
-    assert!(size_of::<Itimerspec>() == 32);
-    assert!(size_of::<Tms>() == 32);
-    assert!(size_of::<Timex>() == 208);
-    assert!(offset_of!(Timex, time) == 72);
-    assert!(offset_of!(Timex, tai) == 160);
-};

@@ -150,7 +150,7 @@ fn madt_entry(kind: u8, entry: &[u8]) -> Option<MadtEntry> {
 }
 
 /// A register given as a generic address: space 0 is memory, 1 ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Register {
     pub space: u8,
     pub address: u64,
@@ -189,15 +189,6 @@ pub struct Fadt {
     pub no_cmos_rtc: bool,
     pub hardware_reduced: bool,
     pub reset: Option<(Register, u8)>,
-}
-
-impl Default for Register {
-    fn default() -> Register {
-        Register {
-            space: 0,
-            address: 0,
-        }
-    }
 }
 
 /// Decodes a FADT. Fields that the table's revision does not have are zero.

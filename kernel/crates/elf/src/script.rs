@@ -32,7 +32,7 @@ pub fn parse_script(start: &[u8]) -> Result<Option<Script<'_>>> {
     if line.is_empty() {
         return Err(Errno::ENOEXEC);
     }
-    let blank = line.iter().position(|byte| is_blank(byte));
+    let blank = line.iter().position(&is_blank);
     if end.is_none() && start.len() >= LOOKED_AT && blank.is_none() {
         return Err(Errno::ENOEXEC);
     }

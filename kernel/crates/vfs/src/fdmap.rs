@@ -136,7 +136,7 @@ mod tests {
                 .wrapping_mul(6364136223846793005)
                 .wrapping_add(1442695040888963407);
             let pick = (seed >> 33) as usize;
-            if pick % 3 == 0 && !model.is_empty() {
+            if pick.is_multiple_of(3) && !model.is_empty() {
                 let n = *model.iter().nth(pick % model.len()).unwrap();
                 map.remove(n);
                 model.remove(&n);

@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn agrees_with_a_byte_map() {
         let mut locks = RangeLocks::new();
-        let mut model = vec![[None::<LockKind>; 3]; 64];
+        let mut model = [[None::<LockKind>; 3]; 64];
         let mut seed = 3u64;
         for _ in 0..20_000 {
             seed = seed

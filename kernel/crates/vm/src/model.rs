@@ -121,10 +121,10 @@ fn apply(map: &mut VmaMap<Place>, model: &mut Model, op: Op) {
                 len: l * PAGE,
                 low: PAGE,
                 high: TOP * PAGE,
-                align: align as usize * PAGE,
+                align: align * PAGE,
             };
             let free = |s: usize| (0..l).all(|i| !model.contains_key(&(s + i * PAGE)));
-            let fits = |s: &usize| s % want.align == 0 && free(*s);
+            let fits = |s: &usize| s.is_multiple_of(want.align) && free(*s);
             let starts = || (1..=TOP - l).map(|p| p * PAGE);
             assert_eq!(map.find_gap_above(&want), starts().find(fits));
             let found = map.find_gap_below(&want);
