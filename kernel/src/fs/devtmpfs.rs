@@ -21,7 +21,7 @@ fn instance() -> Result<Arc<SuperBlock>> {
     if let Some(sb) = &*INSTANCE.lock() {
         return Ok(sb.clone());
     }
-    let fresh = tmpfs::new_internal("devtmpfs")?;
+    let fresh = tmpfs::new_devtmpfs()?;
     Ok(INSTANCE.lock().get_or_insert(fresh).clone())
 }
 

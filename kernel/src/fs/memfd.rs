@@ -106,7 +106,7 @@ pub fn object(inode: &Arc<Inode>, cache: &Arc<PageCache>) -> Arc<dyn MemoryObjec
 fn mount() -> Result<&'static Arc<Mount>> {
     static MOUNT: Once<Arc<Mount>> = Once::new();
     MOUNT.try_call_once(|| {
-        let sb = tmpfs::new_internal("tmpfs")?;
+        let sb = tmpfs::new_unlimited()?;
         anon::mount_internally(&sb)
     })
 }

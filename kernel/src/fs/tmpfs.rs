@@ -262,26 +262,28 @@ fn new_super(
     Ok(sb)
 }
 
-/// The first root file system: no limits, mode 0755, never taken apart.
+/// The first root file system: an ordinary tmpfs, but never taken apart. Its root's mode is the archive's to say.
 pub fn new_rootfs() -> Result<Arc<SuperBlock>> {
-    let options = Options {
-        mode: Some(0o755),
-        max_pages: Some(0),
-        max_inodes: Some(0),
-        ..Options::default()
-    };
-    new_super("rootfs", MountFlags::empty(), options, true)
+    new_super("rootfs", MountFlags::empty(), Options::default(), true)
 }
 
-/// A tmpfs of the kernel's own (devtmpfs, memfds), under its own name.
-pub fn new_internal(fs_name: &'static str) -> Result<Arc<SuperBlock>> {
+/// The tmpfs behind devtmpfs.
+pub fn new_devtmpfs() -> Result<Arc<SuperBlock>> {
     let options = Options {
         mode: Some(0o755),
+        ..Options::default()
+    };
+    new_super("devtmpfs", MountFlags::empty(), options, true)
+}
+
+/// The tmpfs of files that have no place in a tree (memfds): nothing but memory limits it.
+pub fn new_unlimited() -> Result<Arc<SuperBlock>> {
+    let options = Options {
         max_pages: Some(0),
         max_inodes: Some(0),
         ..Options::default()
     };
-    new_super(fs_name, MountFlags::empty(), options, true)
+    new_super("tmpfs", MountFlags::empty(), options, true)
 }
 
 struct TmpfsDir;
