@@ -56,10 +56,16 @@ use crate::sync::current;
 /// What a table row runs.
 pub type Handler = fn(&mut UserRegs) -> Result<usize>;
 
+/// The call that was asked for: the register's lower half, as on Linux.
+#[inline]
+fn number(regs: &UserRegs) -> usize {
+    regs.orig_rax as u32 as usize
+}
+
 /// Runs the call that `regs.orig_rax` names and stores its answer in `regs.rax`.
 #[inline]
 pub fn dispatch(regs: &mut UserRegs) {
-    let number = regs.orig_rax as usize;
+    let number = number(regs);
     let counters = counters::here();
     match table::HANDLERS.get(number) {
         Some(handler) => {
@@ -86,7 +92,7 @@ fn failed(regs: &mut UserRegs, number: usize, errno: Errno) {
 
 /// The handler of numbers without a call: says so once per process and call in the log.
 fn missing(regs: &mut UserRegs) -> Result<usize> {
-    let number = regs.orig_rax as usize;
+    let number = number(regs);
     let task = current();
     if task.process.first_missing_call(number) {
         let name = row(number).map_or("?", |row| row.name);

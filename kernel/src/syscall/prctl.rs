@@ -65,7 +65,10 @@ pub fn sys_prctl(option: u32, a: usize, b: usize, c: usize, d: usize) -> Result<
         }
         PR_GET_NAME => copy_out(a, &me.comm())?,
         PR_SET_TIMERSLACK => {
-            let slack = if a == 0 { 50_000 } else { a as u64 };
+            let slack = match a {
+                0 => me.default_timer_slack_ns.load(Ordering::Relaxed),
+                _ => a as u64,
+            };
             me.timer_slack_ns.store(slack, Ordering::Relaxed);
         }
         PR_GET_TIMERSLACK => return Ok(me.timer_slack_ns.load(Ordering::Relaxed) as usize),

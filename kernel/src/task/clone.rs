@@ -231,9 +231,9 @@ fn build(me: &CurrentTask, args: &CloneArgs) -> Result<Arc<Task>> {
     })
     .inspect_err(|_| pid::release(tid))?;
     set_registers(me, &child, args)?;
-    child
-        .timer_slack_ns
-        .store(me.timer_slack_ns.load(Ordering::Relaxed), Ordering::Relaxed);
+    let slack = me.timer_slack_ns.load(Ordering::Relaxed);
+    child.timer_slack_ns.store(slack, Ordering::Relaxed);
+    child.default_timer_slack_ns.store(slack, Ordering::Relaxed);
     if flags.contains(CloneFlags::CHILD_SETTID) {
         child.set_child_tid.store(args.child_tid, Ordering::Relaxed);
         child.arch.mark(arch::WORK_NOTIFY);

@@ -80,6 +80,8 @@ pub struct Task {
     pub parent_death_signal: AtomicU32,
     /// Timer slack in nanoseconds.
     pub timer_slack_ns: AtomicU64,
+    /// What `PR_SET_TIMERSLACK` of 0 goes back to: the parent's slack at the fork.
+    pub default_timer_slack_ns: AtomicU64,
     /// Nanoseconds since boot at the start.
     pub start_ns: u64,
     /// Where it runs in the kernel.
@@ -162,6 +164,7 @@ impl Task {
             vfork_done: SpinLock::new(None),
             parent_death_signal: AtomicU32::new(0),
             timer_slack_ns: AtomicU64::new(50_000),
+            default_timer_slack_ns: AtomicU64::new(50_000),
             start_ns: crate::time::boottime_ns(),
             stack,
         }))

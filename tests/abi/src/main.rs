@@ -19,6 +19,7 @@ mod harness;
 #[macro_use]
 mod sys;
 
+mod cred;
 mod event;
 mod file;
 mod inotify;
@@ -27,9 +28,13 @@ mod path;
 mod pipe;
 mod proc;
 mod process;
+mod sched;
 mod signal;
+mod system;
 mod thread;
+mod timer;
 mod unix;
+mod xattr;
 
 use harness::Family;
 
@@ -47,6 +52,11 @@ const FAMILIES: &[Family] = &[
     ("event", event::CASES),
     ("unix", unix::CASES),
     ("inotify", inotify::CASES),
+    ("cred", cred::CASES),
+    ("sched", sched::CASES),
+    ("timer", timer::CASES),
+    ("system", system::CASES),
+    ("xattr", xattr::CASES),
 ];
 
 fn main() {
