@@ -116,10 +116,14 @@ fn one_guest(
 
 /// A frame: a record separator, the status, standard output, a unit separator, standard error, a
 /// unit separator.
+///
+/// Each command is a session of its own, so that nothing of it can go on once its time is over and
+/// write into the next one's answer.
 const DRIVER: &str = "cd /usr/lib/ironbark/batch
 item() {
-    timeout -s KILL $2 sh -c \"$(cat $1)\" </dev/null >/tmp/.out 2>/tmp/.err
+    timeout -s KILL $2 setsid sh -c \"echo \\$\\$ >/tmp/.session; $(cat $1)\" </dev/null >/tmp/.out 2>/tmp/.err
     printf '\\036%s\\n' $?
+    pkill -KILL -s $(cat /tmp/.session)
     head -c 262144 /tmp/.out | base64
     printf '\\037'
     tail -c 4096 /tmp/.err | base64

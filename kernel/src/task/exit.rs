@@ -63,9 +63,9 @@ fn leave_process(me: &CurrentTask, status: WaitStatus) {
     let uid = me.cred().uid;
     process.final_uid.store(uid, Ordering::Relaxed);
     leave_remains(me);
-    super::usage::count_task(uid, false);
     pid::unpublish_task(me.tid());
     if !signal::remove_thread(me) {
+        super::usage::count_task(uid, false);
         return;
     }
     if process.sid() == process.pid {
@@ -131,8 +131,10 @@ fn notify_parent(process: &Arc<Process>, parent: &Arc<Process>, status: WaitStat
     parent.child_events.wake_all();
 }
 
-/// Takes a zombie out of the world.
+/// Takes a zombie out of the world. Until now it has counted for its user's RLIMIT_NPROC: else a parent that
+/// does not wait could fill the table of processes.
 pub fn reap(process: &Arc<Process>) {
+    super::usage::count_task(process.final_uid.load(Ordering::Relaxed), false);
     let guard = tree::lock();
     tree::forget(&guard, process);
     drop(guard);

@@ -89,10 +89,10 @@ pub struct ProcessUsage {
     pub children: SpinLock<Rusage>,
 }
 
-/// Threads alive of each user, for RLIMIT_NPROC.
+/// Threads of each user, alive or not yet waited for, for RLIMIT_NPROC.
 static TASKS_OF: SpinLock<BTreeMap<u32, u64>> = SpinLock::new(BTreeMap::new());
 
-/// Threads alive whose real user this is.
+/// Threads whose real user this is, those of zombies included.
 pub fn tasks_of_user(uid: u32) -> u64 {
     TASKS_OF.lock().get(&uid).copied().unwrap_or(0)
 }

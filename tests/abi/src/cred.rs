@@ -46,6 +46,7 @@ pub const CASES: &[Case] = cases![
     a_user_may_not_make_devices,
     a_user_may_lower_hard_limits_only,
     access_asks_the_real_numbers,
+    zombies_count_for_the_limit_of_processes,
 ];
 
 const SELF: &std::ffi::CStr = c"/proc/self/exe";
@@ -698,4 +699,27 @@ fn access_asks_the_real_numbers() -> Outcome {
     // Root may execute only what somebody may.
     sys!(SYS_setresuid, 0, 0, 0)?;
     fails(sys!(SYS_access, c"file", libc::X_OK), libc::EACCES)
+}
+
+fn zombies_count_for_the_limit_of_processes() -> Outcome {
+    let limit = libc::rlimit {
+        rlim_cur: 4,
+        rlim_max: 4,
+    };
+    sys!(SYS_setrlimit, libc::RLIMIT_NPROC as i32, &limit)?;
+    // A user of whom nothing else runs.
+    sys!(SYS_setresuid, 54321, 54321, 54321)?;
+    let mut children = Vec::new();
+    for _ in 0..3 {
+        let child = fork(|| 0)?;
+        await_state(child, "Z")?;
+        children.push(child);
+    }
+    fails(fork(|| 0), libc::EAGAIN)?;
+    wait(children.pop().unwrap_or(-1))?;
+    children.push(fork(|| 0)?);
+    for child in children {
+        wait(child)?;
+    }
+    Ok(())
 }
