@@ -26,8 +26,10 @@ mod inotify;
 mod memory;
 mod path;
 mod pipe;
+mod poll;
 mod proc;
 mod process;
+mod rw;
 mod sched;
 mod signal;
 mod system;
@@ -57,6 +59,8 @@ const FAMILIES: &[Family] = &[
     ("timer", timer::CASES),
     ("system", system::CASES),
     ("xattr", xattr::CASES),
+    ("poll", poll::CASES),
+    ("rw", rw::CASES),
 ];
 
 fn main() {
