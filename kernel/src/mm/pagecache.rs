@@ -341,10 +341,10 @@ impl PageCache {
             zero(last, start % PAGE, end % PAGE);
             return Ok(());
         }
-        if start % PAGE != 0 {
+        if !start.is_multiple_of(PAGE) {
             zero(start / PAGE, start % PAGE, PAGE);
         }
-        if end % PAGE != 0 {
+        if !end.is_multiple_of(PAGE) {
             zero(last, 0, end % PAGE);
         }
         if first < last {

@@ -233,7 +233,7 @@ fn read_long(sink: &mut IoSink<'_>, block: &mut [u8; SMALL_BYTES]) -> Result<()>
         if sink.remaining() == 0 {
             return Ok(());
         }
-        if sink.done() % 4096 == 0 {
+        if sink.done().is_multiple_of(4096) {
             if signal::pending(&crate::task::current()) {
                 return Ok(());
             }

@@ -121,7 +121,7 @@ impl Map {
 
     /// A free place for `len` bytes.
     fn place(&mut self, hint: usize, len: usize, flags: MapFlags) -> Result<usize> {
-        let align = match len >= HUGE_SIZE && len % HUGE_SIZE == 0 {
+        let align = match len >= HUGE_SIZE && len.is_multiple_of(HUGE_SIZE) {
             true => HUGE_SIZE,
             false => PAGE_SIZE,
         };
@@ -299,7 +299,7 @@ impl AddressSpace {
     /// `munmap`.
     pub fn unmap(&self, addr: usize, len: usize) -> Result<()> {
         let len = page_up(len).ok_or(Errno::EINVAL)?;
-        if addr % PAGE_SIZE != 0 || len == 0 || !user_range_ok(addr, len) {
+        if !addr.is_multiple_of(PAGE_SIZE) || len == 0 || !user_range_ok(addr, len) {
             return Err(Errno::EINVAL);
         }
         let mut map = self.map.write();
@@ -472,7 +472,7 @@ fn give_back(flags: VmFlags, pages: u64) {
 /// The place that `MAP_FIXED` or `MAP_FIXED_NOREPLACE` names.
 fn fixed_place(map: &Map, request: &MapRequest, len: usize) -> Result<usize> {
     let start = request.addr;
-    if start % PAGE_SIZE != 0 {
+    if !start.is_multiple_of(PAGE_SIZE) {
         return Err(Errno::EINVAL);
     }
     if !user_range_ok(start, len) {

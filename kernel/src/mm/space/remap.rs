@@ -28,7 +28,7 @@ impl AddressSpace {
         let may_move = flags.contains(RemapFlags::MAYMOVE);
         let old_len = page_up(old_len).ok_or(Errno::EINVAL)?;
         let new_len = page_up(new_len).ok_or(Errno::EINVAL)?;
-        if addr % PAGE_SIZE != 0
+        if !addr.is_multiple_of(PAGE_SIZE)
             || new_len == 0
             || (fixed && !may_move)
             || (keeps_old && old_len != new_len)
@@ -38,7 +38,7 @@ impl AddressSpace {
         }
         let mut map = self.map.write();
         if flags.contains(RemapFlags::FIXED) {
-            if new_addr % PAGE_SIZE != 0 || !user_range_ok(new_addr, new_len) {
+            if !new_addr.is_multiple_of(PAGE_SIZE) || !user_range_ok(new_addr, new_len) {
                 return Err(Errno::EINVAL);
             }
             if new_addr < addr + old_len && addr < new_addr + new_len {
@@ -211,7 +211,7 @@ impl AddressSpace {
 
     /// Whether a span moves by its directory entry alone.
     fn moves_whole(at: usize, end: usize, to: usize) -> bool {
-        end - at == HUGE_SIZE && to % HUGE_SIZE == 0
+        end - at == HUGE_SIZE && to.is_multiple_of(HUGE_SIZE)
     }
 
     fn prepare_span(&self, at: usize, end: usize, to: usize) -> Result<()> {

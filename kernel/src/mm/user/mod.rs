@@ -150,7 +150,7 @@ impl UserPtr<u32> {
     }
 
     fn check_atomic(self) -> Result<()> {
-        if self.addr % 4 != 0 {
+        if !self.addr.is_multiple_of(4) {
             return Err(Errno::EINVAL);
         }
         if !user_range_ok(self.addr, 4) {
