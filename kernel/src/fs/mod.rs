@@ -86,16 +86,12 @@ pub use abi::fs::{AT_FDCWD, OpenFlags};
 pub use anon::anon_file;
 pub use context::FsContext;
 pub use dentry::Dentry;
-pub use fd::{Fd, FdTable, Reserved};
+pub use fd::{FdTable, Reserved};
 pub use file::{DirSink, File, FileMode, FileOps, FileOpsRef};
-pub use inode::{
-    Attr, ChildPolicy, FileKind, Inode, InodeFlags, InodeOps, InodeOpsRef, LinkTarget, NewInode,
-    SetAttr,
-};
+pub use inode::{ChildPolicy, FileKind, Inode, InodeFlags, InodeOps, NewInode};
 pub use mount::{Mount, MountNamespace, Path};
 pub use open::{OpenRequest, open_exec_at};
-pub use path::{LookupFlags, lookup};
-pub use rw::{kernel_read_all, kernel_read_at};
+pub use path::LookupFlags;
 pub use superblock::{FileSystem, NewSuperBlock, SuperBlock, SuperOps};
 
 static ROOT: Once<Arc<MountNamespace>> = Once::new();

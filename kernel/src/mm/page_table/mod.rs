@@ -20,7 +20,7 @@ pub mod tlb;
 
 use abi::{Errno, Result};
 use frames::Kind;
-pub use kernel::{KernelTables, kernel_root, kernel_slot, load_kernel_root, translate_kernel};
+pub use kernel::{KernelTables, kernel_root, kernel_slot, load_kernel_root};
 
 use super::addr::HHDM_BASE;
 use super::frame;

@@ -51,7 +51,7 @@ use abi::mman::{MapFlags, Prot};
 use abi::{Errno, Result};
 use vm::{VmFlags, VmaMap};
 
-pub use content::{Area, ObjectPlace, Shown};
+pub use content::{Area, Shown};
 pub use info::{SmapsInfo, Totals, VmaInfo};
 pub use layout::ExecInfo;
 pub use mappers::Mappers;

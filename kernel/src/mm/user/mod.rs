@@ -20,8 +20,8 @@ use core::mem::size_of;
 use abi::{Errno, Result};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
-pub use cstr::{UserCStr, UserPath};
-pub use io::{IoSink, IoSource, IoVec, MAX_RW_COUNT};
+pub use cstr::UserCStr;
+pub use io::{IoSink, IoSource};
 pub use raw::{copy_in, copy_out, zero_out};
 
 use super::addr::user_range_ok;
