@@ -245,22 +245,6 @@ impl Device {
         path.push_str(&self.name);
         path
     }
-
-    /// Takes the device, with what is below it, out of the tree.
-    pub fn remove(self: &Arc<Self>) {
-        let Some(parent) = self.parent() else { return };
-        loop {
-            let old = parent.children();
-            let new = old
-                .iter()
-                .filter(|child| !Arc::ptr_eq(child, self))
-                .cloned()
-                .collect();
-            if parent.replace_children(&old, new) {
-                return;
-            }
-        }
-    }
 }
 
 static ROOT: spin::Once<Arc<Device>> = spin::Once::new();

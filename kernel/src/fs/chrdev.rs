@@ -51,11 +51,6 @@ pub fn register(major: u32, minors: core::ops::Range<u32>, name: &'static str, o
     add(&CHAR, major, minors, name, open);
 }
 
-/// Serves the block devices `major:minors`.
-pub fn register_block(major: u32, minors: core::ops::Range<u32>, name: &'static str, open: Open) {
-    add(&BLOCK, major, minors, name, open);
-}
-
 /// The operations of a character device; ENXIO if nobody serves it.
 pub fn open(inode: &Arc<Inode>, flags: OpenFlags) -> Result<FileOpsRef> {
     find(&CHAR, inode.rdev)?(inode.rdev, inode, flags)

@@ -152,35 +152,3 @@ pub fn open_console() -> Result<()> {
     }
     Ok(())
 }
-
-/// Mounts devtmpfs on `/dev`, made if it is missing: what a kernel with `CONFIG_DEVTMPFS_MOUNT` does.
-pub fn mount_dev() -> Result<()> {
-    let root = root_namespace()?.root();
-    let name = b"dev";
-    let (_, hash) = vfs::hash_component(name);
-    let dentry = match root.dentry.find(name, hash) {
-        dentry::Cached::Present(dentry) => dentry,
-        _ => {
-            let new = NewInode {
-                kind: FileKind::Dir,
-                mode: 0o755,
-                uid: 0,
-                gid: 0,
-                rdev: abi::fs::DevNum(0),
-            };
-            let inode = root.inode().ops.create(root.inode(), name, &new)?;
-            let dentry = Dentry::new_child(&root.dentry, name, inode);
-            root.dentry.insert(&dentry, true)?;
-            dentry
-        }
-    };
-    let sb = devtmpfs::Devtmpfs.mount(b"devtmpfs", MountFlags::empty(), b"")?;
-    let mount = Mount::new(&sb, sb.root()?, MountFlags::RELATIME, b"devtmpfs");
-    mount::attach(
-        &mount,
-        &Path {
-            mount: root.mount.clone(),
-            dentry,
-        },
-    )
-}

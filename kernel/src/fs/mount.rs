@@ -542,13 +542,6 @@ impl MountNamespace {
         all.sort_by_key(|mount| mount.id);
         all
     }
-
-    /// A copy of the tree (`CLONE_NEWNS`).
-    pub fn copy(&self) -> Arc<Self> {
-        let _tree = TREE.lock();
-        let top = copy_tree_locked(&self.top, &self.top.root, true);
-        Self::new(top)
-    }
 }
 
 impl Drop for MountNamespace {
@@ -558,9 +551,4 @@ impl Drop for MountNamespace {
             detach_locked(mount);
         }
     }
-}
-
-/// Whether anything is mounted on `dentry` in the namespace-wide tree (removing it is EBUSY).
-pub fn is_local_mountpoint(path: &Path) -> bool {
-    path.dentry.is_mountpoint() && path.mount.child_at(&path.dentry).is_some()
 }

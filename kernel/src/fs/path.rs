@@ -124,18 +124,6 @@ pub struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    /// A walk of `path` from `start`.
-    pub fn new(cred: &'a Cred, context: &'a FsContext, start: Path) -> Self {
-        Self {
-            cred,
-            context,
-            root: None,
-            at: start,
-            links: 0,
-            resolve: ResolveFlags::empty(),
-        }
-    }
-
     /// A walk of the running task, from the directory that `dirfd` names.
     fn start(
         cred: &'a Cred,

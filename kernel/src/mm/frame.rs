@@ -136,11 +136,6 @@ pub fn alloc() -> Result<FrameRef> {
     alloc_kind(Kind::Kernel)
 }
 
-/// A frame of zeros.
-pub fn alloc_zeroed() -> Result<FrameRef> {
-    alloc_kind_zeroed(Kind::Kernel)
-}
-
 /// A frame of a page cache, with any content.
 pub(super) fn alloc_kind(kind: Kind) -> Result<FrameRef> {
     oom::retry(|| alloc_raw(kind))

@@ -1,6 +1,5 @@
 //! What a file mapping maps.
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
 
@@ -87,6 +86,3 @@ pub struct SpecialMapping {
     /// The pages in order.
     pub pages: Vec<FrameRef>,
 }
-
-/// A special mapping is shared by every process.
-pub type SpecialRef = Arc<SpecialMapping>;

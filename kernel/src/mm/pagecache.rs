@@ -70,23 +70,9 @@ impl PageCache {
         Ok(Arc::new(Self::with(ObjectKind::Shmem, 0)))
     }
 
-    /// The same, with someone who limits it.
-    pub fn new_shmem_with_budget(budget: Arc<dyn PageBudget>) -> Result<Arc<PageCache>> {
-        let mut cache = Self::with(ObjectKind::Shmem, 0);
-        cache.budget = Some(budget);
-        Ok(Arc::new(cache))
-    }
-
     /// Shared anonymous memory of `len` bytes.
     pub fn new_anonymous(len: u64) -> Result<Arc<PageCache>> {
         Ok(Arc::new(Self::with(ObjectKind::Shmem, len)))
-    }
-
-    /// An empty cache over storage, with the file's size.
-    pub fn new_file(source: Arc<dyn PageSource>, size: u64) -> Result<Arc<PageCache>> {
-        let mut cache = Self::with(ObjectKind::File, size);
-        cache.source = Some(source);
-        Ok(Arc::new(cache))
     }
 
     /// Bytes.
@@ -359,15 +345,6 @@ impl PageCache {
     pub fn allocate(&self, start: u64, end: u64) -> Result<()> {
         for index in start / PAGE..end.div_ceil(PAGE) {
             self.page(index)?;
-        }
-        Ok(())
-    }
-
-    /// `fallocate` that extends the size as well.
-    pub fn extend(&self, size: u64) -> Result<()> {
-        if size > self.size() {
-            self.zero_tail(self.size());
-            self.grow_to(size);
         }
         Ok(())
     }

@@ -158,16 +158,6 @@ impl Cred {
         self.effective.has(cap)
     }
 
-    /// Whether the file system gid or a supplementary group is `gid`.
-    pub fn in_group(&self, gid: Gid) -> bool {
-        self.fsgid == gid || self.groups.binary_search(&gid).is_ok()
-    }
-
-    /// Whether the effective gid or a supplementary group is `gid`.
-    pub fn in_egroup(&self, gid: Gid) -> bool {
-        self.egid == gid || self.groups.binary_search(&gid).is_ok()
-    }
-
     /// What a change of user ids does to capabilities; `old` is the identity before it.
     pub fn fix_caps_after_setuid(&mut self, old: &Cred) {
         if self.securebits & securebits::NO_SETUID_FIXUP != 0 {

@@ -53,16 +53,6 @@ pub fn read_cmos(index: u8) -> u8 {
     }
 }
 
-/// Writes a byte of CMOS: the date.
-pub fn write_cmos(index: u8, value: u8) {
-    let _guard = CMOS.lock();
-    // SAFETY: as above.
-    unsafe {
-        outb(0x70, index & 0x7f);
-        outb(0x71, value);
-    }
-}
-
 /// The programmable interval timer's channel 2, counting down from 65536 again and again.
 pub struct PitChannel2 {
     gate: u8,

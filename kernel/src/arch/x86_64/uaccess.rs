@@ -9,7 +9,6 @@ use core::arch::{asm, global_asm};
 
 use abi::{Errno, Result};
 
-use super::irq;
 use super::layout::USER_END;
 
 /// One entry of the exception table.
@@ -331,15 +330,6 @@ word_access!(
     "mov [{to}], {value}"
 );
 
-/// Loads a word without resolving a fault: for callers that hold spin locks.
-///
-/// # Errors
-/// `EFAULT` when the page is not there right now.
-pub fn load_u32_nofault(from: usize) -> Result<u32> {
-    let _irq = irq::IrqGuard::new();
-    load_u32(from)
-}
-
 /// Compares a user word with `old` and, if equal, makes it `new`; answers what it was. One locked instruction.
 ///
 /// # Errors
@@ -377,22 +367,6 @@ pub fn cmpxchg_u32(at: usize, old: u32, new: u32) -> Result<u32> {
     } else {
         Err(Errno::EFAULT)
     }
-}
-
-/// Exchanges a user word; answers what it was.
-///
-/// # Errors
-/// `EFAULT`.
-pub fn xchg_u32(at: usize, new: u32) -> Result<u32> {
-    if !range_ok(at, 4) {
-        return Err(Errno::EFAULT);
-    }
-    let mut value = new;
-    // SAFETY: a user address; a fault is foreseen.
-    let ok = unsafe {
-        user_instruction!("xchg [{at}], {value:e}", [at = in(reg) at, value = inout(reg) value], nostack)
-    };
-    if ok { Ok(value) } else { Err(Errno::EFAULT) }
 }
 
 /// Saves the FPU registers to user memory, 64-byte aligned and with a clean header. Whether that went well.

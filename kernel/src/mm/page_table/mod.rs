@@ -178,12 +178,6 @@ impl Root {
         Ok(Root(table))
     }
 
-    /// The table.
-    #[inline(always)]
-    pub fn table(&self) -> Table {
-        self.0
-    }
-
     /// The third-level table (2 MiB entries) for an address, if there is one.
     #[inline(always)]
     pub fn directory(&self, address: usize) -> Option<Table> {

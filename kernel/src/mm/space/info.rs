@@ -153,11 +153,6 @@ impl AddressSpace {
         self.note_peak() * (PAGE_SIZE as u64 / 1024)
     }
 
-    /// Areas.
-    pub fn area_count(&self) -> usize {
-        self.map.read().areas.len()
-    }
-
     /// Calls `f` for each mapping in order of address. `f` must not touch user memory of this space.
     pub fn for_each_vma(&self, f: &mut dyn FnMut(&VmaInfo<'_>)) {
         let map = self.map.read();

@@ -83,9 +83,4 @@ impl AddressSpace {
         }
         self.map.write().auxv = auxv;
     }
-
-    /// Changes the ranges without moving the break (`prctl(PR_SET_MM)`).
-    pub fn update_exec_info(&self, change: impl FnOnce(&mut ExecInfo)) {
-        change(&mut self.map.write().layout.exec);
-    }
 }

@@ -437,25 +437,6 @@ impl AddressSpace {
         map.account(flags, pages, 1);
         true
     }
-
-    /// Marks the area at `address` as the main stack, for its name and its growth. Exec's.
-    pub fn mark_stack(&self, address: usize) {
-        let mut map = self.map.write();
-        let Some((start, end)) = map.areas.find(address).map(|a| (a.start, a.end)) else {
-            return;
-        };
-        let mark = VmFlags::STACK | VmFlags::GROWS_DOWN | VmFlags::NO_HUGE_PAGE;
-        let mut areas = core::mem::take(&mut map.areas);
-        let _ = areas.change_flags(
-            start,
-            end,
-            |f| f | mark,
-            |area, before| {
-                map.reflag(before, area.flags, pages_of(area.len()));
-            },
-        );
-        map.areas = areas;
-    }
 }
 
 /// Whether the area is a shared mapping through which the object may be written, now or after `mprotect`.

@@ -52,7 +52,7 @@ use abi::{Errno, Result};
 use vm::{VmFlags, VmaMap};
 
 pub use content::{Area, Shown};
-pub use info::{SmapsInfo, Totals, VmaInfo};
+pub use info::{SmapsInfo, VmaInfo};
 pub use layout::ExecInfo;
 pub use mappers::Mappers;
 pub use remote::FutexKey;
@@ -165,11 +165,6 @@ impl AddressSpace {
             counts: Counts::default(),
             upper: AtomicU32::new(0),
         }))
-    }
-
-    /// Makes it the space of this CPU. The caller keeps it alive until another is activated here.
-    pub fn activate(self: &Arc<Self>) {
-        tlb::switch_to(Some(self));
     }
 
     /// A number that no other space since boot has had.

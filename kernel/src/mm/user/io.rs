@@ -136,11 +136,6 @@ impl<'a> IoSink<'a> {
         self.done
     }
 
-    /// Keeps only room for `max` more bytes.
-    pub fn limit(&mut self, max: usize) {
-        self.left = self.left.min(max);
-    }
-
     /// What the file's `read` answers: the count if any byte moved, else the error.
     pub fn outcome(&self, result: Result<()>) -> Result<usize> {
         match result {
@@ -290,26 +285,6 @@ impl<'a> IoSource<'a> {
         match result {
             Err(e) if self.done == 0 => Err(e),
             _ => Ok(self.done),
-        }
-    }
-
-    /// Drops `count` bytes unread, as a null device does.
-    pub fn skip(&mut self, count: usize) {
-        let mut count = count.min(self.left);
-        self.left -= count;
-        self.done += count;
-        match &mut self.origin {
-            Origin::Kernel(bytes) => *bytes = &bytes[count..],
-            Origin::User(addr) => *addr += count,
-            Origin::Vector(segments) => {
-                while let Some(piece) = segments.piece(count) {
-                    if piece.len == 0 {
-                        break;
-                    }
-                    segments.advance(piece.len);
-                    count -= piece.len;
-                }
-            }
         }
     }
 

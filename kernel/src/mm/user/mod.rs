@@ -187,21 +187,6 @@ impl<T> UserSlice<T> {
         })
     }
 
-    /// Elements.
-    pub const fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether there is nothing in it.
-    pub const fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// The first byte's address.
-    pub const fn addr(&self) -> usize {
-        self.ptr.addr
-    }
-
     /// The `index`th element, if it is inside.
     pub fn get(&self, index: usize) -> Option<UserPtr<T>> {
         (index < self.len).then(|| self.ptr.add(index))
