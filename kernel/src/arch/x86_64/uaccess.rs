@@ -263,7 +263,7 @@ macro_rules! user_instruction {
 }
 
 macro_rules! word_access {
-    ($load:ident, $store:ident, $ty:ty, $reg:ident, $ld:literal, $st:literal) => {
+    ($load:ident, $store:ident, $ty:ty, $ld:literal, $st:literal) => {
         /// Loads a word of user memory, in one access.
         ///
         /// # Errors
@@ -276,7 +276,7 @@ macro_rules! word_access {
             let value: $ty;
             // SAFETY: a user address; a fault is foreseen, and then the value is not used.
             let ok = unsafe {
-                user_instruction!($ld, [from = in(reg) from, value = out($reg) value], readonly)
+                user_instruction!($ld, [from = in(reg) from, value = out(reg) value], readonly)
             };
             if ok { Ok(value) } else { Err(Errno::EFAULT) }
         }
@@ -291,7 +291,7 @@ macro_rules! word_access {
                 return Err(Errno::EFAULT);
             }
             // SAFETY: a user address; a fault is foreseen.
-            let ok = unsafe { user_instruction!($st, [to = in(reg) to, value = in($reg) value], nostack) };
+            let ok = unsafe { user_instruction!($st, [to = in(reg) to, value = in(reg) value], nostack) };
             if ok { Ok(()) } else { Err(Errno::EFAULT) }
         }
     };
@@ -301,7 +301,6 @@ word_access!(
     load_u64,
     store_u64,
     u64,
-    reg,
     "mov {value}, [{from}]",
     "mov [{to}], {value}"
 );
@@ -309,25 +308,8 @@ word_access!(
     load_u32,
     store_u32,
     u32,
-    reg,
     "mov {value:e}, [{from}]",
     "mov [{to}], {value:e}"
-);
-word_access!(
-    load_u16,
-    store_u16,
-    u16,
-    reg,
-    "mov {value:x}, [{from}]",
-    "mov [{to}], {value:x}"
-);
-word_access!(
-    load_u8,
-    store_u8,
-    u8,
-    reg_byte,
-    "mov {value}, [{from}]",
-    "mov [{to}], {value}"
 );
 
 /// Compares a user word with `old` and, if equal, makes it `new`; answers what it was. One locked instruction.
