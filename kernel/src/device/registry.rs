@@ -62,8 +62,6 @@ pub enum Content {
     Text(Show),
     /// Bytes of a fixed size, read at an offset.
     Binary { bytes: u64, read: ReadAt },
-    /// A symbolic link to another device, by its path below `/sys/devices`.
-    Link(Box<dyn Fn() -> Option<Arc<Device>> + Send + Sync>),
 }
 
 /// A file in a device's directory. `name` may hold one slash: `power/control` lies in a group `power`.
