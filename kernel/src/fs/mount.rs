@@ -519,15 +519,11 @@ pub fn pivot(old_root: &Path, new_root: &Path, put_old: &Path) -> Result<()> {
 pub struct MountNamespace {
     /// The mount at the very top, which cannot be unmounted; the root file system stands on it.
     pub top: Arc<Mount>,
-    pub id: u64,
 }
 
 impl MountNamespace {
     pub fn new(top: Arc<Mount>) -> Arc<Self> {
-        Arc::new(Self {
-            top,
-            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-        })
+        Arc::new(Self { top })
     }
 
     /// The root directory: what is topmost on the top mount's root.

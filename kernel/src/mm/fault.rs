@@ -14,7 +14,6 @@ const SIGSEGV: i32 = 11;
 /// What the access was. `exec` implies a fetch; otherwise `write` or a read.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FaultAccess {
-    pub read: bool,
     pub write: bool,
     pub exec: bool,
 }

@@ -69,7 +69,6 @@ fn float_code(simd: bool) -> i32 {
 
 fn access_of(error: u64) -> FaultAccess {
     FaultAccess {
-        read: error & 0x12 == 0,
         write: error & 2 != 0,
         exec: error & 0x10 != 0,
     }

@@ -493,7 +493,6 @@ impl AddressSpace {
                 area.flags.contains(VmFlags::WRITE) && !area.flags.contains(VmFlags::SHARED),
             );
             let access = FaultAccess {
-                read: !write,
                 write,
                 exec: false,
             };

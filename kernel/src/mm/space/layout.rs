@@ -24,7 +24,6 @@ pub struct ExecInfo {
     pub arg_end: usize,
     pub env_start: usize,
     pub env_end: usize,
-    pub vdso: usize,
 }
 
 /// The places of a space.

@@ -63,11 +63,7 @@ impl AddressSpace {
             if there.is_some() {
                 return there;
             }
-            let access = FaultAccess {
-                read: !write,
-                write,
-                exec: false,
-            };
+            let access = FaultAccess { write, exec: false };
             match self.bring_in(&area, addr, access) {
                 Ok(()) => {}
                 Err(Failure::NoMemory) => {
