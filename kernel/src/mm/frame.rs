@@ -216,12 +216,6 @@ impl FrameRef {
         }
     }
 
-    /// Where the frame is.
-    #[inline]
-    pub fn phys(&self) -> PhysAddr {
-        PhysAddr(u64::from(self.pfn()) << 12)
-    }
-
     /// Its bytes in the direct map. Others may hold references, and users may map it: go through raw copies.
     #[inline]
     pub fn as_ptr(&self) -> *mut u8 {
@@ -292,7 +286,6 @@ impl FrameBlock {
     }
 
     /// Bytes.
-    #[expect(clippy::len_without_is_empty, reason = "a block is never empty")]
     pub fn len(&self) -> usize {
         PAGE_SIZE << self.order
     }

@@ -26,9 +26,6 @@ pub trait MemoryObject: Send + Sync + Any {
     /// Which counter.
     fn kind(&self) -> ObjectKind;
 
-    /// Bytes; a fault on a page wholly past the end is SIGBUS.
-    fn size(&self) -> u64;
-
     /// The page at `index`, brought in if need be; may sleep. `for_write`: it will be written through a shared
     /// mapping, so holes get storage and the page becomes dirty. EFAULT past the end (SIGBUS), ENOMEM, ENOSPC, EIO.
     fn get_page(&self, index: u64, for_write: bool) -> Result<FrameRef>;
@@ -77,12 +74,4 @@ pub trait MappedFile: Send + Sync + Any {
     fn dev_ino(&self) -> (u64, u64);
     /// The path as `maps` shows it.
     fn maps_path(&self) -> Vec<u8>;
-}
-
-/// Kernel pages mapped into a process: the vDSO and its data.
-pub struct SpecialMapping {
-    /// As `maps` shows it: `[vdso]`.
-    pub name: &'static str,
-    /// The pages in order.
-    pub pages: Vec<FrameRef>,
 }

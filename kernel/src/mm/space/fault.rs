@@ -164,13 +164,6 @@ impl AddressSpace {
                 Ok(())
             }
             Shown::Object(place) => self.fill_object(area, place, address, table, slot, write),
-            Shown::Special(mapping, offset) => {
-                let index = (offset + (page_down(address) - area.start)) / PAGE_SIZE;
-                let page = mapping.pages.get(index).ok_or(Failure::Bus)?;
-                let bits = entry_bits(area.flags) | Pte::UNCOUNTED;
-                set_if_none(table, slot, Pte::new(page.phys().0, bits));
-                Ok(())
-            }
         }
     }
 
@@ -492,10 +485,7 @@ impl AddressSpace {
             let write = write.unwrap_or(
                 area.flags.contains(VmFlags::WRITE) && !area.flags.contains(VmFlags::SHARED),
             );
-            let access = FaultAccess {
-                write,
-                exec: false,
-            };
+            let access = FaultAccess { write, exec: false };
             let mut at = start.max(area.start);
             while at < end.min(area.end) {
                 let there = self.lookup(at);

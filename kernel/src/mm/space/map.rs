@@ -262,10 +262,6 @@ impl AddressSpace {
                     file: file.clone(),
                 })
             }
-            Backing::Special(mapping) => {
-                flags |= VmFlags::SPECIAL;
-                Shown::Special(mapping.clone(), 0)
-            }
         };
         Ok((shown, flags))
     }

@@ -57,7 +57,7 @@ pub use layout::ExecInfo;
 pub use mappers::Mappers;
 pub use remote::FutexKey;
 
-use super::object::{MappedFile, MemoryObject, SpecialMapping};
+use super::object::{MappedFile, MemoryObject};
 use super::page_table::tlb::{self, SpaceCpus};
 use super::page_table::{Root, Table};
 use crate::sync::RwLock;
@@ -76,8 +76,6 @@ pub enum Backing {
         offset: u64,
         file: Option<Arc<dyn MappedFile>>,
     },
-    /// Pages of the kernel.
-    Special(Arc<SpecialMapping>),
 }
 
 /// A call of `mmap`, or exec's equivalent.
