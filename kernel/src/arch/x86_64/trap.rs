@@ -83,7 +83,7 @@ pub(super) extern "C" fn page_fault_user(regs: &mut UserRegs) {
     if error & 8 != 0 {
         panic!("corrupt page table: address {addr:#x}, error {error:#x}");
     }
-    if let Err(e) = fault::handle(addr, access_of(error), true) {
+    if let Err(e) = fault::handle(addr, access_of(error)) {
         signal::force_exception(e.signal, e.code, addr, PAGE_FAULT.into(), error);
     }
 }
@@ -98,7 +98,7 @@ pub(super) extern "C" fn page_fault_kernel(regs: &mut UserRegs) {
             addr < layout::USER_END && regs.rflags & RFLAGS_IF != 0 && error & 0x18 == 0;
         if resolvable {
             irq::enable();
-            let handled = fault::handle(addr, access_of(error), false);
+            let handled = fault::handle(addr, access_of(error));
             irq::disable();
             if handled.is_ok() {
                 return;
