@@ -34,8 +34,9 @@ pub fn current() -> CurrentTask {
     // SAFETY: from the scheduler's start on, the per-CPU pointer names the `arch` field, the first of a `repr(C)`
     // `Task` that the run queue keeps alive while it is current. The 'static bound is never longer than the
     // task's own run, since `CurrentTask` cannot leave its thread.
+    let task = unsafe { &*thread.cast::<Task>() };
     CurrentTask {
-        task: unsafe { &*thread.cast::<Task>() },
+        task,
         _not_send: PhantomData,
     }
 }

@@ -481,10 +481,8 @@ fn waitid_fills_siginfo() -> Outcome {
         (libc::SIGCHLD, 0, libc::CLD_EXITED),
     )?;
     // SAFETY: the signal tells of a child.
-    equal(
-        unsafe { (info.si_pid(), info.si_uid(), info.si_status()) },
-        (pid, 0, 4),
-    )?;
+    let told = unsafe { (info.si_pid(), info.si_uid(), info.si_status()) };
+    equal(told, (pid, 0, 4))?;
     let pid = paused()?;
     sys!(SYS_kill, pid, libc::SIGTERM)?;
     let info = waitid(libc::P_PID, pid, libc::WEXITED)?;
