@@ -411,12 +411,10 @@ impl<'a> Walk<'a> {
         }
         match path.first() {
             None if !may_be_empty => return Err(Errno::ENOENT),
-            Some(b'/') => {
-                if self.resolve.contains(ResolveFlags::BENEATH) {
-                    return Err(Errno::EXDEV);
-                }
-                // `start` began at the root already, or at the root that the walk is scoped to.
+            Some(b'/') if self.resolve.contains(ResolveFlags::BENEATH) => {
+                return Err(Errno::EXDEV);
             }
+            // For a slash, `start` began at the root already, or at the root that the walk is scoped to.
             _ => {}
         }
         Ok(Text {

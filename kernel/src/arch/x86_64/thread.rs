@@ -64,7 +64,7 @@ impl UserRegs {
     }
 
     /// Whether they are of user space.
-    pub fn from_user(&self) -> bool {
+    pub fn user_mode(&self) -> bool {
         self.cs & 3 == 3
     }
 }

@@ -163,7 +163,7 @@ impl AddressSpace {
                 set_if_none(table, slot, Pte::new(zero, bits));
                 Ok(())
             }
-            Shown::Object(place) => self.fill_object(area, place, address, table, slot, write),
+            Shown::Object(place) => self.fill_object(area, place, address, table, write),
         }
     }
 
@@ -207,9 +207,9 @@ impl AddressSpace {
         place: &ObjectPlace,
         address: usize,
         table: Table,
-        slot: usize,
         write: bool,
     ) -> core::result::Result<(), Failure> {
+        let slot = pte::index(address, 1);
         let index = object_index(area, place, page_down(address));
         let shared = area.flags.contains(VmFlags::SHARED);
         let kind = place.object.kind();

@@ -203,7 +203,7 @@ impl<T: FromBytes + IntoBytes> UserSlice<T> {
     }
 
     /// All elements, in memory of the kernel. ENOMEM when there is none.
-    pub fn to_vec(&self) -> Result<Vec<T>>
+    pub fn to_vec(self) -> Result<Vec<T>>
     where
         T: FromZeros + Clone,
     {
