@@ -43,7 +43,6 @@ use runner::say;
 /// # Safety
 /// Called by the C runtime, with its arguments.
 #[cfg_attr(not(test), unsafe(no_mangle))]
-#[cfg_attr(test, expect(dead_code, reason = "the test harness brings its own"))]
 unsafe extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
     let arguments = (1..argc.max(1) as usize).map(|index| {
         // SAFETY: `argv` has `argc` strings that live as long as the process.

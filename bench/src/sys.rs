@@ -91,11 +91,13 @@ impl<T> Word for &mut T {
 /// reads and writes no other memory than what is lent to it.
 macro_rules! calls {
     ($($name:ident($($arg:ident: $kind:ty),*) = $number:ident;)*) => {
-        $(#[inline(always)]
-        pub fn $name($($arg: $kind),*) -> isize {
-            // SAFETY: the types above are those that the call asks for.
-            unsafe { call(libc::$number, [$($arg.word()),*]) }
-        })*
+        $(
+            #[inline(always)]
+            pub fn $name($($arg: $kind),*) -> isize {
+                // SAFETY: the types above are those that the call asks for.
+                unsafe { call(libc::$number, [$($arg.word()),*]) }
+            }
+        )*
     };
 }
 
@@ -182,12 +184,14 @@ pub struct Action {
 /// Defines wrappers for calls that take a buffer by address and length.
 macro_rules! buffers {
     ($($name:ident($($first:ident: $kind:ty,)* [$buffer:ty] $(, $last:ident: $last_kind:ty)*) = $number:ident;)*) => {
-        $(#[inline(always)]
-        pub fn $name($($first: $kind,)* buffer: $buffer $(, $last: $last_kind)*) -> isize {
-            let (start, len) = (buffer.as_ptr() as usize, buffer.len());
-            // SAFETY: the kernel stays inside of the buffer, and writes only where it is lent mutably.
-            unsafe { call(libc::$number, [$($first.word(),)* start, len $(, $last.word())*]) }
-        })*
+        $(
+            #[inline(always)]
+            pub fn $name($($first: $kind,)* buffer: $buffer $(, $last: $last_kind)*) -> isize {
+                let (start, len) = (buffer.as_ptr() as usize, buffer.len());
+                // SAFETY: the kernel stays inside of the buffer, and writes only where it is lent mutably.
+                unsafe { call(libc::$number, [$($first.word(),)* start, len $(, $last.word())*]) }
+            }
+        )*
     };
 }
 

@@ -13,11 +13,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-const S_IFDIR: u32 = 0o040000;
-const S_IFREG: u32 = 0o100000;
-const S_IFLNK: u32 = 0o120000;
-const S_IFIFO: u32 = 0o010000;
-const TRAILER: &[u8] = b"TRAILER!!!";
+use crate::recipe::cpio::{Header, S_IFDIR, S_IFIFO, S_IFLNK, S_IFREG, TRAILER};
 
 /// Writes one archive. [`Archive::finish`] must be called, or the archive has no end.
 pub struct Archive<W: Write> {
@@ -26,15 +22,6 @@ pub struct Archive<W: Write> {
     next_inode: u32,
     /// Host files with several names, by device and inode: the archive's inode.
     links: HashMap<(u64, u64), u32>,
-}
-
-/// What a header says, besides the name.
-struct Header {
-    inode: u32,
-    mode: u32,
-    links: u32,
-    mtime: u32,
-    size: u32,
 }
 
 impl<W: Write> Archive<W> {
@@ -168,14 +155,7 @@ impl<W: Write> Archive<W> {
 
     /// Ends the archive and pads it, so that another may follow.
     pub fn finish(mut self) -> Result<W> {
-        let header = Header {
-            inode: 0,
-            mode: 0,
-            links: 1,
-            mtime: 0,
-            size: 0,
-        };
-        self.entry(TRAILER, &header)?;
+        self.entry(TRAILER.as_bytes(), &Header::default())?;
         while !self.written.is_multiple_of(512) {
             self.put(&[0; 4])?;
         }
@@ -187,29 +167,13 @@ impl<W: Write> Archive<W> {
         self.next_inode += 1;
         Header {
             inode,
-            mode: 0,
-            links: 1,
             mtime,
-            size: 0,
+            ..Header::default()
         }
     }
 
     fn entry(&mut self, name: &[u8], header: &Header) -> Result<()> {
-        let Header {
-            inode,
-            mode,
-            links,
-            mtime,
-            size,
-        } = *header;
-        let name_size = name.len() + 1;
-        // Owner, group, and the numbers of the file's device and of a node are all 0.
-        let text = format!(
-            "070701{inode:08X}{mode:08X}{0:08X}{0:08X}{links:08X}{mtime:08X}{size:08X}\
-             {0:08X}{0:08X}{0:08X}{0:08X}{name_size:08X}{0:08X}",
-            0
-        );
-        self.put(text.as_bytes())?;
+        self.put(header.text(name.len())?.as_bytes())?;
         self.put(name)?;
         self.put(&[0])?;
         self.pad()

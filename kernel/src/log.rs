@@ -47,8 +47,6 @@ pub struct Record {
     pub time_ns: u64,
     /// Syslog priority: facility * 8 + level.
     pub priority: u16,
-    /// The CPU that wrote it.
-    pub cpu: u16,
     pub text: ArrayString<MAX_TEXT>,
 }
 
@@ -57,19 +55,17 @@ pub struct Record {
 struct Header {
     time_ns: u64,
     priority: u16,
-    cpu: u16,
     len: u16,
 }
 
-const HEADER_SIZE: usize = 14;
+const HEADER_SIZE: usize = 12;
 
 impl Header {
     fn encode(self) -> [u8; HEADER_SIZE] {
         let mut out = [0; HEADER_SIZE];
         out[..8].copy_from_slice(&self.time_ns.to_le_bytes());
         out[8..10].copy_from_slice(&self.priority.to_le_bytes());
-        out[10..12].copy_from_slice(&self.cpu.to_le_bytes());
-        out[12..].copy_from_slice(&self.len.to_le_bytes());
+        out[10..].copy_from_slice(&self.len.to_le_bytes());
         out
     }
 
@@ -80,8 +76,7 @@ impl Header {
         Header {
             time_ns: u64::from_le_bytes(time),
             priority: half(8),
-            cpu: half(10),
-            len: half(12),
+            len: half(10),
         }
     }
 }
@@ -219,7 +214,6 @@ impl Cursor {
             sequence: self.sequence,
             time_ns: header.time_ns,
             priority: header.priority,
-            cpu: header.cpu,
             text: lossy(text),
         };
         self.sequence += 1;
@@ -260,7 +254,6 @@ pub fn write_record(priority: u16, text: &str) -> u64 {
     let header = Header {
         time_ns: crate::time::monotonic_ns(),
         priority,
-        cpu: crate::arch::cpu::current_id().0 as u16,
         len: text.len() as u16,
     };
     let sequence = RING.lock().push(header, text.as_bytes());

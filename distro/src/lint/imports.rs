@@ -21,6 +21,16 @@ const TIERS: [&[&str]; 3] = [
     &["main"],
 ];
 
+/// Modules of the wide tier that keep to some of it, and to which. Memory stands on the machine and on locks alone;
+/// signals and what is built on tasks know nothing of devices, and only sockets know of files.
+const NARROW: [(&str, &str); 5] = [
+    ("mm", "arch sync boot"),
+    ("sched", "arch sync mm time task signal"),
+    ("signal", "arch sync mm time sched task"),
+    ("ipc", "arch sync mm time sched task signal"),
+    ("net", "arch sync mm time sched task signal fs"),
+];
+
 /// Calls upward that the structure needs: the file, and the module that it calls.
 const ENTRIES: [(&str, &str); 3] = [
     // The processor enters here and asks for the dispatcher.
@@ -42,6 +52,7 @@ pub fn check(source: &Source) -> Vec<String> {
     let Some(own_tier) = tier(own) else {
         return Vec::new();
     };
+    let narrow = NARROW.iter().find(|(module, _)| *module == own);
     let mut problems = Vec::new();
     for (number, line) in source.lines.iter().enumerate() {
         for module in imported(&line.code) {
@@ -53,6 +64,11 @@ pub fn check(source: &Source) -> Vec<String> {
                 .any(|&(file, used)| file == path && used == module);
             if their_tier > own_tier && !entry {
                 let what = format!("`{own}` may not use `{module}`, which is a tier above it");
+                problems.push(source.problem(number, &what));
+            } else if module != own
+                && narrow.is_some_and(|(_, few)| few.split(' ').all(|one| one != module))
+            {
+                let what = format!("`{own}` keeps to few modules, and `{module}` is none of them");
                 problems.push(source.problem(number, &what));
             }
         }
@@ -148,9 +164,12 @@ mod tests {
     #[test]
     fn upward_imports_are_found() {
         let problems = |path: &str, text: &str| check(&Source::new(path, text)).len();
-        assert_eq!(problems("kernel/src/mm/a.rs", "use crate::sched::wake;"), 0);
         assert_eq!(
-            problems("kernel/src/mm/a.rs", "use crate::{arch, syscall};"),
+            problems("kernel/src/tty/a.rs", "use crate::sched::wake;"),
+            0
+        );
+        assert_eq!(
+            problems("kernel/src/tty/a.rs", "use crate::{arch, syscall};"),
             1
         );
         assert_eq!(
@@ -169,5 +188,15 @@ mod tests {
             1
         );
         assert_eq!(problems("drivers/src/a.rs", "use crate::syscall;"), 0);
+    }
+
+    #[test]
+    fn some_modules_keep_to_few() {
+        let problems = |path: &str, text: &str| check(&Source::new(path, text)).len();
+        assert_eq!(problems("kernel/src/mm/a.rs", "use crate::arch::pte;"), 0);
+        assert_eq!(problems("kernel/src/mm/a.rs", "use crate::mm::frame;"), 0);
+        assert_eq!(problems("kernel/src/mm/a.rs", "use crate::sched::wake;"), 1);
+        assert_eq!(problems("kernel/src/net/a.rs", "use crate::fs::File;"), 0);
+        assert_eq!(problems("kernel/src/net/a.rs", "use crate::device;"), 1);
     }
 }

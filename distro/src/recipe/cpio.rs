@@ -13,10 +13,52 @@ pub const S_IFDIR: u32 = 0o040_000;
 pub const S_IFREG: u32 = 0o100_000;
 pub const S_IFLNK: u32 = 0o120_000;
 pub const S_IFCHR: u32 = 0o020_000;
+pub const S_IFIFO: u32 = 0o010_000;
 
-const MAGIC: &[u8] = b"070701";
+const MAGIC: &str = "070701";
 const HEADER: usize = 110;
-const TRAILER: &str = "TRAILER!!!";
+/// The name of the entry that ends an archive.
+pub const TRAILER: &str = "TRAILER!!!";
+
+/// What stands before an entry's name. The owner and the number of the device it lies on are always 0.
+#[derive(Clone, Copy)]
+pub struct Header {
+    pub inode: u32,
+    /// Type and permissions, as in `st_mode`.
+    pub mode: u32,
+    pub links: u32,
+    pub mtime: u32,
+    pub size: u32,
+    /// A device node's number.
+    pub rdev: (u32, u32),
+}
+
+impl Default for Header {
+    fn default() -> Self {
+        Self {
+            inode: 0,
+            mode: 0,
+            links: 1,
+            mtime: 0,
+            size: 0,
+            rdev: (0, 0),
+        }
+    }
+}
+
+impl Header {
+    /// The header of an entry with a name of that length.
+    pub fn text(&self, name_len: usize) -> Result<String> {
+        let name_size = u32::try_from(name_len + 1).context("a path is too long")?;
+        let (major, minor) = self.rdev;
+        let fields = [
+            self.inode, self.mode, 0, 0, self.links, self.mtime, self.size, 0, 0, major, minor,
+            name_size, 0,
+        ];
+        let digits = fields.iter().map(|field| format!("{field:08x}"));
+        Ok(MAGIC.to_owned() + &digits.collect::<String>())
+    }
+}
 
 /// One file, folder, symlink or device node.
 ///
@@ -82,40 +124,29 @@ pub fn write(mut entries: Vec<Entry>) -> Result<Vec<u8>> {
         .sum::<usize>();
     let mut out = Vec::with_capacity(total + HEADER + 512);
     for (number, entry) in (1u32..).zip(&entries) {
-        let links = if entry.is_dir() { 2 } else { 1 };
-        put(&mut out, number, links, EPOCH, entry)?;
+        let header = Header {
+            inode: number,
+            mode: entry.mode,
+            links: if entry.is_dir() { 2 } else { 1 },
+            mtime: EPOCH,
+            size: u32::try_from(entry.data.len())
+                .with_context(|| format!("/{} is larger than an archive can hold", entry.path))?,
+            rdev: entry.rdev,
+        };
+        put(&mut out, &header, &entry.path, &entry.data)?;
     }
-    put(
-        &mut out,
-        0,
-        1,
-        0,
-        &Entry {
-            mode: 0,
-            ..Entry::file(TRAILER, 0, Vec::new())
-        },
-    )?;
+    put(&mut out, &Header::default(), TRAILER, &[])?;
     // Boot loaders and Linux's unpacker are content with any length; whole sectors are usual.
     out.resize(out.len().next_multiple_of(512), 0);
     Ok(out)
 }
 
-fn put(out: &mut Vec<u8>, inode: u32, links: u32, mtime: u32, entry: &Entry) -> Result<()> {
-    let size = u32::try_from(entry.data.len())
-        .with_context(|| format!("/{} is larger than an archive can hold", entry.path))?;
-    let name_size = u32::try_from(entry.path.len() + 1).context("a path is too long")?;
-    let (major, minor) = entry.rdev;
-    let fields = [
-        inode, entry.mode, 0, 0, links, mtime, size, 0, 0, major, minor, name_size, 0,
-    ];
-    out.extend_from_slice(MAGIC);
-    for field in fields {
-        out.extend_from_slice(format!("{field:08x}").as_bytes());
-    }
-    out.extend_from_slice(entry.path.as_bytes());
+fn put(out: &mut Vec<u8>, header: &Header, path: &str, data: &[u8]) -> Result<()> {
+    out.extend_from_slice(header.text(path.len())?.as_bytes());
+    out.extend_from_slice(path.as_bytes());
     out.push(0);
     pad(out);
-    out.extend_from_slice(&entry.data);
+    out.extend_from_slice(data);
     pad(out);
     Ok(())
 }
@@ -132,7 +163,10 @@ pub fn read(archive: &[u8]) -> Result<Vec<Entry>> {
         let header = archive
             .get(at..at + HEADER)
             .context("the archive ends without a trailer")?;
-        ensure!(header.starts_with(MAGIC), "no newc header at offset {at}");
+        ensure!(
+            header.starts_with(MAGIC.as_bytes()),
+            "no newc header at offset {at}"
+        );
         let field = |index: usize| -> Result<u32> {
             let digits = std::str::from_utf8(&header[6 + index * 8..14 + index * 8])?;
             u32::from_str_radix(digits, 16).with_context(|| format!("bad header at offset {at}"))

@@ -9,11 +9,6 @@ pub fn poweroff() {
     log::warn!("reboot: the machine does not switch off");
 }
 
-/// Switches off from where nothing may wait.
-pub fn emergency_poweroff() {
-    sleep::enter_s5(false);
-}
-
 /// Restarts the machine.
 pub fn restart() -> ! {
     arch::power::reset()

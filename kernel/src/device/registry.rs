@@ -62,8 +62,6 @@ pub enum Content {
     Text(Show),
     /// Bytes of a fixed size, read at an offset.
     Binary { bytes: u64, read: ReadAt },
-    /// A symbolic link to another device, by its path below `/sys/devices`.
-    Link(Box<dyn Fn() -> Option<Arc<Device>> + Send + Sync>),
 }
 
 /// A file in a device's directory. `name` may hold one slash: `power/control` lies in a group `power`.
@@ -244,22 +242,6 @@ impl Device {
         }
         path.push_str(&self.name);
         path
-    }
-
-    /// Takes the device, with what is below it, out of the tree.
-    pub fn remove(self: &Arc<Self>) {
-        let Some(parent) = self.parent() else { return };
-        loop {
-            let old = parent.children();
-            let new = old
-                .iter()
-                .filter(|child| !Arc::ptr_eq(child, self))
-                .cloned()
-                .collect();
-            if parent.replace_children(&old, new) {
-                return;
-            }
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Which driver serves a device number.
+//! Which driver serves a character device's number.
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
@@ -21,61 +21,42 @@ struct Range {
     open: Open,
 }
 
-type Table = RwSpinLock<BTreeMap<u32, Range>>;
-static CHAR: Table = RwSpinLock::new(BTreeMap::new());
-static BLOCK: Table = RwSpinLock::new(BTreeMap::new());
+static RANGES: RwSpinLock<BTreeMap<u32, Range>> = RwSpinLock::new(BTreeMap::new());
 
-fn add(table: &Table, major: u32, minors: core::ops::Range<u32>, name: &'static str, open: Open) {
+/// Serves the devices `major:minors`.
+pub fn register(major: u32, minors: core::ops::Range<u32>, name: &'static str, open: Open) {
     if let Some(last) = minors.end.checked_sub(1) {
         let range = Range {
             last: DevNum::new(major, last).0,
             name,
             open,
         };
-        table
+        RANGES
             .write()
             .insert(DevNum::new(major, minors.start).0, range);
     }
 }
 
-fn find(table: &Table, dev: DevNum) -> Result<Open> {
-    let table = table.read();
-    match table.range(..=dev.0).next_back() {
+fn find(dev: DevNum) -> Result<Open> {
+    let ranges = RANGES.read();
+    match ranges.range(..=dev.0).next_back() {
         Some((_, range)) if dev.0 <= range.last => Ok(range.open),
         _ => Err(Errno::ENXIO),
     }
 }
 
-/// Serves the character devices `major:minors`.
-pub fn register(major: u32, minors: core::ops::Range<u32>, name: &'static str, open: Open) {
-    add(&CHAR, major, minors, name, open);
-}
-
-/// Serves the block devices `major:minors`.
-pub fn register_block(major: u32, minors: core::ops::Range<u32>, name: &'static str, open: Open) {
-    add(&BLOCK, major, minors, name, open);
-}
-
 /// The operations of a character device; ENXIO if nobody serves it.
 pub fn open(inode: &Arc<Inode>, flags: OpenFlags) -> Result<FileOpsRef> {
-    find(&CHAR, inode.rdev)?(inode.rdev, inode, flags)
+    find(inode.rdev)?(inode.rdev, inode, flags)
 }
 
-/// The operations of a block device; ENXIO if nobody serves it.
-pub fn open_block(inode: &Arc<Inode>, flags: OpenFlags) -> Result<FileOpsRef> {
-    find(&BLOCK, inode.rdev)?(inode.rdev, inode, flags)
-}
-
-/// Major numbers and names for `/proc/devices`: characters, then blocks.
-pub fn list() -> (Vec<(u32, &'static str)>, Vec<(u32, &'static str)>) {
-    let names = |table: &Table| {
-        let mut all: Vec<_> = table
-            .read()
-            .iter()
-            .map(|(dev, range)| (DevNum(*dev).major(), range.name))
-            .collect();
-        all.dedup();
-        all
-    };
-    (names(&CHAR), names(&BLOCK))
+/// Major numbers and names, for `/proc/devices`.
+pub fn list() -> Vec<(u32, &'static str)> {
+    let mut all: Vec<_> = RANGES
+        .read()
+        .iter()
+        .map(|(dev, range)| (DevNum(*dev).major(), range.name))
+        .collect();
+    all.dedup();
+    all
 }

@@ -3,7 +3,6 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use abi::{Errno, Result};
@@ -354,13 +353,6 @@ impl Dentry {
             .is_none_or(|children| children.lock().order.is_empty())
     }
 
-    /// How many entries the tree holds in order.
-    pub fn child_count(&self) -> usize {
-        self.children
-            .as_ref()
-            .map_or(0, |children| children.lock().order.len())
-    }
-
     /// Feeds the entries of a directory that the tree holds whole.
     pub fn read_children(self: &Arc<Self>, pos: &mut u64, sink: &mut dyn DirSink) -> Result<()> {
         const BATCH: usize = 32;
@@ -390,24 +382,6 @@ impl Dentry {
                 return Ok(());
             }
         }
-    }
-
-    /// Drops every cached child that `keep` does not hold to; for file systems whose names changed beneath.
-    pub fn forget_children(&self, mut keep: impl FnMut(&Arc<Dentry>) -> bool) {
-        let Some(children) = &self.children else {
-            return;
-        };
-        let mut dropped = Vec::new();
-        let mut guard = children.lock();
-        guard.map.retain(|child| match &child.dentry {
-            Some(dentry) if keep(dentry) || dentry.is_mountpoint() => true,
-            _ => {
-                dropped.extend(child.dentry.take());
-                false
-            }
-        });
-        guard.negative = 0;
-        drop(guard);
     }
 
     /// Takes the whole tree below apart, when the file system is unmounted for good.

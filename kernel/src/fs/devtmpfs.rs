@@ -121,16 +121,3 @@ pub fn create_symlink(name: &str, target: &str) -> Result<()> {
         .symlink(parent, last.as_bytes(), target.as_bytes(), &new)?;
     dir.insert(&Dentry::new_child(&dir, last.as_bytes(), inode), true)
 }
-
-/// Removes a node whose device has gone.
-pub fn remove_node(name: &str) -> Result<()> {
-    let sb = instance()?;
-    let (dir, last) = resolve(sb.root()?, name, false)?;
-    let parent = dir.inode();
-    let _guard = parent.lock.lock();
-    let victim = find(&dir, last).ok_or(Errno::ENOENT)?;
-    parent.ops.unlink(parent, last.as_bytes(), victim.inode())?;
-    dir.remove(&victim);
-    victim.mark_deleted();
-    Ok(())
-}

@@ -207,27 +207,6 @@ impl LockContext {
         self.release(owner);
         self.drop_flock(owner);
     }
-
-    /// Every lock, for `/proc/locks`: whether `flock`, its kind, the holder's pid, its range.
-    pub fn list(&self) -> Vec<(bool, LockKind, i32, Range)> {
-        let held = self.held.lock();
-        let whole = held.whole.iter().map(|(_, kind)| {
-            (
-                true,
-                *kind,
-                -1,
-                Range {
-                    start: 0,
-                    end: Range::EOF,
-                },
-            )
-        });
-        let ranges = held
-            .ranges
-            .iter()
-            .map(|lock| (false, lock.kind, lock.pid, lock.range));
-        whole.chain(ranges).collect()
-    }
 }
 
 /// The lock state of a file, made on first use.

@@ -53,9 +53,6 @@ impl MemoryObject for Sealed {
     fn kind(&self) -> ObjectKind {
         self.cache.kind()
     }
-    fn size(&self) -> u64 {
-        MemoryObject::size(&*self.cache)
-    }
     fn get_page(&self, index: u64, for_write: bool) -> Result<FrameRef> {
         self.cache.get_page(index, for_write)
     }

@@ -86,16 +86,12 @@ pub use abi::fs::{AT_FDCWD, OpenFlags};
 pub use anon::anon_file;
 pub use context::FsContext;
 pub use dentry::Dentry;
-pub use fd::{Fd, FdTable, Reserved};
+pub use fd::{FdTable, Reserved};
 pub use file::{DirSink, File, FileMode, FileOps, FileOpsRef};
-pub use inode::{
-    Attr, ChildPolicy, FileKind, Inode, InodeFlags, InodeOps, InodeOpsRef, LinkTarget, NewInode,
-    SetAttr,
-};
+pub use inode::{ChildPolicy, FileKind, Inode, InodeFlags, InodeOps, NewInode};
 pub use mount::{Mount, MountNamespace, Path};
 pub use open::{OpenRequest, open_exec_at};
-pub use path::{LookupFlags, lookup};
-pub use rw::{kernel_read_all, kernel_read_at};
+pub use path::LookupFlags;
 pub use superblock::{FileSystem, NewSuperBlock, SuperBlock, SuperOps};
 
 static ROOT: Once<Arc<MountNamespace>> = Once::new();
@@ -155,36 +151,4 @@ pub fn open_console() -> Result<()> {
         task.my_files().install(file.clone(), false)?;
     }
     Ok(())
-}
-
-/// Mounts devtmpfs on `/dev`, made if it is missing: what a kernel with `CONFIG_DEVTMPFS_MOUNT` does.
-pub fn mount_dev() -> Result<()> {
-    let root = root_namespace()?.root();
-    let name = b"dev";
-    let (_, hash) = vfs::hash_component(name);
-    let dentry = match root.dentry.find(name, hash) {
-        dentry::Cached::Present(dentry) => dentry,
-        _ => {
-            let new = NewInode {
-                kind: FileKind::Dir,
-                mode: 0o755,
-                uid: 0,
-                gid: 0,
-                rdev: abi::fs::DevNum(0),
-            };
-            let inode = root.inode().ops.create(root.inode(), name, &new)?;
-            let dentry = Dentry::new_child(&root.dentry, name, inode);
-            root.dentry.insert(&dentry, true)?;
-            dentry
-        }
-    };
-    let sb = devtmpfs::Devtmpfs.mount(b"devtmpfs", MountFlags::empty(), b"")?;
-    let mount = Mount::new(&sb, sb.root()?, MountFlags::RELATIME, b"devtmpfs");
-    mount::attach(
-        &mount,
-        &Path {
-            mount: root.mount.clone(),
-            dentry,
-        },
-    )
 }

@@ -519,15 +519,11 @@ pub fn pivot(old_root: &Path, new_root: &Path, put_old: &Path) -> Result<()> {
 pub struct MountNamespace {
     /// The mount at the very top, which cannot be unmounted; the root file system stands on it.
     pub top: Arc<Mount>,
-    pub id: u64,
 }
 
 impl MountNamespace {
     pub fn new(top: Arc<Mount>) -> Arc<Self> {
-        Arc::new(Self {
-            top,
-            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-        })
+        Arc::new(Self { top })
     }
 
     /// The root directory: what is topmost on the top mount's root.
@@ -542,13 +538,6 @@ impl MountNamespace {
         all.sort_by_key(|mount| mount.id);
         all
     }
-
-    /// A copy of the tree (`CLONE_NEWNS`).
-    pub fn copy(&self) -> Arc<Self> {
-        let _tree = TREE.lock();
-        let top = copy_tree_locked(&self.top, &self.top.root, true);
-        Self::new(top)
-    }
 }
 
 impl Drop for MountNamespace {
@@ -558,9 +547,4 @@ impl Drop for MountNamespace {
             detach_locked(mount);
         }
     }
-}
-
-/// Whether anything is mounted on `dentry` in the namespace-wide tree (removing it is EBUSY).
-pub fn is_local_mountpoint(path: &Path) -> bool {
-    path.dentry.is_mountpoint() && path.mount.child_at(&path.dentry).is_some()
 }

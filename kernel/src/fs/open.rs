@@ -258,8 +258,8 @@ fn operations(place: &Path, flags: OpenFlags) -> Result<FileOpsRef> {
     match inode.kind {
         FileKind::Char => chrdev::open(inode, flags),
         FileKind::Fifo => fifo::open(inode, flags),
-        FileKind::Block => chrdev::open_block(inode, flags),
-        FileKind::Socket => Err(Errno::ENXIO),
+        // No driver serves block devices; sockets are connected to.
+        FileKind::Block | FileKind::Socket => Err(Errno::ENXIO),
         _ => inode.ops.open(inode, flags),
     }
 }

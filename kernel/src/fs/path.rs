@@ -124,18 +124,6 @@ pub struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    /// A walk of `path` from `start`.
-    pub fn new(cred: &'a Cred, context: &'a FsContext, start: Path) -> Self {
-        Self {
-            cred,
-            context,
-            root: None,
-            at: start,
-            links: 0,
-            resolve: ResolveFlags::empty(),
-        }
-    }
-
     /// A walk of the running task, from the directory that `dirfd` names.
     fn start(
         cred: &'a Cred,
@@ -423,12 +411,10 @@ impl<'a> Walk<'a> {
         }
         match path.first() {
             None if !may_be_empty => return Err(Errno::ENOENT),
-            Some(b'/') => {
-                if self.resolve.contains(ResolveFlags::BENEATH) {
-                    return Err(Errno::EXDEV);
-                }
-                // `start` began at the root already, or at the root that the walk is scoped to.
+            Some(b'/') if self.resolve.contains(ResolveFlags::BENEATH) => {
+                return Err(Errno::EXDEV);
             }
+            // For a slash, `start` began at the root already, or at the root that the walk is scoped to.
             _ => {}
         }
         Ok(Text {

@@ -1,7 +1,6 @@
 //! Reading and writing through open files: the checks that come before a file's own operations.
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use abi::fs::OpenFlags;
 use abi::{Errno, Result};
@@ -120,41 +119,4 @@ pub fn limit_write(inode: &Arc<Inode>, source: &mut IoSource<'_>, pos: u64) -> R
         source.limit(((max - pos) as usize).min(source.remaining()));
     }
     Ok(())
-}
-
-/// Reads at an offset into the kernel's memory until `out` is full or the file ends.
-pub fn kernel_read_at(file: &Arc<File>, out: &mut [u8], offset: u64) -> Result<usize> {
-    let mut done = 0;
-    while let Some(rest) = out.get_mut(done..).filter(|rest| !rest.is_empty()) {
-        let mut pos = offset + done as u64;
-        let n = file.ops().read(file, &mut IoSink::kernel(rest), &mut pos)?;
-        if n == 0 {
-            break;
-        }
-        done += n;
-    }
-    Ok(done)
-}
-
-/// The whole content of a file of at most `max` bytes; EFBIG for a larger one.
-pub fn kernel_read_all(file: &Arc<File>, max: usize) -> Result<Vec<u8>> {
-    const STEP: usize = 64 * 1024;
-    let mut content = Vec::new();
-    loop {
-        let start = content.len();
-        if start >= max {
-            return Err(Errno::EFBIG);
-        }
-        content.try_reserve(STEP).map_err(|_| Errno::ENOMEM)?;
-        content.resize(start + STEP, 0);
-        let n = kernel_read_at(
-            file,
-            content.get_mut(start..).unwrap_or_default(),
-            start as u64,
-        )?;
-        content.truncate(start + n);
-        if n < STEP {
-            return Ok(content);
-        }
-    }
 }

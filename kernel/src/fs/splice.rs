@@ -256,7 +256,7 @@ pub fn pipe_to_file(
     Ok(total)
 }
 
-/// From one pipe into another; `tee` leaves the input as it is.
+/// From one pipe into another.
 pub fn pipe_to_pipe(
     input: &Arc<File>,
     from: &Pipe,
@@ -264,7 +264,20 @@ pub fn pipe_to_pipe(
     to: &Pipe,
     count: usize,
     flags: u32,
-    tee: bool,
+) -> Result<usize> {
+    let put = tee(input, from, output, to, count, flags)?;
+    take(from, put);
+    Ok(put)
+}
+
+/// From one pipe into another; leaves the input as it is.
+pub fn tee(
+    input: &Arc<File>,
+    from: &Pipe,
+    output: &Arc<File>,
+    to: &Pipe,
+    count: usize,
+    flags: u32,
 ) -> Result<usize> {
     if core::ptr::eq(from, to) {
         return Err(Errno::EINVAL);
@@ -276,9 +289,5 @@ pub fn pipe_to_pipe(
     wait_room(to, nonblock)?;
     let room = to.with_state(|state| state.ring.capacity() - state.ring.used()) * PAGE;
     let bytes = peek(from, count.min(room))?;
-    let put = push(to, &bytes)?;
-    if !tee {
-        take(from, put);
-    }
-    Ok(put)
+    push(to, &bytes)
 }

@@ -528,7 +528,7 @@ impl TmpfsFileOps {
             return Ok(());
         }
         // Some of the pages may be there already: what is certain is the rest of a page that is, and `free` more.
-        let in_page = if pos < inode.size() || pos % PAGE != 0 {
+        let in_page = if pos < inode.size() || !pos.is_multiple_of(PAGE) {
             PAGE - pos % PAGE
         } else {
             0

@@ -2,8 +2,6 @@
 
 /// Bytes of a page.
 pub const PAGE_SIZE: usize = 4096;
-/// log2 of [`PAGE_SIZE`].
-pub const PAGE_SHIFT: u32 = 12;
 /// Bytes of a huge page: what one last-level table spans.
 pub const HUGE_SIZE: usize = 2 << 20;
 /// First address past what a user may map (Linux's `TASK_SIZE_MAX`).
@@ -23,12 +21,6 @@ pub const VMAP_SIZE: usize = 512 << 30;
 pub struct PhysAddr(pub u64);
 
 impl PhysAddr {
-    /// The page frame number.
-    #[inline(always)]
-    pub const fn pfn(self) -> u64 {
-        self.0 >> PAGE_SHIFT
-    }
-
     /// Where RAM at this address is mapped in the kernel.
     #[inline(always)]
     pub const fn hhdm(self) -> usize {

@@ -14,7 +14,6 @@ const SIGSEGV: i32 = 11;
 /// What the access was. `exec` implies a fetch; otherwise `write` or a read.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FaultAccess {
-    pub read: bool,
     pub write: bool,
     pub exec: bool,
 }
@@ -35,8 +34,7 @@ const NOTHING_THERE: FaultError = FaultError {
 
 /// Makes the access possible, or says which signal it earns (from kernel code: that the copy fails). May sleep. Also
 /// answers Ok when the task is being killed for want of memory and will not come back.
-pub fn handle(addr: u64, access: FaultAccess, from_user: bool) -> Result<(), FaultError> {
-    let _ = from_user;
+pub fn handle(addr: u64, access: FaultAccess) -> Result<(), FaultError> {
     let Ok(address) = usize::try_from(addr) else {
         return Err(NOTHING_THERE);
     };

@@ -136,11 +136,6 @@ pub fn alloc() -> Result<FrameRef> {
     alloc_kind(Kind::Kernel)
 }
 
-/// A frame of zeros.
-pub fn alloc_zeroed() -> Result<FrameRef> {
-    alloc_kind_zeroed(Kind::Kernel)
-}
-
 /// A frame of a page cache, with any content.
 pub(super) fn alloc_kind(kind: Kind) -> Result<FrameRef> {
     oom::retry(|| alloc_raw(kind))
@@ -221,12 +216,6 @@ impl FrameRef {
         }
     }
 
-    /// Where the frame is.
-    #[inline]
-    pub fn phys(&self) -> PhysAddr {
-        PhysAddr(u64::from(self.pfn()) << 12)
-    }
-
     /// Its bytes in the direct map. Others may hold references, and users may map it: go through raw copies.
     #[inline]
     pub fn as_ptr(&self) -> *mut u8 {
@@ -297,7 +286,6 @@ impl FrameBlock {
     }
 
     /// Bytes.
-    #[expect(clippy::len_without_is_empty, reason = "a block is never empty")]
     pub fn len(&self) -> usize {
         PAGE_SIZE << self.order
     }

@@ -44,13 +44,10 @@ pub mod user;
 #[allow(unsafe_code, reason = "the global allocator")]
 mod heap;
 
-pub use addr::{HUGE_SIZE, PAGE_SIZE, PhysAddr, USER_END};
-pub use frame::{FrameBlock, FrameRef};
+pub use addr::{PAGE_SIZE, PhysAddr, USER_END};
+pub use frame::FrameRef;
 pub use init::{init, init_other_cpu};
-pub use object::{MappedFile, MemoryObject, ObjectKind, SpecialMapping};
-pub use page_table::tlb::{switch_to, with_current};
-pub use pagecache::PageCache;
-pub use space::{
-    AddressSpace, Backing, ExecInfo, FutexKey, MapRequest, Mappers, SmapsInfo, Totals, VmaInfo,
-};
-pub use stats::{Stats, stats};
+pub use object::{MappedFile, MemoryObject, ObjectKind};
+pub use page_table::tlb::switch_to;
+pub use space::{AddressSpace, Backing, ExecInfo, MapRequest};
+pub use stats::stats;

@@ -1,6 +1,5 @@
 //! What a file mapping maps.
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
 
@@ -26,9 +25,6 @@ pub enum ObjectKind {
 pub trait MemoryObject: Send + Sync + Any {
     /// Which counter.
     fn kind(&self) -> ObjectKind;
-
-    /// Bytes; a fault on a page wholly past the end is SIGBUS.
-    fn size(&self) -> u64;
 
     /// The page at `index`, brought in if need be; may sleep. `for_write`: it will be written through a shared
     /// mapping, so holes get storage and the page becomes dirty. EFAULT past the end (SIGBUS), ENOMEM, ENOSPC, EIO.
@@ -79,14 +75,3 @@ pub trait MappedFile: Send + Sync + Any {
     /// The path as `maps` shows it.
     fn maps_path(&self) -> Vec<u8>;
 }
-
-/// Kernel pages mapped into a process: the vDSO and its data.
-pub struct SpecialMapping {
-    /// As `maps` shows it: `[vdso]`.
-    pub name: &'static str,
-    /// The pages in order.
-    pub pages: Vec<FrameRef>,
-}
-
-/// A special mapping is shared by every process.
-pub type SpecialRef = Arc<SpecialMapping>;

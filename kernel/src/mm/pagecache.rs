@@ -34,14 +34,6 @@ pub trait PageSource: Send + Sync {
     fn read_page(&self, index: u64, page: &FrameRef) -> Result<()>;
 }
 
-/// Who limits how many pages caches may hold: a tmpfs mount with `size=`.
-pub trait PageBudget: Send + Sync {
-    /// `pages` more. ENOSPC when they are too many.
-    fn charge(&self, pages: u64) -> Result<()>;
-    /// `pages` fewer.
-    fn uncharge(&self, pages: u64);
-}
-
 /// The cached pages of one inode.
 pub struct PageCache {
     kind: ObjectKind,
@@ -49,7 +41,6 @@ pub struct PageCache {
     /// Bytes. Changed under the lock of `index`, read anywhere.
     size: AtomicU64,
     source: Option<Arc<dyn PageSource>>,
-    budget: Option<Arc<dyn PageBudget>>,
     mappers: Mappers,
 }
 
@@ -60,7 +51,6 @@ impl PageCache {
             index: SpinLock::new(Index::new()),
             size: AtomicU64::new(size),
             source: None,
-            budget: None,
             mappers: Mappers::new(),
         }
     }
@@ -70,19 +60,13 @@ impl PageCache {
         Ok(Arc::new(Self::with(ObjectKind::Shmem, 0)))
     }
 
-    /// The same, with someone who limits it.
-    pub fn new_shmem_with_budget(budget: Arc<dyn PageBudget>) -> Result<Arc<PageCache>> {
-        let mut cache = Self::with(ObjectKind::Shmem, 0);
-        cache.budget = Some(budget);
-        Ok(Arc::new(cache))
-    }
-
     /// Shared anonymous memory of `len` bytes.
     pub fn new_anonymous(len: u64) -> Result<Arc<PageCache>> {
         Ok(Arc::new(Self::with(ObjectKind::Shmem, len)))
     }
 
     /// An empty cache over storage, with the file's size.
+    #[expect(dead_code, reason = "no file system here lies on storage yet")]
     pub fn new_file(source: Arc<dyn PageSource>, size: u64) -> Result<Arc<PageCache>> {
         let mut cache = Self::with(ObjectKind::File, size);
         cache.source = Some(source);
@@ -113,26 +97,13 @@ impl PageCache {
 
     /// Puts a new page in, unless there is one by now; answers the one that is in.
     fn insert(&self, index: u64, page: FrameRef) -> Result<FrameRef> {
-        if let Some(budget) = &self.budget {
-            budget.charge(1)?;
-        }
         let mut pages = self.index.lock();
-        let result = match pages.get(index) {
-            Some(there) => Err(Ok(there.clone())),
-            None => match pages.insert(index, page.clone()) {
-                Ok(_) => Ok(page),
-                Err(_) => Err(Err(Errno::ENOMEM)),
-            },
-        };
-        drop(pages);
-        match result {
-            Ok(page) => Ok(page),
-            Err(other) => {
-                if let Some(budget) = &self.budget {
-                    budget.uncharge(1);
-                }
-                other
-            }
+        if let Some(there) = pages.get(index) {
+            return Ok(there.clone());
+        }
+        match pages.insert(index, page.clone()) {
+            Ok(_) => Ok(page),
+            Err(_) => Err(Errno::ENOMEM),
         }
     }
 
@@ -201,7 +172,7 @@ impl PageCache {
         Ok(done)
     }
 
-    /// Copies all of `source` to `pos`, growing the file. A short count when memory or the budget runs out part-way.
+    /// Copies all of `source` to `pos`, growing the file. A short count when memory runs out part-way.
     /// EFBIG past the largest offset.
     pub fn write(&self, source: &mut IoSource<'_>, pos: u64) -> Result<usize> {
         let before = source.done();
@@ -315,9 +286,6 @@ impl PageCache {
                     next = Some(end + 1);
                 }
             }
-            if let Some(budget) = &self.budget {
-                budget.uncharge(gone.len() as u64);
-            }
             drop(gone);
             match next {
                 Some(next) => from = next,
@@ -341,10 +309,10 @@ impl PageCache {
             zero(last, start % PAGE, end % PAGE);
             return Ok(());
         }
-        if start % PAGE != 0 {
+        if !start.is_multiple_of(PAGE) {
             zero(start / PAGE, start % PAGE, PAGE);
         }
-        if end % PAGE != 0 {
+        if !end.is_multiple_of(PAGE) {
             zero(last, 0, end % PAGE);
         }
         if first < last {
@@ -359,15 +327,6 @@ impl PageCache {
     pub fn allocate(&self, start: u64, end: u64) -> Result<()> {
         for index in start / PAGE..end.div_ceil(PAGE) {
             self.page(index)?;
-        }
-        Ok(())
-    }
-
-    /// `fallocate` that extends the size as well.
-    pub fn extend(&self, size: u64) -> Result<()> {
-        if size > self.size() {
-            self.zero_tail(self.size());
-            self.grow_to(size);
         }
         Ok(())
     }
@@ -397,10 +356,6 @@ impl PageCache {
 impl MemoryObject for PageCache {
     fn kind(&self) -> ObjectKind {
         self.kind
-    }
-
-    fn size(&self) -> u64 {
-        PageCache::size(self)
     }
 
     fn get_page(&self, index: u64, for_write: bool) -> Result<FrameRef> {
@@ -443,13 +398,5 @@ impl MemoryObject for PageCache {
 
     fn punch_hole(&self, start: u64, end: u64) -> Result<()> {
         PageCache::punch_hole(self, start, end)
-    }
-}
-
-impl Drop for PageCache {
-    fn drop(&mut self) {
-        if let Some(budget) = &self.budget {
-            budget.uncharge(self.index.get_mut().len());
-        }
     }
 }

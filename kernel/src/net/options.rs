@@ -64,7 +64,7 @@ pub fn buffer_size(asked: i32, forced: bool, is_send: bool) -> Result<i32> {
         return Err(Errno::EPERM);
     }
     let capped = if forced {
-        asked.max(0).min(i32::MAX / 2)
+        asked.clamp(0, i32::MAX / 2)
     } else {
         // Linux compares as unsigned: a negative request is the largest.
         (asked as u32).min(MAX_BUFFER as u32) as i32

@@ -191,7 +191,7 @@ fn switch(lock: &HandOverLock<Cpu>, cpu: SpinGuard<'_, Cpu>, prev: &Task, next: 
     // The queue's `running` keeps the incoming task alive; a borrow of it cannot outlive the guard, so the pointer
     // carries it over.
     let next = crate::sync::incoming(&cpu.running, next);
-    next.with_mm(|mm| mm::switch_to(mm));
+    next.with_mm(mm::switch_to);
     lock.hand_over(cpu);
     arch::switch_to(&prev.arch, &next.arch);
 }

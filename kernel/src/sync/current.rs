@@ -7,7 +7,7 @@ use core::ops::Deref;
 
 use ksync::IrqSpinLock;
 
-use crate::arch::{self, ThreadArch};
+use crate::arch;
 use crate::task::Task;
 
 /// The running task, borrowed for as long as it runs: it cannot be dropped under its own feet, since the scheduler
@@ -34,8 +34,9 @@ pub fn current() -> CurrentTask {
     // SAFETY: from the scheduler's start on, the per-CPU pointer names the `arch` field, the first of a `repr(C)`
     // `Task` that the run queue keeps alive while it is current. The 'static bound is never longer than the
     // task's own run, since `CurrentTask` cannot leave its thread.
+    let task = unsafe { &*thread.cast::<Task>() };
     CurrentTask {
-        task: unsafe { &*thread.cast::<Task>() },
+        task,
         _not_send: PhantomData,
     }
 }
@@ -48,16 +49,6 @@ pub fn current_arc() -> Arc<Task> {
         Arc::increment_strong_count(task);
         Arc::from_raw(task)
     }
-}
-
-/// The task a thread belongs to.
-///
-/// # Panics
-/// Never: the field's place is asserted at compile time.
-pub fn task_of(thread: &ThreadArch) -> &Task {
-    const { assert!(core::mem::offset_of!(Task, arch) == 0) };
-    // SAFETY: a `ThreadArch` exists only as the first field of a `repr(C)` `Task`.
-    unsafe { &*(thread as *const ThreadArch).cast::<Task>() }
 }
 
 /// A value of a task that only the task itself replaces: the owner reads it without a lock, others take one and

@@ -29,14 +29,10 @@ mod poll;
 mod rwlock;
 mod wait;
 
-pub use current::{
-    CurrentTask, TaskCell, TaskRef, current, current_arc, incoming, take_boxed, task_of,
-};
-pub use ksync::{
-    HandOverLock, IrqGuard, IrqSpinGuard, IrqSpinLock, RwSpinLock, SeqLock, SpinGuard, SpinLock,
-};
-pub use mutex::{Mutex, MutexGuard};
+pub use current::{CurrentTask, TaskCell, TaskRef, current, current_arc, incoming, take_boxed};
+pub use ksync::{HandOverLock, IrqGuard, IrqSpinLock, SpinGuard, SpinLock};
+pub use mutex::Mutex;
 pub use per_cpu::PerCpu;
 pub use poll::{PollTable, PollWaiter};
-pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub use rwlock::RwLock;
 pub use wait::{CallbackList, WaitQueue, WakeCallback};

@@ -67,15 +67,6 @@ impl<T: ?Sized> Mutex<T> {
         Ok(MutexGuard { lock: self })
     }
 
-    /// Takes the lock if it is free.
-    #[inline]
-    pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        self.state
-            .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
-            .ok()
-            .map(|_| MutexGuard { lock: self })
-    }
-
     /// Who had to wait leaves the lock marked as contended: others may still sleep.
     fn take_contended(&self) -> Option<()> {
         (self.state.swap(CONTENDED, Ordering::Acquire) == FREE).then_some(())

@@ -253,16 +253,6 @@ impl WaitQueue {
         let fresh = Arc::new(CallbackList::default());
         self.waiters.lock().callbacks.get_or_insert(fresh).clone()
     }
-
-    /// Adds a callback for every wake-up.
-    pub fn add_callback(&self, callback: Arc<dyn WakeCallback>) {
-        self.callbacks().add(callback);
-    }
-
-    /// Removes a callback.
-    pub fn remove_callback(&self, callback: &Arc<dyn WakeCallback>) {
-        self.callbacks().remove(callback);
-    }
 }
 
 impl Default for WaitQueue {

@@ -18,11 +18,6 @@ static SAVED_LEVEL: AtomicU64 = AtomicU64::new(0);
 /// Readers wait here for news.
 static NEWS: WaitQueue = WaitQueue::new();
 
-/// Wakes readers; the log calls it.
-pub fn wake_readers() {
-    NEWS.wake_all();
-}
-
 const CLOSE: i32 = 0;
 const OPEN: i32 = 1;
 const READ: i32 = 2;

@@ -41,7 +41,7 @@ pub fn sys_mmap(
     fd: i32,
     offset: u64,
 ) -> Result<usize> {
-    if offset % PAGE_SIZE as u64 != 0 {
+    if !offset.is_multiple_of(PAGE_SIZE as u64) {
         return Err(Errno::EINVAL);
     }
     let flags = MapFlags::from_bits_retain(flags);
@@ -160,7 +160,7 @@ pub fn sys_msync(addr: usize, len: usize, flags: u32) -> Result<usize> {
 }
 
 pub fn sys_mincore(addr: usize, len: usize, out: usize) -> Result<usize> {
-    if addr % PAGE_SIZE != 0 {
+    if !addr.is_multiple_of(PAGE_SIZE) {
         return Err(Errno::EINVAL);
     }
     let pages = len.div_ceil(PAGE_SIZE);

@@ -45,8 +45,7 @@ mod time;
 mod timerfd;
 mod xattr;
 
-pub use args::FromArg;
-pub use table::{Level, Row, TABLE, row};
+pub use table::row;
 
 use abi::{Errno, Result};
 

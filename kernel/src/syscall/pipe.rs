@@ -187,7 +187,7 @@ pub fn sys_splice(
             if !in_offset.is_null() || !out_offset.is_null() {
                 return Err(Errno::ESPIPE);
             }
-            splice::pipe_to_pipe(&input, from, &output, to, len, flags, false)
+            splice::pipe_to_pipe(&input, from, &output, to, len, flags)
         }
         (Some(from), None) => {
             if !in_offset.is_null() {
@@ -245,15 +245,7 @@ pub fn sys_tee(in_fd: i32, out_fd: i32, len: usize, flags: u32) -> Result<usize>
     let (Some(from), Some(to)) = (input.ops().pipe(), output.ops().pipe()) else {
         return Err(Errno::EINVAL);
     };
-    splice::pipe_to_pipe(
-        &input,
-        from,
-        &output,
-        to,
-        len.min(MAX_RW_COUNT),
-        flags,
-        true,
-    )
+    splice::tee(&input, from, &output, to, len.min(MAX_RW_COUNT), flags)
 }
 
 pub fn sys_vmsplice(fd: i32, iov: usize, count: usize, flags: u32) -> Result<usize> {

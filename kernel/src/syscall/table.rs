@@ -1,6 +1,6 @@
 //! The table of system calls: the single source for the dispatcher, the counters and the compatibility page.
 //!
-//! A row gives number, name, arguments, handler, support level and note. A name alone is a call that answers ENOSYS.
+//! A row gives number, name, typed arguments, handler, support level and note. A name alone is a call that answers ENOSYS.
 
 use abi::Result;
 use abi::fs::{Stat, Statfs, Statx, Ustat};
@@ -40,8 +40,6 @@ impl Level {
 pub struct Row {
     /// Its name, without `sys_`.
     pub name: &'static str,
-    /// Its arguments, as C-like text.
-    pub args: &'static str,
     /// How far it is supported.
     pub level: Level,
     /// What is not.
@@ -56,7 +54,7 @@ macro_rules! syscalls {
         /// Every call by its number.
         pub static TABLE: [Option<Row>; NUMBERS] = {
             let mut table = [const { None }; NUMBERS];
-            $(table[$number] = Some(syscalls!(@row $name $(($($arg: $ty),*) $level $note)?));)*
+            $(table[$number] = Some(syscalls!(@row $name $($level $note)?));)*
             table
         };
 
@@ -79,12 +77,11 @@ macro_rules! syscalls {
         };
     };
     (@row $name:ident) => {
-        Row { name: stringify!($name), args: "", level: Level::Missing, note: "" }
+        Row { name: stringify!($name), level: Level::Missing, note: "" }
     };
-    (@row $name:ident ($($arg:ident: $ty:ty),*) $level:ident $note:literal) => {
+    (@row $name:ident $level:ident $note:literal) => {
         Row {
             name: stringify!($name),
-            args: stringify!($($arg: $ty),*),
             level: Level::$level,
             note: $note,
         }

@@ -46,8 +46,16 @@ fn read_value(name: UserCStr, value: usize, size: usize, flags: u32) -> Result<(
     Ok((name, bytes))
 }
 
-fn set(place: &Path, (name, value): (Vec<u8>, Vec<u8>), flags: u32) -> Result<usize> {
-    xattr::set(place, &name, value, flags, &current().my_cred()).map(|()| 0)
+/// Sets an attribute where `place` says.
+fn set(
+    place: impl FnOnce() -> Result<Path>,
+    name: UserCStr,
+    value: usize,
+    size: usize,
+    flags: u32,
+) -> Result<usize> {
+    let (name, value) = read_value(name, value, size, flags)?;
+    xattr::set(&place()?, &name, value, flags, &current().my_cred()).map(|()| 0)
 }
 
 pub fn sys_setxattr(
@@ -57,8 +65,7 @@ pub fn sys_setxattr(
     size: usize,
     flags: u32,
 ) -> Result<usize> {
-    let given = read_value(name, value, size, flags)?;
-    set(&place(path, true)?, given, flags)
+    set(|| place(path, true), name, value, size, flags)
 }
 
 pub fn sys_lsetxattr(
@@ -68,8 +75,7 @@ pub fn sys_lsetxattr(
     size: usize,
     flags: u32,
 ) -> Result<usize> {
-    let given = read_value(name, value, size, flags)?;
-    set(&place(path, false)?, given, flags)
+    set(|| place(path, false), name, value, size, flags)
 }
 
 pub fn sys_fsetxattr(
@@ -79,8 +85,7 @@ pub fn sys_fsetxattr(
     size: usize,
     flags: u32,
 ) -> Result<usize> {
-    let given = read_value(name, value, size, flags)?;
-    set(&place_of(fd)?, given, flags)
+    set(|| place_of(fd), name, value, size, flags)
 }
 
 /// Gives bytes to the user; size 0 asks for the length only, ERANGE if they do not fit.
@@ -94,24 +99,27 @@ fn give(bytes: &[u8], buf: usize, size: usize) -> Result<usize> {
     Ok(bytes.len())
 }
 
-fn get(place: &Path, name: &[u8], buf: usize, size: usize) -> Result<usize> {
-    let value = xattr::get(place, name, &current().my_cred())?;
+fn get(
+    place: impl FnOnce() -> Result<Path>,
+    name: UserCStr,
+    buf: usize,
+    size: usize,
+) -> Result<usize> {
+    let name = read_name(name)?;
+    let value = xattr::get(&place()?, &name, &current().my_cred())?;
     give(&value, buf, size.min(XATTR_SIZE_MAX))
 }
 
 pub fn sys_getxattr(path: UserCStr, name: UserCStr, buf: usize, size: usize) -> Result<usize> {
-    let name = read_name(name)?;
-    get(&place(path, true)?, &name, buf, size)
+    get(|| place(path, true), name, buf, size)
 }
 
 pub fn sys_lgetxattr(path: UserCStr, name: UserCStr, buf: usize, size: usize) -> Result<usize> {
-    let name = read_name(name)?;
-    get(&place(path, false)?, &name, buf, size)
+    get(|| place(path, false), name, buf, size)
 }
 
 pub fn sys_fgetxattr(fd: i32, name: UserCStr, buf: usize, size: usize) -> Result<usize> {
-    let name = read_name(name)?;
-    get(&place_of(fd)?, &name, buf, size)
+    get(|| place_of(fd), name, buf, size)
 }
 
 fn list(place: &Path, buf: usize, size: usize) -> Result<usize> {
@@ -131,21 +139,19 @@ pub fn sys_flistxattr(fd: i32, buf: usize, size: usize) -> Result<usize> {
     list(&place_of(fd)?, buf, size)
 }
 
-fn remove(place: &Path, name: &[u8]) -> Result<usize> {
-    xattr::remove(place, name, &current().my_cred()).map(|()| 0)
+fn remove(place: impl FnOnce() -> Result<Path>, name: UserCStr) -> Result<usize> {
+    let name = read_name(name)?;
+    xattr::remove(&place()?, &name, &current().my_cred()).map(|()| 0)
 }
 
 pub fn sys_removexattr(path: UserCStr, name: UserCStr) -> Result<usize> {
-    let name = read_name(name)?;
-    remove(&place(path, true)?, &name)
+    remove(|| place(path, true), name)
 }
 
 pub fn sys_lremovexattr(path: UserCStr, name: UserCStr) -> Result<usize> {
-    let name = read_name(name)?;
-    remove(&place(path, false)?, &name)
+    remove(|| place(path, false), name)
 }
 
 pub fn sys_fremovexattr(fd: i32, name: UserCStr) -> Result<usize> {
-    let name = read_name(name)?;
-    remove(&place_of(fd)?, &name)
+    remove(|| place_of(fd), name)
 }

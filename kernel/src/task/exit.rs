@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
 use super::process::{Life, Process, Remains, WaitStatus};
-use super::task::{Task, TaskFlags};
+use super::task::TaskFlags;
 use super::{pid, tree};
 use crate::ipc::futex;
 use crate::mm;
@@ -152,9 +152,4 @@ fn stop_orphaned_groups(process: &Arc<Process>, children: Option<&[Arc<Process>]
             signal::hang_up_if_orphaned(&group, None);
         }
     }
-}
-
-/// Whether a thread is past the point of no return.
-pub fn is_exiting(task: &Task) -> bool {
-    task.flags().contains(TaskFlags::EXITING)
 }

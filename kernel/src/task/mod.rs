@@ -38,6 +38,7 @@ pub mod pid;
 pub mod pidfd;
 pub mod process;
 pub mod rlimit;
+#[expect(clippy::module_inception, reason = "what it holds is a task")]
 mod task;
 pub mod tree;
 pub mod usage;

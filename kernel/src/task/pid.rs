@@ -1,6 +1,6 @@
 //! Process and thread numbers, and finding their bearers.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::{self, BTreeMap};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 
@@ -84,14 +84,11 @@ pub fn allocate() -> Result<Pid> {
         if candidate == start {
             return Err(Errno::EAGAIN);
         }
-        if !table.entries.contains_key(&candidate) {
-            table.entries.insert(
-                candidate,
-                Entry {
-                    task: Some(Weak::new()),
-                    ..Entry::default()
-                },
-            );
+        if let btree_map::Entry::Vacant(place) = table.entries.entry(candidate) {
+            place.insert(Entry {
+                task: Some(Weak::new()),
+                ..Entry::default()
+            });
             table.last = candidate;
             return Ok(Pid(candidate));
         }

@@ -11,7 +11,7 @@ use super::task::{Comm, Task};
 use super::tree::{ProcessGroup, Session};
 use super::usage::{ProcessUsage, Rusage};
 use crate::fs::File;
-use crate::signal::{GroupExit, SignalShared};
+use crate::signal::SignalShared;
 use crate::sync::{Mutex, SpinLock, WaitQueue};
 
 /// The status word of `wait4`: an exit code in the second byte, or a signal in the low seven bits and 0x80 for a core.
@@ -195,19 +195,9 @@ impl Process {
         self.links.lock().life
     }
 
-    /// Whether it is a zombie.
-    pub fn is_zombie(&self) -> bool {
-        matches!(self.life(), Life::Zombie(_))
-    }
-
     /// Whether this is init, which no unhandled signal kills.
     pub fn is_init(&self) -> bool {
         self.pid == Pid::INIT
-    }
-
-    /// Whether its end has begun.
-    pub fn is_exiting(&self) -> bool {
-        matches!(self.signal.group_exit(), Some(GroupExit::Status(_)))
     }
 
     /// Whether this is the process's first use of a call that is not there.

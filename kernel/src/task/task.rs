@@ -278,11 +278,6 @@ impl crate::sync::CurrentTask {
         self.cred.borrow()
     }
 
-    /// Whether it has an address space.
-    pub fn has_mm(&self) -> bool {
-        self.mm.borrow().is_some()
-    }
-
     /// Replaces the identity.
     pub fn set_cred(&self, cred: Arc<Cred>) {
         self.cred.replace(cred);

@@ -71,16 +71,6 @@ impl Session {
         self.tty.lock().clone()
     }
 
-    /// The processes in it, zombies included.
-    pub fn members(self: &Arc<Self>) -> Vec<Arc<Process>> {
-        let groups: Vec<_> = GROUPS.lock().values().filter_map(Weak::upgrade).collect();
-        groups
-            .iter()
-            .filter(|group| Arc::ptr_eq(&group.session, self))
-            .flat_map(|group| group.members())
-            .collect()
-    }
-
     /// The process that made it, while it lives.
     pub fn leader(&self) -> Option<Arc<Process>> {
         pid::find_process(self.id).filter(|process| process.sid() == self.id)

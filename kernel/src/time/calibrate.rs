@@ -15,6 +15,9 @@ const SANE_HZ: core::ops::Range<u64> = 10_000_000..20_000_000_000;
 const PM_TIMER_HZ: u64 = 3_579_545;
 const PIT_HZ: u64 = 1_193_182;
 
+/// What the TSC's rate is asked of: its name, and the rate in Hz if it knows.
+type Source = (&'static str, fn() -> Option<u64>);
+
 /// Finds the TSC's rate and starts the clocks; then, over the same time if that took any, the APIC timer's rate.
 pub(super) fn calibrate() {
     let start = tsc();
@@ -22,7 +25,7 @@ pub(super) fn calibrate() {
     if measure_apic {
         apic::timer_measure_start();
     }
-    let sources: [(&str, fn() -> Option<u64>); 6] = [
+    let sources: [Source; 6] = [
         ("CPUID", from_cpuid),
         ("the hypervisor", from_hypervisor),
         ("kvmclock", from_kvmclock),

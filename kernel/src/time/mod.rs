@@ -23,7 +23,7 @@ mod rtc;
 pub mod tick;
 pub mod timer;
 
-pub use clock::{boottime_ns, monotonic_ns, realtime_ns, set_realtime, tsc_hz, tsc_to_ns};
+pub use clock::{boottime_ns, monotonic_ns, realtime_ns, set_realtime, tsc_hz};
 
 /// Finds the TSC's rate and the date. After the ACPI tables.
 pub fn init() {

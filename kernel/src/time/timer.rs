@@ -141,10 +141,3 @@ pub(crate) fn interrupt(from_user: bool) {
         set_hardware(timers, next, now);
     }
 }
-
-/// Deadlines armed on all CPUs.
-pub fn armed() -> usize {
-    cpu::all()
-        .map(|cpu| TIMERS[cpu.index()].queue.lock().len())
-        .sum()
-}

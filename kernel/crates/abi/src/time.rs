@@ -238,7 +238,7 @@ impl ClockId {
             CLOCK_REALTIME_ALARM => Self::RealtimeAlarm,
             CLOCK_BOOTTIME_ALARM => Self::BoottimeAlarm,
             CLOCK_TAI => Self::Tai,
-            0.. => return None,
+            _ if id >= 0 => return None,
             _ => {
                 let is_thread = id & 4 != 0;
                 let kind = match id & 3 {

@@ -100,7 +100,12 @@ impl Machine {
         let revision = *dsdt.get(REVISION).ok_or(Error::Malformed)?;
         let lent = Lent::new(firmware, limit_ns);
         let registers = handler::registers(ports, &lent).map_err(|_| Error::Registers)?;
-        let interpreter = Interpreter::new(lent.clone(), revision, Arc::new(registers), None);
+        #[expect(
+            clippy::arc_with_non_send_sync,
+            reason = "the interpreter takes nothing else"
+        )]
+        let registers = Arc::new(registers);
+        let interpreter = Interpreter::new(lent.clone(), revision, registers, None);
         for table in tables {
             interpreter.load_table(table.get(HEADER_BYTES..).ok_or(Error::Malformed)?)?;
         }

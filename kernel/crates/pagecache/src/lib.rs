@@ -129,16 +129,16 @@ impl<T> Node<T> {
         let (from, to) = span(base, level, first, last);
         match &mut self.kind {
             Kind::Leaf(items) => {
-                for at in from..=to {
-                    if let Some(item) = items[at].take() {
+                for (at, slot) in (from..=to).zip(&mut items[from..=to]) {
+                    if let Some(item) = slot.take() {
                         self.used -= 1;
                         f(base + at as u64, item);
                     }
                 }
             }
             Kind::Inner(children) => {
-                for at in from..=to {
-                    if let Some(child) = &mut children[at] {
+                for (at, slot) in (from..=to).zip(&mut children[from..=to]) {
+                    if let Some(child) = slot {
                         child.remove(
                             base + ((at as u64) << (BITS * level)),
                             level - 1,
@@ -147,7 +147,7 @@ impl<T> Node<T> {
                             f,
                         );
                         if child.used == 0 {
-                            children[at] = None;
+                            *slot = None;
                             self.used -= 1;
                         }
                     }

@@ -204,8 +204,6 @@ pub fn relax() {
 pub struct CpuMask(pub u64);
 
 impl CpuMask {
-    pub const EMPTY: CpuMask = CpuMask(0);
-
     /// All CPUs that run.
     pub fn online() -> CpuMask {
         CpuMask(online_mask())
@@ -218,11 +216,6 @@ impl CpuMask {
 
     pub fn contains(self, cpu: CpuId) -> bool {
         self.0 & CpuMask::of(cpu).0 != 0
-    }
-
-    #[must_use]
-    pub fn with(self, cpu: CpuId) -> CpuMask {
-        CpuMask(self.0 | CpuMask::of(cpu).0)
     }
 
     #[must_use]

@@ -12,8 +12,6 @@ pub const USER_CS32: u16 = 0x23;
 pub const USER_SS: u16 = 0x2b;
 pub const USER_CS: u16 = 0x33;
 const TSS_SELECTOR: u16 = 0x40;
-/// Its limit is the CPU's number, which user space reads by `lsl` where there is no `rdpid`.
-pub const CPU_NUMBER_SELECTOR: u16 = 0x7b;
 
 /// Stacks for exceptions that may strike while no stack can be trusted: one each, so that one may interrupt another.
 pub const IST_NMI: u8 = 1;

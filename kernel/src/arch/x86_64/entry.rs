@@ -41,7 +41,6 @@ unsafe extern "C" {
     pub(super) fn user_thread_start();
     pub(super) fn kernel_thread_start();
     pub(super) fn enter_user_asm(regs: *mut UserRegs) -> !;
-    pub(super) fn iret_to_user();
 }
 
 extern "C" fn syscall(regs: &mut UserRegs) {

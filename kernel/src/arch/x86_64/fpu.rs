@@ -206,11 +206,6 @@ pub fn has_xsave() -> bool {
     KIND.load(Ordering::Relaxed) != KIND_FXSAVE
 }
 
-/// The state components that programs may use, as XCR0 has them.
-pub fn user_features() -> u64 {
-    FEATURES.load(Ordering::Relaxed)
-}
-
 /// The largest signal frame: AT_MINSIGSTKSZ.
 pub fn min_signal_stack() -> usize {
     /// The frame without the FPU state, and what aligning the two can cost.

@@ -111,11 +111,6 @@ pub(super) fn init() {
     }
 }
 
-/// Whether there is any controller.
-pub fn present() -> bool {
-    PRESENT.load(Ordering::Relaxed)
-}
-
 fn with_input<R>(gsi: u32, run: impl FnOnce(&IoApic, u32) -> R) -> Option<R> {
     let controllers = CONTROLLERS.lock();
     let apic = controllers

@@ -147,7 +147,7 @@ pub(super) extern "C" fn interrupt(regs: &mut UserRegs, vector: u8) {
     match vector {
         TIMER => {
             apic::end_of_interrupt();
-            crate::time::timer::interrupt(regs.from_user());
+            crate::time::timer::interrupt(regs.user_mode());
         }
         RESCHEDULE => {
             apic::end_of_interrupt();

@@ -2,10 +2,6 @@
 
 /// All RAM, from physical address 0.
 pub const DIRECT_MAP: u64 = 0xffff_8000_0000_0000;
-/// Kernel stacks, device registers and other mappings made at run time.
-pub const VMAP: u64 = 0xffff_c000_0000_0000;
-/// The top 2 GiB, where code compiled for the kernel code model must be.
-pub const IMAGE_BASE: u64 = 0xffff_ffff_8000_0000;
 /// First address that user space may not use. One page below the canonical limit, so that the address after a
 /// `syscall` instruction is always canonical.
 pub const USER_END: u64 = 0x7fff_ffff_f000;

@@ -59,7 +59,7 @@ pub mod cr4 {
 }
 
 macro_rules! control_register {
-    ($read:ident, $write:ident, $name:literal) => {
+    ($read:ident, $name:literal) => {
         #[doc = concat!("Reads ", $name, ".")]
         #[inline]
         pub fn $read() -> u64 {
@@ -68,6 +68,9 @@ macro_rules! control_register {
             unsafe { asm!(concat!("mov {}, ", $name), out(reg) value, options(nomem, nostack, preserves_flags)) };
             value
         }
+    };
+    ($read:ident, $write:ident, $name:literal) => {
+        control_register!($read, $name);
 
         #[doc = concat!("Writes ", $name, ".")]
         ///
@@ -82,14 +85,6 @@ macro_rules! control_register {
 }
 
 control_register!(cr0, set_cr0, "cr0");
-control_register!(cr3, set_cr3, "cr3");
+control_register!(cr2, "cr2");
+control_register!(cr3, "cr3");
 control_register!(cr4, set_cr4, "cr4");
-
-/// The address of the last page fault.
-#[inline]
-pub fn cr2() -> u64 {
-    let value: u64;
-    // SAFETY: reading a control register changes nothing.
-    unsafe { asm!("mov {}, cr2", out(reg) value, options(nomem, nostack, preserves_flags)) };
-    value
-}

@@ -4,8 +4,8 @@ use core::arch::asm;
 
 use ksync::IrqSpinLock;
 
-macro_rules! port_access {
-    ($read:ident, $write:ident, $ty:ty, $reg:tt, $in:literal, $out:literal) => {
+macro_rules! port_read {
+    ($read:ident, $ty:ty, $reg:tt, $in:literal) => {
         /// Reads a port.
         ///
         /// # Safety
@@ -17,7 +17,11 @@ macro_rules! port_access {
             unsafe { asm!($in, out($reg) value, in("dx") port, options(nostack, preserves_flags)) };
             value
         }
+    };
+}
 
+macro_rules! port_write {
+    ($write:ident, $ty:ty, $reg:tt, $out:literal) => {
         /// Writes a port.
         ///
         /// # Safety
@@ -30,9 +34,10 @@ macro_rules! port_access {
     };
 }
 
-port_access!(inb, outb, u8, "al", "in al, dx", "out dx, al");
-port_access!(inw, outw, u16, "ax", "in ax, dx", "out dx, ax");
-port_access!(inl, outl, u32, "eax", "in eax, dx", "out dx, eax");
+port_read!(inb, u8, "al", "in al, dx");
+port_write!(outb, u8, "al", "out dx, al");
+port_write!(outw, u16, "ax", "out dx, ax");
+port_read!(inl, u32, "eax", "in eax, dx");
 
 /// Reads a 32-bit port that only counts: the ACPI timer.
 pub fn read_long(port: u16) -> u32 {
@@ -50,16 +55,6 @@ pub fn read_cmos(index: u8) -> u8 {
     unsafe {
         outb(0x70, index & 0x7f);
         inb(0x71)
-    }
-}
-
-/// Writes a byte of CMOS: the date.
-pub fn write_cmos(index: u8, value: u8) {
-    let _guard = CMOS.lock();
-    // SAFETY: as above.
-    unsafe {
-        outb(0x70, index & 0x7f);
-        outb(0x71, value);
     }
 }
 

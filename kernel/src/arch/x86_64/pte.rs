@@ -18,8 +18,6 @@ impl Pte {
     pub const DIRTY: u64 = 1 << 6;
     /// In the levels above the last: maps a large page.
     pub const LARGE: u64 = 1 << 7;
-    /// In the last level: the third bit of the memory type's index.
-    pub const PAT: u64 = 1 << 7;
     /// Survives a load of CR3: for the kernel's half.
     pub const GLOBAL: u64 = 1 << 8;
     /// Ours: the page is not counted (the zero page, device memory, the kernel's own pages).
@@ -59,11 +57,6 @@ impl Pte {
     #[inline(always)]
     pub const fn is_uncounted(self) -> bool {
         self.0 & Self::UNCOUNTED != 0
-    }
-
-    #[inline(always)]
-    pub const fn is_executable(self) -> bool {
-        self.0 & Self::NO_EXEC == 0
     }
 
     /// The physical address in it.
@@ -130,14 +123,6 @@ pub fn flush_all() {
             options(nostack)
         );
     }
-}
-
-/// The physical address of this CPU's top-level table.
-pub fn root() -> u64 {
-    let cr3: u64;
-    // SAFETY: reads a register.
-    unsafe { asm!("mov {}, cr3", out(reg) cr3, options(nostack, nomem, preserves_flags)) };
-    cr3 & Pte::ADDRESS
 }
 
 /// Makes the table at `phys` this CPU's top-level table and drops translations of the former.

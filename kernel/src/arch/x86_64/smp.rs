@@ -4,7 +4,7 @@ use alloc::alloc::{Layout, alloc_zeroed};
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use super::cpu::{self, CpuId, CpuLocal, MAX_CPUS};
+use super::cpu::{self, CpuLocal, MAX_CPUS};
 use super::descriptors::{self, IstStacks};
 use super::{apic, entry, features, idt, layout, msr};
 use crate::device::acpi::tables;
@@ -173,9 +173,4 @@ extern "C" fn ap_main(handover: &'static Handover) -> ! {
         cpu::relax();
     }
     crate::start_other_cpu(id)
-}
-
-/// The number of a CPU by its APIC id.
-pub fn by_apic_id(apic_id: u32) -> Option<CpuId> {
-    cpu::all().find(|&id| cpu::by_id(id).is_some_and(|cpu| cpu.apic_id() == apic_id))
 }

@@ -3,7 +3,7 @@
 use core::cell::{Cell, UnsafeCell};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use abi::{Errno, Result};
+use abi::Result;
 
 use super::entry::{enter_user_asm, kernel_thread_start, switch_stacks, user_thread_start};
 use super::features::{self, Feature};
@@ -16,10 +16,6 @@ pub const WORK_RESCHED: u32 = 1;
 pub const WORK_SIGNAL: u32 = 2;
 /// Something else is to be done before returning to user space.
 pub const WORK_NOTIFY: u32 = 4;
-/// System calls are traced. Stays set: the dispatcher looks at it.
-pub const WORK_TRACE: u32 = 0x100;
-/// System calls are filtered. Stays set: the dispatcher looks at it.
-pub const WORK_SECCOMP: u32 = 0x200;
 /// The bits for which `task::exit_to_user_work` is called.
 pub(super) const WORK_EXIT: u32 = WORK_RESCHED | WORK_SIGNAL | WORK_NOTIFY;
 /// In `local`: the FPU registers are not this thread's; its state is in memory.
@@ -68,7 +64,7 @@ impl UserRegs {
     }
 
     /// Whether they are of user space.
-    pub fn from_user(&self) -> bool {
+    pub fn user_mode(&self) -> bool {
         self.cs & 3 == 3
     }
 }
@@ -138,13 +134,6 @@ impl ThreadArch {
     /// Where the thread's user registers are.
     pub fn regs_address(&self) -> u64 {
         self.kernel_stack_top - size_of::<UserRegs>() as u64
-    }
-
-    /// The registers that the thread entered the kernel with, for looking at from outside (core dumps, `/proc`). They
-    /// change under the reader's eyes unless the thread is stopped.
-    pub fn user_regs(&self) -> UserRegs {
-        // SAFETY: the top of the thread's stack, which lives as long as the thread; plain integers.
-        unsafe { (self.regs_address() as *const UserRegs).read_volatile() }
     }
 
     /// Where a thread that does not run will go on: its saved return address and frame pointer, for `wchan`.
@@ -245,31 +234,6 @@ fn read_user_gs_base() -> u64 {
         core::arch::asm!("swapgs", "rdgsbase {}", "swapgs", out(reg) base, options(nomem, nostack, preserves_flags));
     }
     base
-}
-
-/// The `arch_prctl(2)` codes that are not about the segment bases.
-///
-/// # Errors
-/// `ENODEV` for CPUID faulting, which is not offered; `EINVAL` for what does not exist.
-pub fn prctl(code: u32, address: usize) -> Result<usize> {
-    const GET_CPUID: u32 = 0x1011;
-    const SET_CPUID: u32 = 0x1012;
-    const GET_XCOMP_SUPP: u32 = 0x1021;
-    const GET_XCOMP_PERM: u32 = 0x1022;
-    match code {
-        GET_CPUID => Ok(1),
-        SET_CPUID => Err(Errno::ENODEV),
-        GET_XCOMP_SUPP | GET_XCOMP_PERM => {
-            super::uaccess::store_u64(address, fpu::user_features()).map(|()| 0)
-        }
-        _ => Err(Errno::EINVAL),
-    }
-}
-
-/// Whether an address is one that user space can have.
-#[inline]
-pub fn is_user_address(address: usize) -> bool {
-    (address as u64) < super::layout::USER_END
 }
 
 /// The thread that runs here; null before the scheduler has started.

@@ -69,7 +69,6 @@ fn float_code(simd: bool) -> i32 {
 
 fn access_of(error: u64) -> FaultAccess {
     FaultAccess {
-        read: error & 0x12 == 0,
         write: error & 2 != 0,
         exec: error & 0x10 != 0,
     }
@@ -84,7 +83,7 @@ pub(super) extern "C" fn page_fault_user(regs: &mut UserRegs) {
     if error & 8 != 0 {
         panic!("corrupt page table: address {addr:#x}, error {error:#x}");
     }
-    if let Err(e) = fault::handle(addr, access_of(error), true) {
+    if let Err(e) = fault::handle(addr, access_of(error)) {
         signal::force_exception(e.signal, e.code, addr, PAGE_FAULT.into(), error);
     }
 }
@@ -99,7 +98,7 @@ pub(super) extern "C" fn page_fault_kernel(regs: &mut UserRegs) {
             addr < layout::USER_END && regs.rflags & RFLAGS_IF != 0 && error & 0x18 == 0;
         if resolvable {
             irq::enable();
-            let handled = fault::handle(addr, access_of(error), false);
+            let handled = fault::handle(addr, access_of(error));
             irq::disable();
             if handled.is_ok() {
                 return;

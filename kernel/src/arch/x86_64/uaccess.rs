@@ -9,7 +9,6 @@ use core::arch::{asm, global_asm};
 
 use abi::{Errno, Result};
 
-use super::irq;
 use super::layout::USER_END;
 
 /// One entry of the exception table.
@@ -264,7 +263,7 @@ macro_rules! user_instruction {
 }
 
 macro_rules! word_access {
-    ($load:ident, $store:ident, $ty:ty, $reg:ident, $ld:literal, $st:literal) => {
+    ($load:ident, $store:ident, $ty:ty, $ld:literal, $st:literal) => {
         /// Loads a word of user memory, in one access.
         ///
         /// # Errors
@@ -277,7 +276,7 @@ macro_rules! word_access {
             let value: $ty;
             // SAFETY: a user address; a fault is foreseen, and then the value is not used.
             let ok = unsafe {
-                user_instruction!($ld, [from = in(reg) from, value = out($reg) value], readonly)
+                user_instruction!($ld, [from = in(reg) from, value = out(reg) value], readonly)
             };
             if ok { Ok(value) } else { Err(Errno::EFAULT) }
         }
@@ -292,7 +291,7 @@ macro_rules! word_access {
                 return Err(Errno::EFAULT);
             }
             // SAFETY: a user address; a fault is foreseen.
-            let ok = unsafe { user_instruction!($st, [to = in(reg) to, value = in($reg) value], nostack) };
+            let ok = unsafe { user_instruction!($st, [to = in(reg) to, value = in(reg) value], nostack) };
             if ok { Ok(()) } else { Err(Errno::EFAULT) }
         }
     };
@@ -302,7 +301,6 @@ word_access!(
     load_u64,
     store_u64,
     u64,
-    reg,
     "mov {value}, [{from}]",
     "mov [{to}], {value}"
 );
@@ -310,35 +308,9 @@ word_access!(
     load_u32,
     store_u32,
     u32,
-    reg,
     "mov {value:e}, [{from}]",
     "mov [{to}], {value:e}"
 );
-word_access!(
-    load_u16,
-    store_u16,
-    u16,
-    reg,
-    "mov {value:x}, [{from}]",
-    "mov [{to}], {value:x}"
-);
-word_access!(
-    load_u8,
-    store_u8,
-    u8,
-    reg_byte,
-    "mov {value}, [{from}]",
-    "mov [{to}], {value}"
-);
-
-/// Loads a word without resolving a fault: for callers that hold spin locks.
-///
-/// # Errors
-/// `EFAULT` when the page is not there right now.
-pub fn load_u32_nofault(from: usize) -> Result<u32> {
-    let _irq = irq::IrqGuard::new();
-    load_u32(from)
-}
 
 /// Compares a user word with `old` and, if equal, makes it `new`; answers what it was. One locked instruction.
 ///
@@ -377,22 +349,6 @@ pub fn cmpxchg_u32(at: usize, old: u32, new: u32) -> Result<u32> {
     } else {
         Err(Errno::EFAULT)
     }
-}
-
-/// Exchanges a user word; answers what it was.
-///
-/// # Errors
-/// `EFAULT`.
-pub fn xchg_u32(at: usize, new: u32) -> Result<u32> {
-    if !range_ok(at, 4) {
-        return Err(Errno::EFAULT);
-    }
-    let mut value = new;
-    // SAFETY: a user address; a fault is foreseen.
-    let ok = unsafe {
-        user_instruction!("xchg [{at}], {value:e}", [at = in(reg) at, value = inout(reg) value], nostack)
-    };
-    if ok { Ok(value) } else { Err(Errno::EFAULT) }
 }
 
 /// Saves the FPU registers to user memory, 64-byte aligned and with a clean header. Whether that went well.

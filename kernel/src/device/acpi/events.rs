@@ -70,11 +70,6 @@ impl irq::Handler for Events {
 /// Who else hears of the button; true when they took care of it.
 static LISTENER: Once<fn() -> bool> = Once::new();
 
-/// Offers each press of the button to `listener` first.
-pub fn set_listener(listener: fn() -> bool) {
-    LISTENER.call_once(|| listener);
-}
-
 static PRESSED: AtomicBool = AtomicBool::new(false);
 static PRESSED_WAIT: WaitQueue = WaitQueue::new();
 

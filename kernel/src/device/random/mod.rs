@@ -145,19 +145,6 @@ pub fn next_u64() -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-/// A random number below `bound`, each as likely; 0 for a bound of 0.
-pub fn below(bound: u64) -> u64 {
-    // Multiplication maps 64 random bits onto the range; the few values that would make some results likelier are
-    // thrown away (D. Lemire, "Fast random integer generation in an interval", 2019).
-    let threshold = bound.wrapping_neg().checked_rem(bound).unwrap_or(0);
-    loop {
-        let product = u128::from(next_u64()) * u128::from(bound);
-        if product as u64 >= threshold {
-            return (product >> 64) as u64;
-        }
-    }
-}
-
 /// A version 4 UUID.
 pub fn uuid() -> [u8; 16] {
     let mut uuid = [0; 16];
@@ -233,7 +220,7 @@ fn read_long(sink: &mut IoSink<'_>, block: &mut [u8; SMALL_BYTES]) -> Result<()>
         if sink.remaining() == 0 {
             return Ok(());
         }
-        if sink.done() % 4096 == 0 {
+        if sink.done().is_multiple_of(4096) {
             if signal::pending(&crate::task::current()) {
                 return Ok(());
             }

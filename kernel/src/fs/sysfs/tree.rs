@@ -197,13 +197,7 @@ fn attributes(device: &Arc<Device>, group: Option<&str>) -> Vec<Named> {
             None => (None, &*attribute.name),
         };
         if prefix == group {
-            let entry = match &attribute.content {
-                Content::Link(target) => match target() {
-                    Some(target) => Entry::Link(path_of(&target)),
-                    None => continue,
-                },
-                _ => Entry::Attribute(device.clone(), index),
-            };
+            let entry = Entry::Attribute(device.clone(), index);
             found.push((name.to_string().into(), entry));
         } else if let (Some(prefix), None) = (prefix, group)
             && !found.iter().any(|(name, _)| name == prefix)

@@ -8,7 +8,6 @@ use frames::Kind;
 
 use super::{ENTRIES, Table};
 use crate::arch::pte::{self, Pte};
-use crate::mm::addr::PhysAddr;
 use crate::mm::frame;
 
 static KERNEL_ROOT: AtomicU64 = AtomicU64::new(0);
@@ -162,21 +161,4 @@ impl Table {
             }
         }
     }
-}
-
-/// The physical address that a kernel address is mapped to.
-pub fn translate_kernel(virt: usize) -> Option<PhysAddr> {
-    let mut table = kernel_root();
-    for level in (1..=4).rev() {
-        let entry = table.get(pte::index(virt, level));
-        if !entry.is_present() {
-            return None;
-        }
-        if level == 1 || (level < 4 && entry.is_large()) {
-            let mask = (1u64 << (12 + 9 * (level - 1))) - 1;
-            return Some(PhysAddr((entry.phys() & !mask) | (virt as u64 & mask)));
-        }
-        table = Table::of(entry);
-    }
-    None
 }

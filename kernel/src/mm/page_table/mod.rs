@@ -20,7 +20,7 @@ pub mod tlb;
 
 use abi::{Errno, Result};
 use frames::Kind;
-pub use kernel::{KernelTables, kernel_root, kernel_slot, load_kernel_root, translate_kernel};
+pub use kernel::{KernelTables, kernel_root, kernel_slot, load_kernel_root};
 
 use super::addr::HHDM_BASE;
 use super::frame;
@@ -176,12 +176,6 @@ impl Root {
             table.set(index, kernel.get(index));
         }
         Ok(Root(table))
-    }
-
-    /// The table.
-    #[inline(always)]
-    pub fn table(&self) -> Table {
-        self.0
     }
 
     /// The third-level table (2 MiB entries) for an address, if there is one.

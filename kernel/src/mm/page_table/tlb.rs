@@ -11,7 +11,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering, fence};
 
 use alloc::sync::Arc;
 
-use super::{Root, load_kernel_root};
+use super::load_kernel_root;
 use crate::arch::cpu::{self, CpuMask};
 use crate::arch::{ipi, pte};
 use crate::mm::space::AddressSpace;
@@ -74,11 +74,6 @@ pub fn with_current<R>(f: impl FnOnce(&AddressSpace) -> R) -> Option<R> {
     let space = LOADED.here().current.load(Ordering::Relaxed);
     // SAFETY: null, or the running task's space, which the task holds; `f` runs as part of that task.
     unsafe { space.as_ref() }.map(f)
-}
-
-/// Whether `space` is the running task's.
-pub fn is_current(space: &AddressSpace) -> bool {
-    core::ptr::eq(LOADED.here().current.load(Ordering::Relaxed), space)
 }
 
 /// A range to drop, as the other CPUs get it.
@@ -180,6 +175,3 @@ pub fn flush_kernel() {
         );
     }
 }
-
-/// For the type of `AddressSpace::root`.
-pub type SpaceRoot = Root;

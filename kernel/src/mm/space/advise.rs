@@ -35,7 +35,7 @@ fn flag_change(what: u32) -> Option<(VmFlags, VmFlags)> {
 impl AddressSpace {
     /// `madvise`. ENOMEM when part of the range is not mapped; the rest is done.
     pub fn advise(&self, addr: usize, len: usize, what: u32) -> Result<()> {
-        if !is_known(what) || addr % PAGE_SIZE != 0 {
+        if !is_known(what) || !addr.is_multiple_of(PAGE_SIZE) {
             return Err(Errno::EINVAL);
         }
         let len = page_up(len).ok_or(Errno::EINVAL)?;
@@ -195,7 +195,7 @@ impl AddressSpace {
     /// `msync`.
     pub fn sync(&self, addr: usize, len: usize, flags: SyncFlags) -> Result<()> {
         let both = SyncFlags::ASYNC | SyncFlags::SYNC;
-        if addr % PAGE_SIZE != 0 || flags.contains(both) {
+        if !addr.is_multiple_of(PAGE_SIZE) || flags.contains(both) {
             return Err(Errno::EINVAL);
         }
         let len = page_up(len).ok_or(Errno::ENOMEM)?;

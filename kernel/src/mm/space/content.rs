@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 
 use vm::{Content, Vma};
 
-use crate::mm::object::{MappedFile, MemoryObject, SpecialMapping};
+use crate::mm::object::{MappedFile, MemoryObject};
 
 /// A place in an object.
 #[derive(Clone)]
@@ -21,8 +21,6 @@ pub enum Shown {
     /// Zeros until written.
     Anon,
     Object(ObjectPlace),
-    /// Pages of the kernel, from byte `offset` on.
-    Special(Arc<SpecialMapping>, usize),
 }
 
 /// An area of this kernel.
@@ -49,7 +47,6 @@ impl Content for Shown {
                 offset: place.offset + bytes as u64,
                 ..place.clone()
             }),
-            Shown::Special(mapping, offset) => Shown::Special(mapping.clone(), offset + bytes),
         }
     }
 
@@ -60,9 +57,6 @@ impl Content for Shown {
                 offset: place.offset.saturating_sub(bytes as u64),
                 ..place.clone()
             }),
-            Shown::Special(mapping, offset) => {
-                Shown::Special(mapping.clone(), offset.saturating_sub(bytes))
-            }
         }
     }
 

@@ -163,14 +163,7 @@ impl AddressSpace {
                 set_if_none(table, slot, Pte::new(zero, bits));
                 Ok(())
             }
-            Shown::Object(place) => self.fill_object(area, place, address, table, slot, write),
-            Shown::Special(mapping, offset) => {
-                let index = (offset + (page_down(address) - area.start)) / PAGE_SIZE;
-                let page = mapping.pages.get(index).ok_or(Failure::Bus)?;
-                let bits = entry_bits(area.flags) | Pte::UNCOUNTED;
-                set_if_none(table, slot, Pte::new(page.phys().0, bits));
-                Ok(())
-            }
+            Shown::Object(place) => self.fill_object(area, place, address, table, write),
         }
     }
 
@@ -214,9 +207,9 @@ impl AddressSpace {
         place: &ObjectPlace,
         address: usize,
         table: Table,
-        slot: usize,
         write: bool,
     ) -> core::result::Result<(), Failure> {
+        let slot = pte::index(address, 1);
         let index = object_index(area, place, page_down(address));
         let shared = area.flags.contains(VmFlags::SHARED);
         let kind = place.object.kind();
@@ -492,11 +485,7 @@ impl AddressSpace {
             let write = write.unwrap_or(
                 area.flags.contains(VmFlags::WRITE) && !area.flags.contains(VmFlags::SHARED),
             );
-            let access = FaultAccess {
-                read: !write,
-                write,
-                exec: false,
-            };
+            let access = FaultAccess { write, exec: false };
             let mut at = start.max(area.start);
             while at < end.min(area.end) {
                 let there = self.lookup(at);

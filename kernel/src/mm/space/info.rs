@@ -52,7 +52,7 @@ pub struct VmaInfo<'a> {
     pub file: Option<&'a Arc<dyn MappedFile>>,
     /// Shared anonymous memory, which Linux shows as `/dev/zero (deleted)`.
     pub shared_anonymous: bool,
-    /// `[heap]`, `[stack]`, `[vdso]`, or empty.
+    /// `[heap]`, `[stack]`, or empty.
     pub name: &'static str,
     pub flags: VmFlags,
 }
@@ -76,11 +76,8 @@ fn positive(value: i64) -> u64 {
 }
 
 impl Map {
-    /// `[heap]`, `[stack]` or a special mapping's name, by what overlaps the break or the stack's start, as on Linux.
+    /// `[heap]` or `[stack]`, by what overlaps the break or the stack's start, as on Linux.
     fn name_of(&self, area: &Area) -> &'static str {
-        if let Shown::Special(mapping, _) = &area.content {
-            return mapping.name;
-        }
         let exec = &self.layout.exec;
         let anon = matches!(area.content, Shown::Anon);
         if anon && area.start < self.layout.brk && area.end > exec.start_brk {
@@ -99,7 +96,6 @@ impl Map {
         prot.set(Prot::EXEC, area.flags.contains(VmFlags::EXEC));
         let (offset, file) = match &area.content {
             Shown::Object(place) => (place.offset, place.file.as_ref()),
-            Shown::Special(_, offset) => (*offset as u64, None),
             Shown::Anon => (0, None),
         };
         VmaInfo {
@@ -151,11 +147,6 @@ impl AddressSpace {
     /// The most that was ever resident, in KiB (`ru_maxrss`).
     pub fn max_rss_kib(&self) -> u64 {
         self.note_peak() * (PAGE_SIZE as u64 / 1024)
-    }
-
-    /// Areas.
-    pub fn area_count(&self) -> usize {
-        self.map.read().areas.len()
     }
 
     /// Calls `f` for each mapping in order of address. `f` must not touch user memory of this space.

@@ -24,7 +24,6 @@ pub struct ExecInfo {
     pub arg_end: usize,
     pub env_start: usize,
     pub env_end: usize,
-    pub vdso: usize,
 }
 
 /// The places of a space.
@@ -82,10 +81,5 @@ impl AddressSpace {
             auxv.extend_from_slice(words);
         }
         self.map.write().auxv = auxv;
-    }
-
-    /// Changes the ranges without moving the break (`prctl(PR_SET_MM)`).
-    pub fn update_exec_info(&self, change: impl FnOnce(&mut ExecInfo)) {
-        change(&mut self.map.write().layout.exec);
     }
 }

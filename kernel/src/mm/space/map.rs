@@ -121,7 +121,7 @@ impl Map {
 
     /// A free place for `len` bytes.
     fn place(&mut self, hint: usize, len: usize, flags: MapFlags) -> Result<usize> {
-        let align = match len >= HUGE_SIZE && len % HUGE_SIZE == 0 {
+        let align = match len >= HUGE_SIZE && len.is_multiple_of(HUGE_SIZE) {
             true => HUGE_SIZE,
             false => PAGE_SIZE,
         };
@@ -262,10 +262,6 @@ impl AddressSpace {
                     file: file.clone(),
                 })
             }
-            Backing::Special(mapping) => {
-                flags |= VmFlags::SPECIAL;
-                Shown::Special(mapping.clone(), 0)
-            }
         };
         Ok((shown, flags))
     }
@@ -299,7 +295,7 @@ impl AddressSpace {
     /// `munmap`.
     pub fn unmap(&self, addr: usize, len: usize) -> Result<()> {
         let len = page_up(len).ok_or(Errno::EINVAL)?;
-        if addr % PAGE_SIZE != 0 || len == 0 || !user_range_ok(addr, len) {
+        if !addr.is_multiple_of(PAGE_SIZE) || len == 0 || !user_range_ok(addr, len) {
             return Err(Errno::EINVAL);
         }
         let mut map = self.map.write();
@@ -437,25 +433,6 @@ impl AddressSpace {
         map.account(flags, pages, 1);
         true
     }
-
-    /// Marks the area at `address` as the main stack, for its name and its growth. Exec's.
-    pub fn mark_stack(&self, address: usize) {
-        let mut map = self.map.write();
-        let Some((start, end)) = map.areas.find(address).map(|a| (a.start, a.end)) else {
-            return;
-        };
-        let mark = VmFlags::STACK | VmFlags::GROWS_DOWN | VmFlags::NO_HUGE_PAGE;
-        let mut areas = core::mem::take(&mut map.areas);
-        let _ = areas.change_flags(
-            start,
-            end,
-            |f| f | mark,
-            |area, before| {
-                map.reflag(before, area.flags, pages_of(area.len()));
-            },
-        );
-        map.areas = areas;
-    }
 }
 
 /// Whether the area is a shared mapping through which the object may be written, now or after `mprotect`.
@@ -472,7 +449,7 @@ fn give_back(flags: VmFlags, pages: u64) {
 /// The place that `MAP_FIXED` or `MAP_FIXED_NOREPLACE` names.
 fn fixed_place(map: &Map, request: &MapRequest, len: usize) -> Result<usize> {
     let start = request.addr;
-    if start % PAGE_SIZE != 0 {
+    if !start.is_multiple_of(PAGE_SIZE) {
         return Err(Errno::EINVAL);
     }
     if !user_range_ok(start, len) {

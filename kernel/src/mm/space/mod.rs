@@ -51,13 +51,13 @@ use abi::mman::{MapFlags, Prot};
 use abi::{Errno, Result};
 use vm::{VmFlags, VmaMap};
 
-pub use content::{Area, ObjectPlace, Shown};
-pub use info::{SmapsInfo, Totals, VmaInfo};
+pub use content::{Area, Shown};
+pub use info::{SmapsInfo, VmaInfo};
 pub use layout::ExecInfo;
 pub use mappers::Mappers;
 pub use remote::FutexKey;
 
-use super::object::{MappedFile, MemoryObject, SpecialMapping};
+use super::object::{MappedFile, MemoryObject};
 use super::page_table::tlb::{self, SpaceCpus};
 use super::page_table::{Root, Table};
 use crate::sync::RwLock;
@@ -76,8 +76,6 @@ pub enum Backing {
         offset: u64,
         file: Option<Arc<dyn MappedFile>>,
     },
-    /// Pages of the kernel.
-    Special(Arc<SpecialMapping>),
 }
 
 /// A call of `mmap`, or exec's equivalent.
@@ -165,11 +163,6 @@ impl AddressSpace {
             counts: Counts::default(),
             upper: AtomicU32::new(0),
         }))
-    }
-
-    /// Makes it the space of this CPU. The caller keeps it alive until another is activated here.
-    pub fn activate(self: &Arc<Self>) {
-        tlb::switch_to(Some(self));
     }
 
     /// A number that no other space since boot has had.

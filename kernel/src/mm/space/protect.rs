@@ -26,7 +26,7 @@ impl AddressSpace {
     /// `mprotect`. Areas before the first that refuses keep their new rights, as on Linux.
     pub fn protect(&self, addr: usize, len: usize, prot: Prot) -> Result<()> {
         let len = page_up(len).ok_or(Errno::ENOMEM)?;
-        if addr % PAGE_SIZE != 0 {
+        if !addr.is_multiple_of(PAGE_SIZE) {
             return Err(Errno::EINVAL);
         }
         if len == 0 {

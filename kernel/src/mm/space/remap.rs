@@ -13,6 +13,14 @@ use crate::mm::addr::{HUGE_SIZE, PAGE_SIZE, USER_END, page_up, user_range_ok};
 use crate::mm::page_table::tlb;
 use crate::mm::promise;
 
+/// What a mapping that moves is to become.
+struct Wish {
+    len: usize,
+    flags: RemapFlags,
+    /// Where, with `FIXED`.
+    addr: usize,
+}
+
 impl AddressSpace {
     /// `mremap`.
     pub fn remap(
@@ -28,7 +36,7 @@ impl AddressSpace {
         let may_move = flags.contains(RemapFlags::MAYMOVE);
         let old_len = page_up(old_len).ok_or(Errno::EINVAL)?;
         let new_len = page_up(new_len).ok_or(Errno::EINVAL)?;
-        if addr % PAGE_SIZE != 0
+        if !addr.is_multiple_of(PAGE_SIZE)
             || new_len == 0
             || (fixed && !may_move)
             || (keeps_old && old_len != new_len)
@@ -38,7 +46,7 @@ impl AddressSpace {
         }
         let mut map = self.map.write();
         if flags.contains(RemapFlags::FIXED) {
-            if new_addr % PAGE_SIZE != 0 || !user_range_ok(new_addr, new_len) {
+            if !new_addr.is_multiple_of(PAGE_SIZE) || !user_range_ok(new_addr, new_len) {
                 return Err(Errno::EINVAL);
             }
             if new_addr < addr + old_len && addr < new_addr + new_len {
@@ -50,8 +58,13 @@ impl AddressSpace {
         if new_len > USER_END {
             return Err(Errno::ENOMEM);
         }
+        let wish = Wish {
+            len: new_len,
+            flags,
+            addr: new_addr,
+        };
         if old_len == 0 {
-            return self.duplicate(&mut map, &area, addr, new_len, flags, new_addr);
+            return self.duplicate(&mut map, &area, addr, &wish);
         }
         let old_end = addr + old_len;
         if !fixed && new_len <= old_len {
@@ -71,7 +84,7 @@ impl AddressSpace {
             return Err(Errno::ENOMEM);
         }
         let from = area.part(addr, addr + old_len.min(new_len));
-        self.move_area(&mut map, from, old_end, new_len, flags, new_addr)
+        self.move_area(&mut map, from, old_end, &wish)
     }
 
     /// Extends an area in place to `end`.
@@ -115,40 +128,26 @@ impl AddressSpace {
     }
 
     /// The place for a moved area; what is at a fixed place goes.
-    fn new_place(
-        &self,
-        map: &mut Map,
-        len: usize,
-        flags: RemapFlags,
-        new_addr: usize,
-    ) -> Result<usize> {
+    fn new_place(&self, map: &mut Map, wish: &Wish) -> Result<usize> {
         if map.areas.len() + 2 >= MAX_AREAS {
             return Err(Errno::ENOMEM);
         }
-        if flags.contains(RemapFlags::FIXED) {
-            self.remove_areas(map, new_addr, new_addr + len)?;
-            return Ok(new_addr);
+        if wish.flags.contains(RemapFlags::FIXED) {
+            self.remove_areas(map, wish.addr, wish.addr + wish.len)?;
+            return Ok(wish.addr);
         }
-        map.place_anywhere(len)
+        map.place_anywhere(wish.len)
     }
 
     /// `mremap` with an old size of zero: another mapping of the same object.
-    fn duplicate(
-        &self,
-        map: &mut Map,
-        area: &Area,
-        addr: usize,
-        len: usize,
-        flags: RemapFlags,
-        new_addr: usize,
-    ) -> Result<usize> {
-        if !area.flags.contains(VmFlags::SHARED) || !flags.contains(RemapFlags::MAYMOVE) {
+    fn duplicate(&self, map: &mut Map, area: &Area, addr: usize, wish: &Wish) -> Result<usize> {
+        if !area.flags.contains(VmFlags::SHARED) || !wish.flags.contains(RemapFlags::MAYMOVE) {
             return Err(Errno::EINVAL);
         }
-        let start = self.new_place(map, len, flags, new_addr)?;
+        let start = self.new_place(map, wish)?;
         let copy = Area {
             start,
-            end: start + len,
+            end: start + wish.len,
             flags: area.flags,
             content: area.content.advanced(addr - area.start),
         };
@@ -156,37 +155,30 @@ impl AddressSpace {
         Ok(start)
     }
 
-    /// Moves `from` (and drops the rest up to `old_end`) to a new place with `new_len` bytes.
-    fn move_area(
-        &self,
-        map: &mut Map,
-        from: Area,
-        old_end: usize,
-        new_len: usize,
-        flags: RemapFlags,
-        new_addr: usize,
-    ) -> Result<usize> {
-        let keeps_old = flags.contains(RemapFlags::DONTUNMAP);
+    /// Moves `from` (and drops the rest up to `old_end`) to a new place.
+    fn move_area(&self, map: &mut Map, from: Area, old_end: usize, wish: &Wish) -> Result<usize> {
+        let keeps_old = wish.flags.contains(RemapFlags::DONTUNMAP);
         if keeps_old && from.flags.intersects(VmFlags::SPECIAL) {
             return Err(Errno::EINVAL);
         }
-        let start = self.new_place(map, new_len, flags, new_addr)?;
+        let start = self.new_place(map, wish)?;
+        let end = start + wish.len;
         let to = Area {
             start,
-            end: start + new_len,
+            end,
             flags: from.flags - (VmFlags::STACK | VmFlags::HEAP),
             content: from.content.clone(),
         };
         let gone = if keeps_old { 0 } else { pages_of(from.len()) };
         self.add_like(map, to, gone)?;
         if let Err(e) = self.move_pages(from.start, from.end, start) {
-            let _ = self.remove_areas(map, start, start + new_len);
+            let _ = self.remove_areas(map, start, end);
             return Err(e);
         }
         if !keeps_old {
             self.remove_areas(map, from.start, old_end)?;
         }
-        self.populate_if_locked(map, from.flags, start, start + new_len);
+        self.populate_if_locked(map, from.flags, start, end);
         Ok(start)
     }
 
@@ -211,7 +203,7 @@ impl AddressSpace {
 
     /// Whether a span moves by its directory entry alone.
     fn moves_whole(at: usize, end: usize, to: usize) -> bool {
-        end - at == HUGE_SIZE && to % HUGE_SIZE == 0
+        end - at == HUGE_SIZE && to.is_multiple_of(HUGE_SIZE)
     }
 
     fn prepare_span(&self, at: usize, end: usize, to: usize) -> Result<()> {

@@ -41,23 +41,6 @@ impl AddressSpace {
         done
     }
 
-    /// Writes another process's memory; `force` also where it may only read (a debugger's breakpoint), in a private
-    /// copy. Answers the bytes written before the first that cannot be.
-    pub fn write_remote(&self, addr: usize, bytes: &[u8], force: bool) -> usize {
-        let mut done = 0;
-        while done < bytes.len() {
-            let at = addr.wrapping_add(done);
-            let offset = at % PAGE_SIZE;
-            let len = (PAGE_SIZE - offset).min(bytes.len() - done);
-            let Some(page) = self.pin(at, true, force) else {
-                break;
-            };
-            page.write(offset, &bytes[done..done + len]);
-            done += len;
-        }
-        done
-    }
-
     /// A reference to the page at an address, brought in for reading or writing.
     fn pin(&self, addr: usize, write: bool, force: bool) -> Option<FrameRef> {
         if !user_range_ok(addr, 1) {
@@ -80,11 +63,7 @@ impl AddressSpace {
             if there.is_some() {
                 return there;
             }
-            let access = FaultAccess {
-                read: !write,
-                write,
-                exec: false,
-            };
+            let access = FaultAccess { write, exec: false };
             match self.bring_in(&area, addr, access) {
                 Ok(()) => {}
                 Err(Failure::NoMemory) => {

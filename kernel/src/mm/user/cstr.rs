@@ -58,16 +58,6 @@ impl UserCStr {
             .ok_or(Errno::ENAMETOOLONG)
     }
 
-    /// The first `max` bytes of a string, or all of it; without the NUL. EFAULT.
-    pub fn read_prefix(self, max: usize) -> Result<UserPath> {
-        let mut inline = [0u8; INLINE];
-        let max = max.min(INLINE);
-        let (n, ended) = raw::copy_string(self.0, &mut inline[..max])?;
-        Ok(UserPath(SmallVec::from_slice(
-            &inline[..n - usize::from(ended)],
-        )))
-    }
-
     /// A string of at most `max` bytes with its NUL, without it; `None` when it is longer.
     pub fn read_bytes(self, max: usize) -> Result<Option<Vec<u8>>> {
         let mut out: Vec<u8> = Vec::new();

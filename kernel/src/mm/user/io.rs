@@ -1,8 +1,10 @@
 //! Cursors for read and write: one type each, whatever the bytes go to or come from, so that a file's `read` is
 //! written once for `read`, `readv`, `pread`, `sendfile` and the kernel's own use.
 //!
-//! Progress is kept when a copy faults part-way: the file answers [`IoSink::outcome`], which is a short count when
+//! Progress is kept when a copy faults part-way: the file answers [`Cursor::outcome`], which is a short count when
 //! anything moved and the error otherwise.
+
+use core::ops::Range;
 
 use abi::{Errno, Result};
 use smallvec::SmallVec;
@@ -77,71 +79,63 @@ impl Segments {
     }
 }
 
-enum Target<'a> {
-    Kernel(&'a mut [u8]),
+/// Where the kernel's side of a cursor is, and the user's.
+enum Place<K> {
+    Kernel(K),
     User(usize),
     Vector(Segments),
 }
 
-/// Where read bytes go.
-pub struct IoSink<'a> {
-    target: Target<'a>,
+/// How far a transfer has come: `K` is the kernel's bytes, for those that have no user.
+pub struct Cursor<K> {
+    place: Place<K>,
     left: usize,
     done: usize,
 }
 
-impl<'a> IoSink<'a> {
-    /// Into memory of the kernel.
-    pub fn kernel(out: &'a mut [u8]) -> Self {
-        let left = out.len();
-        IoSink {
-            target: Target::Kernel(out),
+/// Where read bytes go.
+pub type IoSink<'a> = Cursor<&'a mut [u8]>;
+/// Where written bytes come from.
+pub type IoSource<'a> = Cursor<&'a [u8]>;
+
+impl<K> Cursor<K> {
+    #[inline]
+    fn new(place: Place<K>, left: usize) -> Self {
+        Cursor {
+            place,
             left,
             done: 0,
         }
     }
 
-    /// Into one user range, cut at [`MAX_RW_COUNT`]. EFAULT when it leaves the user half.
+    /// One user range, cut at [`MAX_RW_COUNT`]. EFAULT when it leaves the user half.
     #[inline]
-    pub fn user(addr: usize, len: usize) -> Result<IoSink<'static>> {
+    pub fn user(addr: usize, len: usize) -> Result<Self> {
         if !user_range_ok(addr, len) {
             return Err(Errno::EFAULT);
         }
-        Ok(IoSink {
-            target: Target::User(addr),
-            left: len.min(MAX_RW_COUNT),
-            done: 0,
-        })
+        Ok(Self::new(Place::User(addr), len.min(MAX_RW_COUNT)))
     }
 
-    /// Into the segments of the iovec array at `addr`.
-    pub fn vector(addr: usize, count: usize) -> Result<IoSink<'static>> {
+    /// The segments of the iovec array at `addr`.
+    pub fn vector(addr: usize, count: usize) -> Result<Self> {
         let (segments, left) = Segments::import(addr, count)?;
-        Ok(IoSink {
-            target: Target::Vector(segments),
-            left,
-            done: 0,
-        })
+        Ok(Self::new(Place::Vector(segments), left))
     }
 
-    /// Bytes that still fit.
+    /// Bytes that still fit, or are not taken yet.
     #[inline(always)]
     pub fn remaining(&self) -> usize {
         self.left
     }
 
-    /// Bytes put so far.
+    /// Bytes moved so far.
     #[inline(always)]
     pub fn done(&self) -> usize {
         self.done
     }
 
-    /// Keeps only room for `max` more bytes.
-    pub fn limit(&mut self, max: usize) {
-        self.left = self.left.min(max);
-    }
-
-    /// What the file's `read` answers: the count if any byte moved, else the error.
+    /// What the file's `read` or `write` answers: the count if any byte moved, else the error.
     pub fn outcome(&self, result: Result<()>) -> Result<usize> {
         match result {
             Err(e) if self.done == 0 => Err(e),
@@ -149,135 +143,94 @@ impl<'a> IoSink<'a> {
         }
     }
 
-    /// Puts `bytes`, which must fit in [`IoSink::remaining`]; what does not fit is dropped. EFAULT when not all
+    /// Moves `count` bytes, at most those left, between the cursor and `other`. `kernel` moves them all at once; `user`
+    /// moves the part in the range, from or to the address, and answers how many bytes it could. EFAULT when not all
+    /// could be; what could counts as done.
+    #[inline(always)]
+    fn transfer<T: ?Sized>(
+        &mut self,
+        count: usize,
+        other: &mut T,
+        kernel: impl FnOnce(&mut K, &mut T),
+        user: impl Fn(usize, &mut T, Range<usize>) -> usize,
+    ) -> Result<()> {
+        match &mut self.place {
+            Place::Kernel(bytes) => {
+                kernel(bytes, other);
+                self.left -= count;
+                self.done += count;
+                Ok(())
+            }
+            Place::User(addr) => {
+                let moved = user(*addr, other, 0..count);
+                *addr += moved;
+                self.left -= moved;
+                self.done += moved;
+                if moved < count {
+                    return Err(Errno::EFAULT);
+                }
+                Ok(())
+            }
+            Place::Vector(segments) => {
+                let mut at = 0;
+                while at < count {
+                    let piece = segments.piece(count - at).ok_or(Errno::EFAULT)?;
+                    let moved = user(piece.base, other, at..at + piece.len);
+                    segments.advance(moved);
+                    self.left -= moved;
+                    self.done += moved;
+                    if moved < piece.len {
+                        return Err(Errno::EFAULT);
+                    }
+                    at += moved;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Takes the first `count` bytes off `out`.
+fn split<'a>(out: &mut &'a mut [u8], count: usize) -> &'a mut [u8] {
+    let (now, later) = core::mem::take(out).split_at_mut(count);
+    *out = later;
+    now
+}
+
+impl<'a> IoSink<'a> {
+    /// Into memory of the kernel.
+    pub fn kernel(out: &'a mut [u8]) -> Self {
+        let left = out.len();
+        Self::new(Place::Kernel(out), left)
+    }
+
+    /// Puts `bytes`, which must fit in [`Cursor::remaining`]; what does not fit is dropped. EFAULT when not all
     /// could be written; what could counts as done.
     #[inline]
     pub fn put(&mut self, bytes: &[u8]) -> Result<()> {
         let mut bytes = &bytes[..bytes.len().min(self.left)];
-        while !bytes.is_empty() {
-            let (want, moved) = match &mut self.target {
-                Target::Kernel(out) => {
-                    let (now, later) = core::mem::take(out).split_at_mut(bytes.len());
-                    now.copy_from_slice(bytes);
-                    *out = later;
-                    (bytes.len(), bytes.len())
-                }
-                Target::User(addr) => {
-                    let n = raw::copy_out_some(*addr, bytes);
-                    *addr += n;
-                    (bytes.len(), n)
-                }
-                Target::Vector(segments) => {
-                    let Some(piece) = segments.piece(bytes.len()) else {
-                        return Err(Errno::EFAULT);
-                    };
-                    let n = raw::copy_out_some(piece.base, &bytes[..piece.len]);
-                    segments.advance(n);
-                    (piece.len, n)
-                }
-            };
-            self.left -= moved;
-            self.done += moved;
-            if moved < want {
-                return Err(Errno::EFAULT);
-            }
-            bytes = &bytes[moved..];
-        }
-        Ok(())
+        let kernel = |out: &mut &'a mut [u8], bytes: &mut &[u8]| {
+            split(out, bytes.len()).copy_from_slice(bytes);
+        };
+        self.transfer(bytes.len(), &mut bytes, kernel, |addr, bytes, part| {
+            raw::copy_out_some(addr, &bytes[part])
+        })
     }
 
     /// Puts `count` zero bytes, or as many as fit.
     pub fn put_zeros(&mut self, count: usize) -> Result<()> {
-        let mut count = count.min(self.left);
-        while count != 0 {
-            let (want, moved) = match &mut self.target {
-                Target::Kernel(out) => {
-                    let (now, later) = core::mem::take(out).split_at_mut(count);
-                    now.fill(0);
-                    *out = later;
-                    (count, count)
-                }
-                Target::User(addr) => {
-                    let n = raw::zero_some(*addr, count);
-                    *addr += n;
-                    (count, n)
-                }
-                Target::Vector(segments) => {
-                    let Some(piece) = segments.piece(count) else {
-                        return Err(Errno::EFAULT);
-                    };
-                    let n = raw::zero_some(piece.base, piece.len);
-                    segments.advance(n);
-                    (piece.len, n)
-                }
-            };
-            self.left -= moved;
-            self.done += moved;
-            if moved < want {
-                return Err(Errno::EFAULT);
-            }
-            count -= moved;
-        }
-        Ok(())
+        let count = count.min(self.left);
+        let kernel = |out: &mut &'a mut [u8], (): &mut ()| split(out, count).fill(0);
+        self.transfer(count, &mut (), kernel, |addr, (), part| {
+            raw::zero_some(addr, part.len())
+        })
     }
-}
-
-enum Origin<'a> {
-    Kernel(&'a [u8]),
-    User(usize),
-    Vector(Segments),
-}
-
-/// Where written bytes come from.
-pub struct IoSource<'a> {
-    origin: Origin<'a>,
-    left: usize,
-    done: usize,
 }
 
 impl<'a> IoSource<'a> {
     /// From memory of the kernel.
     pub fn kernel(bytes: &'a [u8]) -> Self {
-        IoSource {
-            left: bytes.len(),
-            origin: Origin::Kernel(bytes),
-            done: 0,
-        }
-    }
-
-    /// From one user range, cut at [`MAX_RW_COUNT`]. EFAULT when it leaves the user half.
-    #[inline]
-    pub fn user(addr: usize, len: usize) -> Result<IoSource<'static>> {
-        if !user_range_ok(addr, len) {
-            return Err(Errno::EFAULT);
-        }
-        Ok(IoSource {
-            origin: Origin::User(addr),
-            left: len.min(MAX_RW_COUNT),
-            done: 0,
-        })
-    }
-
-    /// From the segments of the iovec array at `addr`.
-    pub fn vector(addr: usize, count: usize) -> Result<IoSource<'static>> {
-        let (segments, left) = Segments::import(addr, count)?;
-        Ok(IoSource {
-            origin: Origin::Vector(segments),
-            left,
-            done: 0,
-        })
-    }
-
-    /// Bytes not taken yet.
-    #[inline(always)]
-    pub fn remaining(&self) -> usize {
-        self.left
-    }
-
-    /// Bytes taken so far.
-    #[inline(always)]
-    pub fn done(&self) -> usize {
-        self.done
+        Self::new(Place::Kernel(bytes), bytes.len())
     }
 
     /// Keeps only `max` more bytes.
@@ -285,72 +238,20 @@ impl<'a> IoSource<'a> {
         self.left = self.left.min(max);
     }
 
-    /// What the file's `write` answers: the count if any byte moved, else the error.
-    pub fn outcome(&self, result: Result<()>) -> Result<usize> {
-        match result {
-            Err(e) if self.done == 0 => Err(e),
-            _ => Ok(self.done),
-        }
-    }
-
-    /// Drops `count` bytes unread, as a null device does.
-    pub fn skip(&mut self, count: usize) {
-        let mut count = count.min(self.left);
-        self.left -= count;
-        self.done += count;
-        match &mut self.origin {
-            Origin::Kernel(bytes) => *bytes = &bytes[count..],
-            Origin::User(addr) => *addr += count,
-            Origin::Vector(segments) => {
-                while let Some(piece) = segments.piece(count) {
-                    if piece.len == 0 {
-                        break;
-                    }
-                    segments.advance(piece.len);
-                    count -= piece.len;
-                }
-            }
-        }
-    }
-
-    /// Fills `out`, which must not be longer than [`IoSource::remaining`] (EINVAL). EFAULT when not all could be
+    /// Fills `out`, which must not be longer than [`Cursor::remaining`] (EINVAL). EFAULT when not all could be
     /// read; what could counts as done.
     #[inline]
     pub fn take(&mut self, out: &mut [u8]) -> Result<()> {
         if out.len() > self.left {
             return Err(Errno::EINVAL);
         }
-        let mut filled = 0;
-        while filled < out.len() {
-            let rest = &mut out[filled..];
-            let (want, moved) = match &mut self.origin {
-                Origin::Kernel(bytes) => {
-                    let (now, later) = bytes.split_at(rest.len());
-                    rest.copy_from_slice(now);
-                    *bytes = later;
-                    (rest.len(), now.len())
-                }
-                Origin::User(addr) => {
-                    let n = raw::copy_in_some(*addr, rest);
-                    *addr += n;
-                    (rest.len(), n)
-                }
-                Origin::Vector(segments) => {
-                    let Some(piece) = segments.piece(rest.len()) else {
-                        return Err(Errno::EFAULT);
-                    };
-                    let n = raw::copy_in_some(piece.base, &mut rest[..piece.len]);
-                    segments.advance(n);
-                    (piece.len, n)
-                }
-            };
-            self.left -= moved;
-            self.done += moved;
-            if moved < want {
-                return Err(Errno::EFAULT);
-            }
-            filled += moved;
-        }
-        Ok(())
+        let kernel = |bytes: &mut &'a [u8], out: &mut [u8]| {
+            let (now, later) = bytes.split_at(out.len());
+            out.copy_from_slice(now);
+            *bytes = later;
+        };
+        self.transfer(out.len(), out, kernel, |addr, out, part| {
+            raw::copy_in_some(addr, &mut out[part])
+        })
     }
 }

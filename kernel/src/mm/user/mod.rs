@@ -20,8 +20,8 @@ use core::mem::size_of;
 use abi::{Errno, Result};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
-pub use cstr::{UserCStr, UserPath};
-pub use io::{IoSink, IoSource, IoVec, MAX_RW_COUNT};
+pub use cstr::UserCStr;
+pub use io::{IoSink, IoSource};
 pub use raw::{copy_in, copy_out, zero_out};
 
 use super::addr::user_range_ok;
@@ -150,7 +150,7 @@ impl UserPtr<u32> {
     }
 
     fn check_atomic(self) -> Result<()> {
-        if self.addr % 4 != 0 {
+        if !self.addr.is_multiple_of(4) {
             return Err(Errno::EINVAL);
         }
         if !user_range_ok(self.addr, 4) {
@@ -187,21 +187,6 @@ impl<T> UserSlice<T> {
         })
     }
 
-    /// Elements.
-    pub const fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether there is nothing in it.
-    pub const fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// The first byte's address.
-    pub const fn addr(&self) -> usize {
-        self.ptr.addr
-    }
-
     /// The `index`th element, if it is inside.
     pub fn get(&self, index: usize) -> Option<UserPtr<T>> {
         (index < self.len).then(|| self.ptr.add(index))
@@ -218,7 +203,7 @@ impl<T: FromBytes + IntoBytes> UserSlice<T> {
     }
 
     /// All elements, in memory of the kernel. ENOMEM when there is none.
-    pub fn to_vec(&self) -> Result<Vec<T>>
+    pub fn to_vec(self) -> Result<Vec<T>>
     where
         T: FromZeros + Clone,
     {

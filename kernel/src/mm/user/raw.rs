@@ -51,9 +51,10 @@ pub(super) fn zero_some(addr: usize, len: usize) -> usize {
 pub(super) fn read_value<T: FromBytes>(addr: usize) -> Result<T> {
     let mut value = MaybeUninit::<T>::uninit();
     let to = value.as_mut_ptr();
-    // SAFETY (each write): the word is as large as `T` and `to` is aligned for it.
     match (size_of::<T>(), align_of::<T>()) {
+        // SAFETY: the word is as large as `T`, and `to` is aligned for it.
         (4, 4) => unsafe { to.cast::<u32>().write(uaccess::load_u32(addr)?) },
+        // SAFETY: as above.
         (8, 8) => unsafe { to.cast::<u64>().write(uaccess::load_u64(addr)?) },
         // SAFETY: `to` is valid for writing `T`.
         (size, _) => match unsafe { uaccess::copy_from_user(to.cast(), addr, size) } {
@@ -69,9 +70,10 @@ pub(super) fn read_value<T: FromBytes>(addr: usize) -> Result<T> {
 #[inline]
 pub(super) fn write_value<T: IntoBytes + Immutable>(addr: usize, value: &T) -> Result<()> {
     let from = core::ptr::from_ref(value);
-    // SAFETY (each read): the word is as large as `T`, has no padding by `IntoBytes`, and `from` is aligned for it.
     match (size_of::<T>(), align_of::<T>()) {
+        // SAFETY: the word is as large as `T`, which has no padding by `IntoBytes`, and `from` is aligned for it.
         (4, 4) => uaccess::store_u32(addr, unsafe { from.cast::<u32>().read() }),
+        // SAFETY: as above.
         (8, 8) => uaccess::store_u64(addr, unsafe { from.cast::<u64>().read() }),
         _ => copy_out(addr, value.as_bytes()),
     }

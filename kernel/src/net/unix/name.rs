@@ -48,8 +48,11 @@ pub fn address_of(name: Option<&Arc<Name>>) -> Vec<u8> {
 /// Whom an inode's socket name leads to.
 struct Binding(Weak<End>);
 
+/// Ends by socket type and name.
+type Names = BTreeMap<(u32, Vec<u8>), Weak<End>>;
+
 /// Abstract names: a socket of each type may have the same one.
-static ABSTRACT: Mutex<BTreeMap<(u32, Vec<u8>), Weak<End>>> = Mutex::new(BTreeMap::new());
+static ABSTRACT: Mutex<Names> = Mutex::new(BTreeMap::new());
 
 /// An address that passed the checks of its length and family.
 enum Address<'a> {

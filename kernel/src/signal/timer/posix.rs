@@ -6,7 +6,6 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
-use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use ::signal::{Entry, Storage};
@@ -507,17 +506,4 @@ pub(super) fn tick(process: &Process) {
     for timer in table.timers.values().filter(|timer| timer.clock.is_cpu()) {
         timer.fire_if_due(timer.clock.now());
     }
-}
-
-/// Ids of the timers of a process, for `/proc/<pid>/timers`.
-pub fn ids(process: &Process) -> Vec<i32> {
-    process
-        .signal
-        .timers
-        .posix
-        .lock()
-        .timers
-        .keys()
-        .copied()
-        .collect()
 }

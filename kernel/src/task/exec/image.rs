@@ -204,7 +204,6 @@ impl Image {
             end_data: at(plan.data.1),
             start_brk: brk,
             start_stack: self.stack_top,
-            vdso: self.vdso,
             ..ExecInfo::default()
         });
     }

@@ -26,10 +26,6 @@ impl MemoryObject for KernelPages {
         ObjectKind::Device
     }
 
-    fn size(&self) -> u64 {
-        self.len as u64
-    }
-
     fn get_page(&self, _index: u64, _for_write: bool) -> Result<FrameRef> {
         Err(Errno::EFAULT)
     }

@@ -249,7 +249,7 @@ fn emergency(bytes: &[u8]) {
         if at >= cols * rows {
             at = 0;
         }
-        if byte == b'\n' || at % cols == 0 {
+        if byte == b'\n' || at.is_multiple_of(cols) {
             // The rest of the line, or the whole of a new one, is wiped first.
             let row = at / cols;
             for col in at % cols..cols {
