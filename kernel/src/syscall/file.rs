@@ -117,6 +117,11 @@ pub fn sys_pwritev(fd: i32, iov: usize, count: usize, pos: i64, _high: usize) ->
 
 const RWF_READ: u32 = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT;
 
+/// Whether `RWF_NOWAIT` is asked of a file that may wait: what is in memory never does, the others are not asked.
+fn cannot_promise(file: &File, flags: u32) -> bool {
+    flags & RWF_NOWAIT != 0 && !file.inode().is_regular()
+}
+
 pub fn sys_preadv2(
     fd: i32,
     iov: usize,
@@ -134,7 +139,7 @@ pub fn sys_preadv2(
         return Err(Errno::EBADF);
     }
     let mut sink = IoSink::vector(iov, count)?;
-    if flags & !RWF_READ != 0 {
+    if flags & !RWF_READ != 0 || cannot_promise(&file, flags) {
         return Err(Errno::EOPNOTSUPP);
     }
     if pos == -1 {
@@ -161,7 +166,7 @@ pub fn sys_pwritev2(
         return Err(Errno::EBADF);
     }
     let mut source = IoSource::vector(iov, count)?;
-    if flags & !(RWF_READ | RWF_APPEND | RWF_NOAPPEND) != 0 {
+    if flags & !(RWF_READ | RWF_APPEND | RWF_NOAPPEND) != 0 || cannot_promise(&file, flags) {
         return Err(Errno::EOPNOTSUPP);
     }
     if flags & RWF_APPEND != 0 && flags & RWF_NOAPPEND != 0 {

@@ -424,8 +424,8 @@ syscalls! {
     324 membarrier(command: i32, flags: u32, cpu: i32) => sched::sys_membarrier, Partial, "The query, global and private expedited commands.";
     325 mlock2(addr: usize, len: usize, flags: u32) => mm::sys_mlock2, Full, "";
     326 copy_file_range(in_fd: i32, in_offset: UserPtr<i64>, out_fd: i32, out_offset: UserPtr<i64>, len: usize, flags: u32) => pipe::sys_copy_file_range, Full, "";
-    327 preadv2(fd: i32, iov: usize, count: usize, pos: i64, high: usize, flags: u32) => file::sys_preadv2, Full, "";
-    328 pwritev2(fd: i32, iov: usize, count: usize, pos: i64, high: usize, flags: u32) => file::sys_pwritev2, Full, "";
+    327 preadv2(fd: i32, iov: usize, count: usize, pos: i64, high: usize, flags: u32) => file::sys_preadv2, Partial, "RWF_NOWAIT for files in memory alone";
+    328 pwritev2(fd: i32, iov: usize, count: usize, pos: i64, high: usize, flags: u32) => file::sys_pwritev2, Partial, "RWF_NOWAIT for files in memory alone";
     329 pkey_mprotect;
     330 pkey_alloc;
     331 pkey_free;
