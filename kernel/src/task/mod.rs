@@ -34,6 +34,7 @@ pub mod cred;
 pub mod exec;
 pub mod exit;
 pub mod init;
+mod initargs;
 pub mod pid;
 pub mod pidfd;
 pub mod process;
