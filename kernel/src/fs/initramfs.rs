@@ -40,8 +40,10 @@ pub fn unpack(module: &[u8], root: &Arc<Dentry>) -> core::result::Result<usize, 
     while !rest.is_empty() {
         if cpio::is_gzip(rest) {
             let unpacked = gunzip(rest);
-            unpack_archive(&unpacked.content, root, &mut links, &mut count)?;
+            let placed = unpack_archive(&unpacked.content, root, &mut links, &mut count);
+            // What is wrong with the compressed data is why the archive in it breaks off.
             unpacked.complete.map_err(String::from)?;
+            placed?;
             rest = unpacked.rest;
         } else {
             rest = unpack_archive(rest, root, &mut links, &mut count)?;

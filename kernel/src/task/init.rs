@@ -123,25 +123,26 @@ extern "C" fn run_init(_: usize) -> ! {
 /// Executes the first program that can be, in Linux's order. The error says why there is none.
 fn start_first_program(arguments: &InitArguments) -> core::result::Result<(), String> {
     let cmdline = &boot::info().cmdline;
-    let early = cmdline.value("rdinit").unwrap_or("/init");
-    if try_program(early, arguments).is_ok() {
-        return Ok(());
+    let early = cmdline.value("rdinit");
+    match try_program(early.unwrap_or("/init"), arguments) {
+        Ok(()) => return Ok(()),
+        Err(Errno::ENOENT) if early.is_some() => {
+            log::error!(
+                "rdinit={}: there is no such program",
+                early.unwrap_or_default()
+            );
+        }
+        Err(_) => {}
     }
     if let Some(name) = cmdline.value("init") {
         return try_program(name, arguments)
-            .map_err(|errno| format!("requested init {name} failed ({errno})"));
+            .map_err(|errno| format!("Requested init {name} failed ({errno})"));
     }
-    if PROGRAMS
-        .iter()
-        .any(|path| try_program(path, arguments).is_ok())
-    {
+    let mut others = PROGRAMS.iter();
+    if others.any(|path| try_program(path, arguments).is_ok()) {
         return Ok(());
     }
-    let tip = "pass init= or an initramfs with /init";
-    Err(match cmdline.value("rdinit") {
-        Some(name) => format!("no working init found ({name} was asked for): {tip}"),
-        None => format!("no working init found: {tip}"),
-    })
+    Err("No working init found: pass init= or an initramfs with /init".into())
 }
 
 /// Executes one. That a program is not there is no news; anything else is said.

@@ -7,8 +7,8 @@ use alloc::vec::Vec;
 
 use crate::boot::{self, InitWord};
 
-/// How many arguments, and how many variables, the command line may give (`CONFIG_INIT_ENV_ARG_LIMIT`).
-const MAX: usize = 32;
+/// How many arguments, and how many variables, there may be: one more than `CONFIG_INIT_ENV_ARG_LIMIT`, as Linux counts.
+const MAX: usize = 33;
 
 /// Init's arguments but for its own name, and its environment.
 pub(super) struct InitArguments {
@@ -42,14 +42,15 @@ impl InitArguments {
         match word {
             InitWord::Program => self.arguments.clear(),
             InitWord::Argument { name, value } => {
-                // The program's own name is one of them.
-                if self.arguments.len() + 1 == MAX {
-                    return Err(format!("too many boot init vars at `{name}'"));
-                }
-                self.arguments.push(match value {
+                let new = match value {
                     Some(value) => format!("{name}={value}"),
                     None => String::from(name),
-                });
+                };
+                // The program's own name is one of them.
+                if self.arguments.len() + 1 == MAX {
+                    return Err(format!("Too many boot init vars at `{new}'"));
+                }
+                self.arguments.push(new);
             }
             InitWord::Variable { name, value } => {
                 let same = |old: &String| old.split('=').next() == Some(name);
@@ -57,7 +58,7 @@ impl InitArguments {
                 if let Some(old) = self.environment.iter_mut().find(|old| same(old)) {
                     *old = new;
                 } else if self.environment.len() == MAX {
-                    return Err(format!("too many boot env vars at `{name}'"));
+                    return Err(format!("Too many boot env vars at `{new}'"));
                 } else {
                     self.environment.push(new);
                 }
