@@ -1,5 +1,6 @@
 //! Guests: boots a machine for one command and brings back what came of it.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{Write, pipe};
 use std::path::{Path, PathBuf};
@@ -227,8 +228,8 @@ impl Prepared {
         match self {
             Self::Direct { kernel, initramfs } => Boot::Direct {
                 kernel,
-                initramfs,
-                cmdline,
+                initramfs: Some(initramfs),
+                cmdline: OsStr::new(cmdline),
             },
             Self::Iso(image) => Boot::Iso(image),
         }

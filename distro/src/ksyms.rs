@@ -6,7 +6,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use goblin::elf::Elf;
-use goblin::elf::sym::STT_FUNC;
+use goblin::elf::section_header::SHF_EXECINSTR;
+use goblin::elf::sym::{STT_FUNC, STT_NOTYPE, Sym};
 
 const MAGIC: &[u8; 8] = b"IBKSYM01";
 /// Names longer than this are cut: a length byte, and lines that can be read.
@@ -53,13 +54,26 @@ fn base(elf: &Elf<'_>) -> Result<u64> {
         .context("the kernel has no segments")
 }
 
+/// Whether a symbol names code. Those of assembly have no type unless it gives them one.
+fn is_code(elf: &Elf<'_>, symbol: &Sym) -> bool {
+    let executable = || {
+        let section = elf.section_headers.get(symbol.st_shndx);
+        section.is_some_and(|s| s.sh_flags & u64::from(SHF_EXECINSTR) != 0)
+    };
+    match symbol.st_type() {
+        STT_FUNC => true,
+        STT_NOTYPE => executable(),
+        _ => false,
+    }
+}
+
 /// Address and demangled name of each function; the shortest name where several share an address.
 fn functions(elf: &Elf<'_>) -> BTreeMap<u64, String> {
     let mut found: BTreeMap<u64, String> = BTreeMap::new();
     for symbol in elf
         .syms
         .iter()
-        .filter(|s| s.st_type() == STT_FUNC && s.st_value != 0)
+        .filter(|s| s.st_value != 0 && is_code(elf, s))
     {
         let Some(name) = elf.strtab.get_at(symbol.st_name) else {
             continue;

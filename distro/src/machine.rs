@@ -1,5 +1,6 @@
 //! The virtual machines: what the options of `run` mean as a command line of QEMU.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -61,6 +62,20 @@ pub struct Machine {
     /// Wait for a debugger on TCP port 1234
     #[arg(long)]
     pub gdb: bool,
+    /// What the machine lacks: for tests
+    #[arg(skip)]
+    pub without: Vec<Lack>,
+}
+
+/// A part that some machines do not have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Lack {
+    Hpet,
+    TscDeadline,
+    Framebuffer,
+    Serial,
+    /// What processors have since 2010: XSAVE, SMEP, SMAP, FSGSBASE, RDRAND
+    NewCpu,
 }
 
 /// How the machine gets its system.
@@ -68,8 +83,9 @@ pub enum Boot<'a> {
     /// The emulator loads the kernel.
     Direct {
         kernel: &'a Path,
-        initramfs: &'a Path,
-        cmdline: &'a str,
+        initramfs: Option<&'a Path>,
+        /// Bytes: what a person types need not be UTF-8.
+        cmdline: &'a OsStr,
     },
     /// From a CD.
     Iso(&'a Path),
@@ -101,7 +117,11 @@ pub struct Wiring {
 impl Machine {
     /// Whether the machine has a serial port for its console.
     pub fn has_serial(&self) -> bool {
-        self.machine != Kind::VirtualBox
+        self.machine != Kind::VirtualBox && !self.lacks(Lack::Serial)
+    }
+
+    fn lacks(&self, part: Lack) -> bool {
+        self.without.contains(&part)
     }
 
     fn accel(&self) -> Accel {
@@ -134,16 +154,21 @@ impl Machine {
         qemu.args(["-name", "ironbark", "-rtc", "base=utc"]);
         self.add_processor(&mut qemu);
         qemu.args(["-m", &self.mem.to_string(), "-smp", &self.smp.to_string()]);
-        match self.machine {
-            Kind::Q35 => qemu.args(["-machine", "q35"]),
-            Kind::Pc => qemu.args(["-machine", "pc"]),
-            Kind::VirtualBox => qemu.args(["-machine", "pc,vmport=off,hpet=off"]),
+        let mut kind = match self.machine {
+            Kind::Q35 => "q35".to_owned(),
+            Kind::Pc => "pc".to_owned(),
+            Kind::VirtualBox => "pc,vmport=off,hpet=off".to_owned(),
         };
+        if self.lacks(Lack::Hpet) {
+            kind.push_str(",hpet=off");
+        }
+        qemu.args(["-machine", &kind]);
         if self.machine == Kind::VirtualBox {
             add_virtualbox_devices(&mut qemu, scratch)?;
         } else {
             qemu.args(["-device", "virtio-rng-pci"]);
-            qemu.args(["-vga", if wiring.graphics { "std" } else { "none" }]);
+            let graphics = wiring.graphics && !self.lacks(Lack::Framebuffer);
+            qemu.args(["-vga", if graphics { "std" } else { "none" }]);
         }
         if !wiring.window {
             qemu.args(["-display", "none"]);
@@ -164,10 +189,19 @@ impl Machine {
             qemu.args(["-cpu", "max,erms=off,fsrm=off"]);
             return;
         }
-        match self.accel() {
-            Accel::Kvm => qemu.args(["-accel", "kvm", "-cpu", "host"]),
-            Accel::Tcg => qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max"]),
+        let (accel, newest) = match self.accel() {
+            Accel::Kvm => ("kvm", "host"),
+            Accel::Tcg => ("tcg,thread=multi", "max"),
         };
+        let mut cpu = if self.lacks(Lack::NewCpu) {
+            "qemu64".to_owned()
+        } else {
+            newest.to_owned()
+        };
+        if self.lacks(Lack::TscDeadline) {
+            cpu.push_str(",tsc-deadline=off");
+        }
+        qemu.args(["-accel", accel, "-cpu", &cpu]);
     }
 
     fn add_ports(&self, qemu: &mut Command, wiring: &Wiring) {
@@ -192,11 +226,11 @@ impl Machine {
                 initramfs,
                 cmdline,
             } => {
-                qemu.arg("-kernel")
-                    .arg(kernel)
-                    .arg("-initrd")
-                    .arg(initramfs);
-                qemu.args(["-append", cmdline]);
+                qemu.arg("-kernel").arg(kernel);
+                if let Some(initramfs) = initramfs {
+                    qemu.arg("-initrd").arg(initramfs);
+                }
+                qemu.arg("-append").arg(cmdline);
             }
             Boot::Iso(image) => {
                 // The second channel's first device: where both kinds of machine have their CD.

@@ -98,6 +98,9 @@ fn hello() {
             module.cmdline
         );
     }
+    for (name, value) in info.cmdline.malformed() {
+        ::log::warn!("{name}={} is no number", value.unwrap_or(""));
+    }
     if info.modules_dropped + map.dropped() > 0 || info.cmdline.truncated() {
         ::log::warn!("the loader passed more than fits, or nonsense: some of it is ignored");
     }

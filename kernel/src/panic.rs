@@ -20,7 +20,8 @@ static DEPTH: AtomicUsize = AtomicUsize::new(0);
 
 /// Log lines shown with a panic.
 const LAST_LINES: u64 = 12;
-const MAX_FRAMES: usize = 32;
+/// So many that the reason and the registers above them are still on a screen of 25 lines.
+const MAX_FRAMES: usize = 16;
 
 /// Whether some CPU is panicking.
 pub fn is_panicking() -> bool {

@@ -140,6 +140,7 @@ fn machine(args: &BenchArgs) -> Machine {
         accel: args.accel,
         icount: args.icount,
         gdb: false,
+        without: Vec::new(),
     }
 }
 

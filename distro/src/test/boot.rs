@@ -1,5 +1,10 @@
 //! The image on the machines of `tests/boot`: each must come up with all its CPUs and memory, run
-//! a command, and power off.
+//! a command, and power off. And what goes wrong in a boot: [`bad`], by the list in [`cases`] with the
+//! files of [`archives`].
+
+mod archives;
+mod bad;
+mod cases;
 
 use std::fs;
 use std::time::Duration;
@@ -11,7 +16,7 @@ use serde::Deserialize;
 use super::record::Record;
 use super::{Job, Lab, standard_machine};
 use crate::guest::{Guest, Media, Outcome, System};
-use crate::machine::{Firmware, Kind, Machine};
+use crate::machine::{Firmware, Kind, Lack, Machine};
 use crate::overlay::Extras;
 use crate::run::last_lines;
 
@@ -31,6 +36,9 @@ struct Group {
     firmware: Vec<String>,
     smp: Vec<u32>,
     mem: Vec<u32>,
+    /// What is missing: a name such as `no-hpet`, or several with a `+` between; each is a machine of its own.
+    #[serde(default)]
+    variant: Vec<String>,
 }
 
 /// One machine of the plan.
@@ -41,8 +49,8 @@ struct Case {
     media: Media,
 }
 
-pub fn jobs<'a>(lab: &'a Lab, ours: &'a System) -> Result<Vec<Job<'a>>> {
-    let mut work: Vec<Job> = Vec::new();
+pub fn jobs<'a>(lab: &'a Lab, ours: &'a System, linux: &'a System) -> Result<Vec<Job<'a>>> {
+    let mut work = bad::jobs(lab, ours, linux);
     for case in cases(lab)? {
         if lab.wants_test("boot", &case.name) {
             work.push(Box::new(move || Ok(vec![boot(lab, ours, &case)?])));
@@ -77,7 +85,13 @@ fn combinations(group: &Group) -> Result<Vec<Case>> {
         for way in &group.firmware {
             for &smp in &group.smp {
                 for &mem in &group.mem {
-                    cases.push(case(kind, way, smp, mem)?);
+                    let plain = case(kind, way, smp, mem)?;
+                    for variant in &group.variant {
+                        cases.push(plain.without(variant)?);
+                    }
+                    if group.variant.is_empty() {
+                        cases.push(plain);
+                    }
                 }
             }
         }
@@ -108,6 +122,22 @@ fn case(kind: &str, way: &str, smp: u32, mem: u32) -> Result<Case> {
         machine,
         media,
     })
+}
+
+impl Case {
+    /// The same machine, less some parts.
+    fn without(&self, variant: &str) -> Result<Self> {
+        let mut less = self.clone();
+        for word in variant.split('+') {
+            let part = word
+                .strip_prefix("no-")
+                .with_context(|| format!("variant {word}: it begins with no-"))?;
+            let lack = Lack::from_str(part, false).map_err(|error| anyhow::anyhow!("{error}"))?;
+            less.machine.without.push(lack);
+        }
+        less.name = format!("{}-{variant}", self.name);
+        Ok(less)
+    }
 }
 
 fn boot(lab: &Lab, ours: &System, case: &Case) -> Result<Record> {

@@ -6,7 +6,7 @@
 //! | [`abi`] | `abi`: the oracle's cases, on Linux and here |
 //! | [`packages`] | `packages`: the guest tests of the recipes; `busybox`: its own test suite |
 //! | [`fuzz`] | `fuzz`: random system calls |
-//! | [`boot`] | `boot`: the image on the machines of `tests/boot` |
+//! | [`boot`] | `boot`: the image on the machines of `tests/boot`, and what is wrong with a boot |
 //! | [`batch`], [`expect`], [`record`] | many commands in one guest; known failures; results |
 //!
 //! Results go to `target/results/<suite>.jsonl`.
@@ -117,7 +117,7 @@ fn guests(lab: &Lab, jobs: usize) -> Result<Vec<Record>> {
         work.extend(fuzz::jobs(lab, &ours)?);
     }
     if lab.wants("boot") {
-        work.extend(boot::jobs(lab, &ours)?);
+        work.extend(boot::jobs(lab, &ours, &linux)?);
     }
     in_parallel(work, jobs)
 }
@@ -188,6 +188,7 @@ pub fn standard_machine() -> Machine {
         accel: None,
         icount: false,
         gdb: false,
+        without: Vec::new(),
     }
 }
 

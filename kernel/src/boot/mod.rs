@@ -20,7 +20,7 @@ mod limine;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use arrayvec::{ArrayString, ArrayVec};
-pub use bootinfo::{CommandLine, Framebuffer, MemoryKind, MemoryMap, MemoryRange};
+pub use bootinfo::{CommandLine, Framebuffer, InitWord, MemoryKind, MemoryMap, MemoryRange};
 use ksync::SpinLock;
 use spin::Once;
 

@@ -13,6 +13,7 @@
 //! | `misc` | `/dev/hwrng`, and the memory devices in the registry |
 //! | `cpu` | the processors in the registry |
 //! | `power` | power off, restart, halt |
+//! | `sysrq` | the commands of `/proc/sysrq-trigger` |
 //!
 //! # Lock order
 //! ```text
@@ -38,6 +39,7 @@ pub mod power;
 pub mod random;
 pub mod registry;
 mod rtc;
+pub mod sysrq;
 pub mod virtio;
 
 /// Lends the machine to drivers. Before the first driver, the serial port's included.

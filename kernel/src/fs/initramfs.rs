@@ -1,5 +1,6 @@
 //! Unpacks the boot modules, plain or gzip'd cpio archives, into the root file system.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
@@ -9,7 +10,9 @@ use alloc::vec::Vec;
 use abi::fs::{DevNum, FileTime};
 use abi::{Errno, Result};
 use cpio::{Entry, Reader};
-use miniz_oxide::inflate;
+use miniz_oxide::inflate::TINFLStatus;
+use miniz_oxide::inflate::core::inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
+use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
 use vfs::hash_component;
 
 use crate::fs::dentry::{Cached, Dentry};
@@ -19,39 +22,114 @@ use crate::mm::user::IoSource;
 
 /// What an unpacked archive may take at most; a corrupt one must not eat the machine.
 const MAX_UNPACKED: usize = 2 << 30;
+/// By how much the buffer for unpacked data grows.
+const MIN_STEP: usize = 1 << 20;
+const MAX_STEP: usize = 16 << 20;
 
 /// Hard links met so far, by device and inode number of the archive.
 type Links = BTreeMap<(u32, u32, u32), Arc<Inode>>;
 
-/// Unpacks one module below `root`. The error is one line for the console.
+/// Unpacks one module below `root`: archives, plain or gzip'd, one behind the other. What comes before an error is
+/// unpacked. The error is one line for the console.
 pub fn unpack(module: &[u8], root: &Arc<Dentry>) -> core::result::Result<usize, String> {
-    if cpio::is_gzip(module) {
-        let (body, crc, size) =
-            cpio::gzip_body(module).map_err(|error| format!("initramfs: {error}"))?;
-        let archive = inflate::decompress_to_vec_with_limit(body, MAX_UNPACKED)
-            .map_err(|error| format!("initramfs: corrupt gzip data: {error}"))?;
-        if archive.len() as u32 != size || cpio::crc32(&archive) != crc {
-            return Err(String::from("initramfs: corrupt gzip data: wrong checksum"));
-        }
-        return unpack_archive(&archive, root);
-    }
-    unpack_archive(module, root)
-}
-
-fn unpack_archive(archive: &[u8], root: &Arc<Dentry>) -> core::result::Result<usize, String> {
     let mut links = Links::new();
-    let mut count = 0;
-    for entry in Reader::new(archive) {
-        let entry = entry.map_err(|error| format!("initramfs: {error}"))?;
-        place(&entry, root, &mut links).map_err(|error| {
-            format!(
-                "initramfs: {}: {error:?}",
-                String::from_utf8_lossy(entry.name)
-            )
-        })?;
-        count += 1;
+    let (mut count, mut rest) = (0, module);
+    if module.is_empty() {
+        return Err(String::from("it is empty"));
+    }
+    while !rest.is_empty() {
+        if cpio::is_gzip(rest) {
+            let unpacked = gunzip(rest);
+            let placed = unpack_archive(&unpacked.content, root, &mut links, &mut count);
+            // What is wrong with the compressed data is why the archive in it breaks off.
+            unpacked.complete.map_err(String::from)?;
+            placed?;
+            rest = unpacked.rest;
+        } else {
+            rest = unpack_archive(rest, root, &mut links, &mut count)?;
+        }
     }
     Ok(count)
+}
+
+/// Unpacks to the end or to where a gzip file begins; answers what is left.
+fn unpack_archive<'a>(
+    archive: &'a [u8],
+    root: &Arc<Dentry>,
+    links: &mut Links,
+    count: &mut usize,
+) -> core::result::Result<&'a [u8], String> {
+    let mut reader = Reader::new(archive);
+    for entry in reader.by_ref() {
+        let entry = entry.map_err(|error| format!("{error}"))?;
+        place(&entry, root, links)
+            .map_err(|error| format!("{}: {error}", String::from_utf8_lossy(entry.name)))?;
+        *count += 1;
+    }
+    Ok(reader.rest())
+}
+
+/// What came of a gzip file.
+struct Gunzipped<'a> {
+    /// All of it, or as much as could be had.
+    content: Vec<u8>,
+    complete: core::result::Result<(), &'static str>,
+    /// What follows the file.
+    rest: &'a [u8],
+}
+
+fn gunzip(file: &[u8]) -> Gunzipped<'_> {
+    let failed = |why| Gunzipped {
+        content: Vec::new(),
+        complete: Err(why),
+        rest: &[],
+    };
+    let start = match cpio::gzip_header_len(file) {
+        Ok(start) => start,
+        Err(error) => return failed(error.what),
+    };
+    let data = file.get(start..).unwrap_or_default();
+    let (content, inflated) = inflate_all(data);
+    let behind = |read: usize| data.get(read..).unwrap_or_default();
+    let complete = inflated.and_then(|read| match cpio::gzip_trailer(behind(read)) {
+        Some(sums) if sums == (cpio::crc32(&content), content.len() as u32) => Ok(()),
+        Some(_) => Err("wrong checksum in the gzip'd data"),
+        None => Err("unexpected end of gzip'd data"),
+    });
+    let rest = inflated.map_or(&[][..], |read| behind(read + 8));
+    Gunzipped {
+        content,
+        complete,
+        rest,
+    }
+}
+
+/// Inflates a stream into memory that grows with it; also answers how long the stream is.
+fn inflate_all(data: &[u8]) -> (Vec<u8>, core::result::Result<usize, &'static str>) {
+    let mut state = Box::<DecompressorOxide>::default();
+    let mut out: Vec<u8> = Vec::new();
+    let (mut read, mut written) = (0, 0);
+    let result = loop {
+        // Doubling, but never more at a time than what is known to be needed soon.
+        let more = out.len().clamp(MIN_STEP, MAX_STEP);
+        if out.len() >= MAX_UNPACKED || out.try_reserve_exact(more).is_err() {
+            break Err("no memory for the gzip'd data");
+        }
+        out.resize(out.len() + more, 0);
+        let input = data.get(read..).unwrap_or_default();
+        let flags = TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
+        let (status, taken, made) = decompress(&mut state, input, &mut out, written, flags);
+        read += taken;
+        written += made;
+        match status {
+            TINFLStatus::Done => break Ok(read),
+            TINFLStatus::HasMoreOutput => {}
+            TINFLStatus::FailedCannotMakeProgress => break Err("unexpected end of gzip'd data"),
+            _ => break Err("corrupt gzip'd data"),
+        }
+    };
+    out.truncate(written);
+    (out, result)
 }
 
 fn find(dir: &Arc<Dentry>, name: &[u8]) -> Option<Arc<Dentry>> {

@@ -76,6 +76,8 @@ pub mod timerfd;
 pub mod tmpfs;
 pub mod xattr;
 
+use alloc::format;
+use alloc::string::String;
 use alloc::sync::Arc;
 
 use abi::fs::MountFlags;
@@ -123,23 +125,27 @@ pub fn initial_context() -> Result<Arc<FsContext>> {
 }
 
 /// Unpacks one boot module into the root file system; one line says what is wrong with it.
-pub fn unpack_module(module: &[u8]) -> core::result::Result<usize, alloc::string::String> {
-    use alloc::format;
-    let root = root_namespace()
-        .map_err(|error| format!("initramfs: {error:?}"))?
-        .root();
+pub fn unpack_module(module: &[u8]) -> core::result::Result<usize, String> {
+    let root = root_namespace().map_err(|error| format!("{error}"))?.root();
     initramfs::unpack(module, &root.dentry)
 }
 
-/// Unpacks every boot module. A bad one costs a line on the console, and what it had.
-pub fn unpack_modules() {
+/// Unpacks every boot module. A bad one costs a line on the console and what it has from there on, as on Linux: the rest
+/// may do. The error is the last such line, for when it does not.
+pub fn unpack_modules() -> core::result::Result<(), String> {
+    let mut all = Ok(());
     for (index, module) in crate::boot::info().modules.iter().enumerate() {
         match crate::boot::consume_module(index, unpack_module) {
             Some(Ok(entries)) => log::info!("initramfs: {entries} entries, {} bytes", module.len),
-            Some(Err(line)) => crate::panic::give_up(format_args!("{line}")),
+            Some(Err(line)) => {
+                let line = format!("Initramfs unpacking failed: {line}");
+                log::error!("{line}");
+                all = Err(line);
+            }
             None => {}
         }
     }
+    all
 }
 
 /// Opens `/dev/console` as descriptors 0, 1 and 2 of the running task, whose table is empty.

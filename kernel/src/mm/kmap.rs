@@ -140,6 +140,12 @@ pub(super) fn populate(virt: usize, pages: usize) -> Result<()> {
     Ok(())
 }
 
+/// Zeroes what [`populate`] mapped and nobody uses yet.
+pub(super) fn clear(virt: usize, pages: usize) {
+    // SAFETY: mapped, writable, and the caller's own.
+    unsafe { core::ptr::write_bytes(virt as *mut u8, 0, pages * PAGE_SIZE) };
+}
+
 /// Unmaps and frees what [`populate`] mapped. Other CPUs may still translate the addresses, but nobody uses them.
 fn unpopulate(virt: usize, pages: usize) {
     for page in 0..pages {

@@ -1,5 +1,7 @@
 //! Kernel stacks: 32 KiB in the vmap region with an unmapped guard page below. A stack that is given up keeps its
 //! memory and goes to its CPU's cache, or to a shared one, until memory is short.
+//!
+//! A debug kernel fills new stacks with zeros, so that [`note_depth`] can tell how much of them was ever used.
 
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -9,6 +11,7 @@ use ksync::IrqSpinLock;
 
 use super::addr::PAGE_SIZE;
 use super::kmap;
+use crate::arch::uaccess;
 use crate::per_cpu;
 use crate::sync::PerCpu;
 
@@ -60,6 +63,9 @@ impl KernelStack {
         // The guard is the first page of the block; the block's own unmapped page follows the stack.
         let block = kmap::reserve(PAGES + 1)?;
         kmap::populate(block + PAGE_SIZE, PAGES)?;
+        if cfg!(debug_assertions) {
+            kmap::clear(block + PAGE_SIZE, PAGES);
+        }
         COUNT.fetch_add(1, Ordering::Relaxed);
         Ok(KernelStack {
             top: block + PAGE_SIZE + KSTACK_SIZE,
@@ -87,5 +93,22 @@ impl Drop for KernelStack {
         if shared.try_reserve(1).is_ok() {
             shared.push(self.top);
         }
+    }
+}
+
+/// The deepest use of any stack that was looked at, in bytes.
+static DEEPEST: AtomicU64 = AtomicU64::new(0);
+
+/// Looks how deep the stack that ends at `top` has been in use, and logs it if none was deeper, as Linux does with
+/// `CONFIG_DEBUG_STACK_USAGE`. For debug kernels: others do not clear their stacks.
+pub fn note_depth(top: usize, name: &str) {
+    let bottom = top - KSTACK_SIZE;
+    let untouched = (bottom..top)
+        .step_by(size_of::<u64>())
+        .take_while(|&at| uaccess::peek(at as u64) == Some(0))
+        .count();
+    let used = (KSTACK_SIZE - untouched * size_of::<u64>()) as u64;
+    if used > DEEPEST.fetch_max(used, Ordering::Relaxed) {
+        log::debug!("{name} used the deepest kernel stack so far: {used} bytes of {KSTACK_SIZE}");
     }
 }

@@ -22,6 +22,7 @@ pub fn exit_thread(status: WaitStatus) -> ! {
     }
     leave_user_space(&me);
     leave_process(&me, status);
+    super::note_stack_depth(&me);
     sched::exit_current()
 }
 

@@ -1,13 +1,15 @@
-//! The first tasks: one that idles on each CPU, and init.
+//! The first tasks: one that idles on each CPU, and init. What init is called with: `initargs`.
 
+use alloc::format;
+use alloc::string::String;
 use alloc::sync::{Arc, Weak};
-use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use abi::{Errno, Result};
 use sched::Params;
 
 use super::cred::Cred;
+use super::initargs::InitArguments;
 use super::pid;
 use super::process::{Process, kernel_process};
 use super::rlimit::Rlimits;
@@ -24,7 +26,7 @@ use crate::signal::{self, SignalShared, TaskSignal};
 use crate::tty;
 
 /// What is tried when the command line names no init, in Linux's order.
-const PROGRAMS: [&[u8]; 4] = [b"/sbin/init", b"/etc/init", b"/bin/init", b"/bin/sh"];
+const PROGRAMS: [&str; 4] = ["/sbin/init", "/etc/init", "/bin/init", "/bin/sh"];
 
 /// Makes the boot code of this CPU its idle task. From here on the CPU has a current task.
 ///
@@ -100,74 +102,59 @@ fn spawn_init() -> Result<()> {
 extern "C" fn run_init(_: usize) -> ! {
     device::init();
     tty::init();
-    fs::unpack_modules();
+    let unpacked = fs::unpack_modules();
     if let Err(errno) = fs::open_console() {
         log::warn!("/dev/console cannot be opened ({errno}): init starts without standard files");
     }
-    if !start_first_program() {
-        give_up_without_init();
+    if let Err(reason) = InitArguments::read().and_then(|arguments| start_first_program(&arguments))
+    {
+        match (boot::info().modules.is_empty(), unpacked) {
+            (true, _) => crate::panic::give_up(format_args!(
+                "the boot loader passed no initramfs (a cpio archive as a module)"
+            )),
+            (_, Err(broken)) => crate::panic::give_up(format_args!("{reason}; {broken}")),
+            _ => crate::panic::give_up(format_args!("{reason}")),
+        }
     }
+    super::note_stack_depth(&super::current());
     arch::enter_user()
 }
 
-/// Says why there is nothing to run: what was asked for fails, or nothing was handed over, or nothing in it is an init.
-fn give_up_without_init() -> ! {
+/// Executes the first program that can be, in Linux's order. The error says why there is none.
+fn start_first_program(arguments: &InitArguments) -> core::result::Result<(), String> {
     let cmdline = &boot::info().cmdline;
-    let named = cmdline.value("rdinit").or_else(|| cmdline.value("init"));
-    if boot::info().modules.is_empty() {
-        crate::panic::give_up(format_args!(
-            "the boot loader passed no initramfs (a cpio archive as a module)"
-        ));
-    }
-    match named {
-        Some(name) => {
-            crate::panic::give_up(format_args!("the requested init {name} cannot be executed"))
+    let early = cmdline.value("rdinit");
+    match try_program(early.unwrap_or("/init"), arguments) {
+        Ok(()) => return Ok(()),
+        Err(Errno::ENOENT) if early.is_some() => {
+            log::error!(
+                "rdinit={}: there is no such program",
+                early.unwrap_or_default()
+            );
         }
-        None => crate::panic::give_up(format_args!(
-            "no working init found: give init= on the command line, or an initramfs with /init"
-        )),
+        Err(_) => {}
     }
+    if let Some(name) = cmdline.value("init") {
+        return try_program(name, arguments)
+            .map_err(|errno| format!("Requested init {name} failed ({errno})"));
+    }
+    let mut others = PROGRAMS.iter();
+    if others.any(|path| try_program(path, arguments).is_ok()) {
+        return Ok(());
+    }
+    Err("No working init found: pass init= or an initramfs with /init".into())
 }
 
-/// Executes the first program that can be.
-fn start_first_program() -> bool {
-    let cmdline = &boot::info().cmdline;
-    if let Some(name) = cmdline.value("rdinit") {
-        return try_program(name.as_bytes(), true);
-    }
-    if try_program(b"/init", false) {
-        return true;
-    }
-    match cmdline.value("init") {
-        Some(name) => try_program(name.as_bytes(), true),
-        None => PROGRAMS.iter().any(|path| try_program(path, false)),
-    }
-}
-
-/// Words of the command line that mean nothing to the kernel are init's: `name=value` goes to its environment, the
-/// others are its arguments.
-fn try_program(path: &[u8], named: bool) -> bool {
-    let cmdline = &boot::info().cmdline;
-    let (variables, words): (Vec<&str>, Vec<&str>) = cmdline
-        .init_arguments()
-        .partition(|word| word.contains('='));
-    let mut argv: Vec<&[u8]> = [path].into();
-    argv.extend(words.iter().map(|word| word.as_bytes()));
-    let mut envp: Vec<&[u8]> = [b"HOME=/".as_slice(), b"TERM=linux"].into();
-    envp.extend(variables.iter().map(|variable| variable.as_bytes()));
-    match exec::execute_init(path, &argv, &envp) {
-        Ok(()) => {
-            log::info!("Run {} as init process", current_path(path));
-            true
-        }
-        Err(Errno::ENOENT) if !named => false,
+/// Executes one. That a program is not there is no news; anything else is said.
+fn try_program(path: &str, arguments: &InitArguments) -> Result<()> {
+    let (argv, envp) = arguments.for_program(path);
+    match exec::execute_init(path.as_bytes(), &argv, &envp) {
+        Ok(()) => log::info!("Run {path} as init process"),
+        Err(Errno::ENOENT) => return Err(Errno::ENOENT),
         Err(errno) => {
-            log::error!("{} cannot be executed: {errno}", current_path(path));
-            false
+            log::error!("Failed to execute {path} (error {errno})");
+            return Err(errno);
         }
     }
-}
-
-fn current_path(path: &[u8]) -> &str {
-    core::str::from_utf8(path).unwrap_or("init")
+    Ok(())
 }

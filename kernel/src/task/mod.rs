@@ -34,6 +34,7 @@ pub mod cred;
 pub mod exec;
 pub mod exit;
 pub mod init;
+mod initargs;
 pub mod pid;
 pub mod pidfd;
 pub mod process;
@@ -53,3 +54,13 @@ pub use task::{Comm, NewTask, Task, TaskFlags, comm_of, try_zeroed};
 pub use user_return::exit_to_user_work;
 
 pub use crate::sync::{CurrentTask, current, current_arc};
+
+/// In a debug kernel, keeps the record of the deepest kernel stack.
+fn note_stack_depth(task: &Task) {
+    if cfg!(debug_assertions) {
+        let comm = task.comm();
+        let name = comm.split(|byte| *byte == 0).next().unwrap_or_default();
+        let name = core::str::from_utf8(name).unwrap_or("?");
+        crate::mm::kstack::note_depth(task.arch.stack_top(), name);
+    }
+}

@@ -1,7 +1,12 @@
 //! The kernel command line, spelled as Linux spells it: words parted by spaces, `name` or `name=value`, double
 //! quotes around spaces, `-` and `_` alike in names, and everything after `--` for init.
+//!
+//! References: Linux's admin-guide/kernel-parameters.rst; `next_arg` and `parse_args` for the words, `unknown_bootoption`,
+//! `set_init_arg` and `init_setup` for what becomes of them.
 
 use arrayvec::ArrayString;
+
+use crate::known;
 
 /// Longest command line kept, as on Linux x86.
 pub const MAX_LEN: usize = 2048;
@@ -89,13 +94,57 @@ impl CommandLine {
         parse_number(self.value(name)?)
     }
 
-    /// Arguments for init: what follows `--`.
-    pub fn init_arguments(&self) -> impl Iterator<Item = &str> {
-        words(&self.text)
-            .skip_while(|word| *word != "--")
-            .skip(1)
-            .map(unquote)
+    /// What is passed on to init, in order: the words that [`known`] does not know and that name no module's parameter
+    /// (those have a dot), and all that follows `--`.
+    pub fn for_init(&self) -> impl Iterator<Item = InitWord<'_>> {
+        let mut behind = false;
+        words(&self.text).filter_map(move |word| {
+            if !behind && word == "--" {
+                behind = true;
+                return None;
+            }
+            let (name, value) = split(word);
+            match value {
+                _ if behind => Some(InitWord::Argument { name, value }),
+                // Arguments from before the program's name are a loader's, for another.
+                _ if same_name(name, "init") || same_name(name, "rdinit") => {
+                    Some(InitWord::Program)
+                }
+                _ if name.contains('.') || known::is_known(name) => None,
+                Some(value) => Some(InitWord::Variable { name, value }),
+                None => Some(InitWord::Argument { name, value }),
+            }
+        })
     }
+
+    /// Parameters that must be numbers and are not, as `name=value`.
+    pub fn malformed(&self) -> impl Iterator<Item = Parameter<'_>> {
+        self.parameters().filter(|(name, value)| {
+            let value = value.unwrap_or("");
+            known::NUMBERS.iter().any(|n| same_name(name, n)) && parse_signed(value).is_none()
+        })
+    }
+}
+
+/// A word of the command line that is init's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InitWord<'a> {
+    /// An argument: `name`, or `name=value` behind `--`.
+    Argument {
+        /// The word, or what stands before its `=`.
+        name: &'a str,
+        /// What stands behind it.
+        value: Option<&'a str>,
+    },
+    /// `name=value` for the environment.
+    Variable {
+        /// The variable.
+        name: &'a str,
+        /// Its value, without quotes.
+        value: &'a str,
+    },
+    /// `init=` or `rdinit=`: the arguments before it do not count.
+    Program,
 }
 
 /// Words between white space outside of double quotes.
@@ -126,9 +175,14 @@ fn unquote(text: &str) -> &str {
     }
 }
 
-fn same_name(a: &str, b: &str) -> bool {
+pub(crate) fn same_name(a: &str, b: &str) -> bool {
     let fold = |c: u8| if c == b'-' { b'_' } else { c };
     a.bytes().map(fold).eq(b.bytes().map(fold))
+}
+
+/// A number that may be negative.
+fn parse_signed(text: &str) -> Option<u64> {
+    parse_number(text.strip_prefix('-').unwrap_or(text))
 }
 
 /// A number as Linux's `memparse` reads it, but only if all of the text is one.
@@ -183,14 +237,50 @@ mod tests {
         assert_eq!(line("a=\"unclosed x").value("a"), Some("unclosed x"));
     }
 
+    fn for_init(text: &str) -> Vec<String> {
+        let line = line(text);
+        line.for_init()
+            .map(|word| match word {
+                InitWord::Argument { name, value: None } => name.to_owned(),
+                InitWord::Argument {
+                    name,
+                    value: Some(value),
+                } => format!("{name}={value}"),
+                InitWord::Variable { name, value } => format!("${name}={value}"),
+                InitWord::Program => "!".to_owned(),
+            })
+            .collect()
+    }
+
     #[test]
     fn what_follows_two_dashes_is_init_s() {
         let l = line("quiet -- -c \"echo hi\" loglevel=1");
-        assert_eq!(
-            l.init_arguments().collect::<Vec<_>>(),
-            ["-c", "echo hi", "loglevel=1"]
-        );
         assert!(!l.has("loglevel"));
+        assert_eq!(
+            for_init("quiet -- -c \"echo hi\" loglevel=1 a.b=c --"),
+            ["-c", "echo hi", "loglevel=1", "a.b=c", "--"]
+        );
+    }
+
+    #[test]
+    fn unknown_words_are_init_s_and_known_ones_are_not() {
+        assert_eq!(
+            for_init("console=ttyS0 single FOO=bar nr-cpus=2 a.b=1 c.d root=/dev/sda ro X=\"1 2\""),
+            ["single", "$FOO=bar", "$X=1 2"]
+        );
+        assert_eq!(
+            for_init("smp=4 maxcpu=1 EMPTY="),
+            ["$smp=4", "$maxcpu=1", "$EMPTY="]
+        );
+        assert_eq!(for_init("auto init=/bin/sh -x"), ["auto", "!", "-x"]);
+        assert_eq!(for_init("\"a b\" \"c=d e\""), ["a b", "$c=d e"]);
+    }
+
+    #[test]
+    fn numbers_that_are_none_are_told() {
+        let l = line("maxcpus=two panic=-1 loglevel=0x7 nr_cpus= quiet=x");
+        let told: Vec<_> = l.malformed().collect();
+        assert_eq!(told, [("maxcpus", Some("two")), ("nr_cpus", Some(""))]);
     }
 
     #[test]

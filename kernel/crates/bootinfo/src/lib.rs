@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `memory_map` | [`MemoryMap`]: sorted, disjoint, page-aligned ranges from whatever firmware reported |
 //! | `cmdline` | [`CommandLine`]: Linux's spelling of parameters |
+//! | `known` | which parameters are the kernel's |
 //! | `multiboot2` | the tags of a Multiboot2 information structure |
 //! | `pvh` | the structures of the PVH start information |
 #![cfg_attr(not(test), no_std)]
@@ -11,11 +12,12 @@
 
 mod bytes;
 pub mod cmdline;
+mod known;
 pub mod memory_map;
 pub mod multiboot2;
 pub mod pvh;
 
-pub use cmdline::CommandLine;
+pub use cmdline::{CommandLine, InitWord};
 pub use memory_map::{MemoryKind, MemoryMap, MemoryRange};
 
 /// A linear framebuffer set up by the loader.

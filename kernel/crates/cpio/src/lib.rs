@@ -1,4 +1,5 @@
-//! A reader of `newc` cpio archives, as the initramfs has them: several may follow each other, padded by zeros.
+//! A reader of `newc` cpio archives, as the initramfs has them: several may follow each other, padded by zeros, and gzip'd
+//! ones may be among them.
 #![cfg_attr(not(test), no_std)]
 #![deny(unsafe_code)]
 
@@ -38,7 +39,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// The entries of an archive. After an error there are no more.
+/// The entries of an archive. After an error, or where a gzip file begins, there are no more.
 pub struct Reader<'a> {
     archive: &'a [u8],
     at: usize,
@@ -52,6 +53,11 @@ impl<'a> Reader<'a> {
             at: 0,
             failed: false,
         }
+    }
+
+    /// What follows the entries that were read: nothing, or what begins with a gzip file.
+    pub fn rest(&self) -> &'a [u8] {
+        self.archive.get(self.at..).unwrap_or_default()
     }
 
     fn error(&self, what: &'static str) -> Error {
@@ -71,7 +77,7 @@ impl<'a> Reader<'a> {
             while self.archive.get(self.at) == Some(&0) {
                 self.at += 1;
             }
-            if self.at >= self.archive.len() {
+            if self.at >= self.archive.len() || is_gzip(self.rest()) {
                 return Ok(None);
             }
             let header = self
@@ -157,19 +163,19 @@ fn hex(text: &[u8]) -> Option<u32> {
     })
 }
 
-/// The deflate stream within a gzip file, the CRC-32 and the size of what it unpacks to (modulo 2^32).
-pub fn gzip_body(file: &[u8]) -> Result<(&[u8], u32, u32), Error> {
+/// Where the deflate stream begins in a gzip file.
+pub fn gzip_header_len(file: &[u8]) -> Result<usize, Error> {
     const FHCRC: u8 = 2;
     const FEXTRA: u8 = 4;
     const FNAME: u8 = 8;
     const FCOMMENT: u8 = 16;
     let short = Error {
         offset: file.len(),
-        what: "truncated gzip file",
+        what: "truncated gzip header",
     };
     let bad = Error {
         offset: 0,
-        what: "not a gzip file of the deflate kind",
+        what: "gzip file of an unknown kind",
     };
     let header = file.get(..10).ok_or(short)?;
     let &[0x1f, 0x8b, 8, flags, ..] = header else {
@@ -191,20 +197,14 @@ pub fn gzip_body(file: &[u8]) -> Result<(&[u8], u32, u32), Error> {
     if flags & FHCRC != 0 {
         at += 2;
     }
-    let end = file
-        .len()
-        .checked_sub(8)
-        .filter(|end| *end >= at)
-        .ok_or(short)?;
-    let Some(&[c0, c1, c2, c3, s0, s1, s2, s3]) = file.get(end..) else {
-        return Err(short);
-    };
-    let body = file.get(at..end).ok_or(short)?;
-    Ok((
-        body,
-        u32::from_le_bytes([c0, c1, c2, c3]),
-        u32::from_le_bytes([s0, s1, s2, s3]),
-    ))
+    if at > file.len() { Err(short) } else { Ok(at) }
+}
+
+/// The CRC-32 and the size (modulo 2^32) of what a gzip file unpacks to, from the eight bytes behind its stream.
+pub fn gzip_trailer(bytes: &[u8]) -> Option<(u32, u32)> {
+    let &[c0, c1, c2, c3, s0, s1, s2, s3] = bytes.first_chunk::<8>()?;
+    let sum = u32::from_le_bytes([c0, c1, c2, c3]);
+    Some((sum, u32::from_le_bytes([s0, s1, s2, s3])))
 }
 
 /// Whether a file begins as gzip files do.
@@ -287,6 +287,17 @@ mod tests {
     }
 
     #[test]
+    fn a_gzip_file_behind_an_archive_is_left_to_the_caller() {
+        let mut archive = entry("a", 0o100644, b"hello");
+        archive.extend([0; 40]);
+        archive.extend([0x1f, 0x8b, 8]);
+        let mut reader = Reader::new(&archive);
+        assert!(reader.next().unwrap().is_ok());
+        assert!(reader.next().is_none());
+        assert_eq!(reader.rest(), [0x1f, 0x8b, 8]);
+    }
+
+    #[test]
     fn every_truncation_is_an_error_or_a_clean_end() {
         let mut archive = entry("a", 0o100644, b"hello world");
         let first = archive.len();
@@ -328,11 +339,13 @@ mod tests {
         file.extend([1, 2]);
         file.extend(b"BODY");
         file.extend([1, 0, 0, 0, 4, 0, 0, 0]);
-        assert_eq!(gzip_body(&file).unwrap(), (&b"BODY"[..], 1, 4));
-        for cut in 0..file.len() - 4 {
-            let _ = gzip_body(&file[..cut]);
+        let start = gzip_header_len(&file).unwrap();
+        assert_eq!(&file[start..start + 4], b"BODY");
+        assert_eq!(gzip_trailer(&file[start + 4..]), Some((1, 4)));
+        assert_eq!(gzip_trailer(&file[start + 5..]), None);
+        for cut in 0..start {
+            assert!(gzip_header_len(&file[..cut]).is_err(), "cut at {cut}");
         }
-        assert!(gzip_body(&file[..20]).is_err());
     }
 
     #[test]

@@ -6,12 +6,15 @@
 #![cfg_attr(not(test), no_std)]
 #![deny(unsafe_code)]
 
+extern crate alloc;
+
 mod script;
 
 pub use script::{Script, parse_script};
 
+use alloc::vec::Vec;
+
 use abi::{Errno, Result};
-use arrayvec::ArrayVec;
 use goblin::elf::header::{self, EM_X86_64, ET_DYN, ET_EXEC};
 use goblin::elf::program_header::{PF_R, PF_W, PF_X, PT_GNU_STACK, PT_INTERP, PT_LOAD, PT_PHDR};
 use zerocopy::{FromBytes, Immutable, KnownLayout};
@@ -129,8 +132,8 @@ pub struct Segment {
 pub struct Plan {
     /// The header.
     pub header: Header,
-    /// The segments in the order of their addresses.
-    pub segments: ArrayVec<Segment, MAX_SEGMENTS>,
+    /// The segments in the order of their addresses. On the heap: a plan is passed about on kernel stacks.
+    pub segments: Vec<Segment>,
     /// The lowest address, page-aligned.
     pub start: u64,
     /// The highest address, page-aligned up.
@@ -153,11 +156,11 @@ pub struct Plan {
 ///
 /// # Errors
 /// `ENOEXEC` without a loadable segment or with a bad interpreter name, `EINVAL` or `ENOMEM` for segments that cannot be
-/// mapped.
+/// mapped, and `ENOMEM` when there is no memory for the plan.
 pub fn plan(header: Header, phdrs: &[u8]) -> Result<Plan> {
     let mut plan = Plan {
         header,
-        segments: ArrayVec::new(),
+        segments: Vec::new(),
         start: u64::MAX,
         end: 0,
         align: PAGE,
@@ -234,9 +237,11 @@ impl Plan {
             exec: phdr.flags & PF_X != 0,
         };
         self.note_ranges(&segment, phdr);
-        self.segments
-            .try_push(segment)
-            .map_err(|_| Errno::ENOEXEC)?;
+        if self.segments.len() == MAX_SEGMENTS {
+            return Err(Errno::ENOEXEC);
+        }
+        self.segments.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+        self.segments.push(segment);
         self.start = self.start.min(addr);
         self.end = self.end.max(page_end);
         if phdr.align.is_power_of_two() {

@@ -131,6 +131,11 @@ impl ThreadArch {
         }
     }
 
+    /// The address past the thread's kernel stack.
+    pub fn stack_top(&self) -> usize {
+        self.kernel_stack_top as usize
+    }
+
     /// Where the thread's user registers are.
     pub fn regs_address(&self) -> u64 {
         self.kernel_stack_top - size_of::<UserRegs>() as u64

@@ -10,6 +10,7 @@ use super::node::{self, Node};
 use super::subject::Subject;
 use super::text::Text;
 use super::{ironbark, pid, sysctl, system, vmstat};
+use crate::device::sysrq;
 use crate::fs::dentry::Dentry;
 use crate::fs::file::{DirSink, File, FileOps, FileOpsRef};
 use crate::fs::inode::{Attr, ChildPolicy, FileKind, Inode, InodeFlags, InodeOps, NewInode};
@@ -40,6 +41,16 @@ static NODES: &[Node] = &[
     Node::File("stat", 0o444, system::stat),
     Node::File("swaps", 0o444, vmstat::swaps),
     Node::Dir("sys", sysctl::NODES),
+    Node::Writable(
+        "sysrq-trigger",
+        0o200,
+        |_| Err(Errno::EIO),
+        |bytes| {
+            // The first byte of each write is the command.
+            bytes.first().copied().map(sysrq::handle);
+            Ok(())
+        },
+    ),
     Node::Link("thread-self", thread_self_link),
     Node::File("uptime", 0o444, system::uptime),
     Node::File("version", 0o444, system::version),

@@ -9,6 +9,7 @@ use abi::{Errno, Result};
 use crate::fs::file::{File, FileOps};
 use crate::mm::user::{IoSink, IoSource};
 use crate::sync::Mutex;
+use crate::task::try_zeroed;
 
 /// The longest write that is taken.
 const MAX_WRITE: usize = 4096;
@@ -128,10 +129,12 @@ impl<S: Source> FileOps for TextFile<S> {
 
     fn write(&self, _file: &File, source: &mut IoSource<'_>, pos: &mut u64) -> Result<usize> {
         let len = source.remaining();
-        let mut bytes = [0; MAX_WRITE];
-        let text = bytes.get_mut(..len).ok_or(Errno::EINVAL)?;
-        source.take(text)?;
-        self.source.store(text)?;
+        if len > MAX_WRITE {
+            return Err(Errno::EINVAL);
+        }
+        let mut text = try_zeroed(len)?;
+        source.take(&mut text)?;
+        self.source.store(&text)?;
         *pos += len as u64;
         Ok(len)
     }

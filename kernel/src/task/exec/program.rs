@@ -1,6 +1,5 @@
 //! From the file that was named to the files that are loaded.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -23,10 +22,10 @@ const HEAD: usize = 1024;
 pub(super) struct Program {
     /// What is loaded.
     pub(super) file: Arc<File>,
-    /// How. Boxed, as it is too large to be moved about on a kernel stack.
-    pub(super) plan: Box<Plan>,
+    /// How.
+    pub(super) plan: Plan,
     /// The dynamic linker and how it is loaded.
-    pub(super) interpreter: Option<(Arc<File>, Box<Plan>)>,
+    pub(super) interpreter: Option<(Arc<File>, Plan)>,
     /// The name the caller gave: AT_EXECFN, and what the thread is called after. A script's, not its interpreter's.
     pub(super) name: Vec<u8>,
     pub(super) argv: Strings,
@@ -61,13 +60,13 @@ pub(super) fn resolve(request: ExecRequest) -> Result<Program> {
         argv = Strings::from_kernel(&[b""])?;
     }
     let mut loaded_name = name.clone();
+    // Not on the stack: what is called from here goes deep, down to the file system's devices.
+    let mut buffer = try_zeroed(HEAD)?;
     for _ in 0..=MAX_SCRIPTS {
-        let mut head = [0; HEAD];
-        let len = read_at(&file, 0, &mut head)?;
-        let head = &head[..len];
+        let head = read_head(&file, &mut buffer)?;
         let Some(script) = elf::parse_script(head)? else {
             let plan = read_plan(&file, head)?;
-            let interpreter = read_interpreter(&file, &plan)?;
+            let interpreter = read_interpreter(&file, &plan, &mut buffer)?;
             let set_id_file = file.clone();
             return Ok(Program {
                 file,
@@ -92,6 +91,12 @@ pub(super) fn resolve(request: ExecRequest) -> Result<Program> {
     Err(Errno::ELOOP)
 }
 
+/// Reads a file's beginning.
+fn read_head<'b>(file: &Arc<File>, buffer: &'b mut [u8]) -> Result<&'b [u8]> {
+    let len = read_at(file, 0, buffer)?;
+    Ok(buffer.get(..len).unwrap_or_default())
+}
+
 /// Reads up to a buffer's length; a short file gives less.
 fn read_at(file: &Arc<File>, mut offset: u64, buffer: &mut [u8]) -> Result<usize> {
     let mut sink = IoSink::kernel(buffer);
@@ -105,23 +110,28 @@ fn read_at(file: &Arc<File>, mut offset: u64, buffer: &mut [u8]) -> Result<usize
     Ok(sink.done())
 }
 
-fn read_plan(file: &Arc<File>, head: &[u8]) -> Result<Box<Plan>> {
+fn read_plan(file: &Arc<File>, head: &[u8]) -> Result<Plan> {
     let header = elf::parse_header(head)?;
     let start = usize::try_from(header.phdrs_offset).map_err(|_| Errno::ENOEXEC)?;
     let end = start
         .checked_add(header.phdrs_len())
         .ok_or(Errno::ENOEXEC)?;
     if let Some(phdrs) = head.get(start..end) {
-        return elf::plan(header, phdrs).map(Box::new);
+        return elf::plan(header, phdrs);
     }
     let mut phdrs = try_zeroed(header.phdrs_len())?;
     if read_at(file, header.phdrs_offset, &mut phdrs)? < phdrs.len() {
         return Err(Errno::ENOEXEC);
     }
-    elf::plan(header, &phdrs).map(Box::new)
+    elf::plan(header, &phdrs)
 }
 
-fn read_interpreter(file: &Arc<File>, plan: &Plan) -> Result<Option<(Arc<File>, Box<Plan>)>> {
+/// The dynamic linker that a plan asks for. `buffer` is for its headers.
+fn read_interpreter(
+    file: &Arc<File>,
+    plan: &Plan,
+    buffer: &mut [u8],
+) -> Result<Option<(Arc<File>, Plan)>> {
     let Some((offset, len)) = plan.interp else {
         return Ok(None);
     };
@@ -132,8 +142,7 @@ fn read_interpreter(file: &Arc<File>, plan: &Plan) -> Result<Option<(Arc<File>, 
     let path = path.strip_suffix(&[0]).ok_or(Errno::ENOEXEC)?;
     let path = path.split(|byte| *byte == 0).next().unwrap_or_default();
     let (interpreter, _) = fs::open_exec_at(AT_FDCWD, path, 0)?;
-    let mut head = [0; HEAD];
-    let len = read_at(&interpreter, 0, &mut head)?;
+    let head = read_head(&interpreter, buffer)?;
     // What is wrong with the interpreter is not wrong with the program: Linux says so.
     let bad = |errno| {
         if errno == Errno::ENOEXEC {
@@ -142,6 +151,6 @@ fn read_interpreter(file: &Arc<File>, plan: &Plan) -> Result<Option<(Arc<File>, 
             errno
         }
     };
-    let plan = read_plan(&interpreter, &head[..len]).map_err(bad)?;
+    let plan = read_plan(&interpreter, head).map_err(bad)?;
     Ok(Some((interpreter, plan)))
 }
