@@ -21,9 +21,9 @@ pub fn signal_group(group: &ProcessGroup, signo: Signo) {
     signal::send_to_group(group, SigInfo::kernel(signo));
 }
 
-/// The terminal of the calling process's session.
+/// The controlling terminal of the calling process.
 pub fn current_tty() -> Option<Arc<Tty>> {
-    task::current().process.session().tty()
+    task::current().process.tty()
 }
 
 /// Whether the calling process leads its session.
@@ -88,7 +88,8 @@ impl Tty {
             foreground: Some((group.id, Arc::downgrade(&group))),
         };
         let old = core::mem::replace(&mut self.state.lock().control, control);
-        let old_tty = session.tty.lock().replace(self.clone());
+        let (claim, old_tty) = session.take_tty(self.clone());
+        process.tty_claim.store(claim, Ordering::Relaxed);
         LOST.lock().remove(&session.id);
         drop((old, old_tty));
     }
@@ -128,7 +129,7 @@ impl Tty {
             if !(steal && admin) {
                 return Err(Errno::EPERM);
             }
-            drop(owner.tty.lock().take());
+            drop(owner.lose_tty());
         }
         if !readable && !admin {
             return Err(Errno::EPERM);
@@ -190,7 +191,7 @@ impl Tty {
         self.set_termios(&self.initial);
         let foreground = control.foreground.and_then(|(_, group)| group.upgrade());
         if let Some(session) = control.session.upgrade() {
-            drop(session.tty.lock().take());
+            drop(session.lose_tty());
             if let Some(leader) = session.leader() {
                 let _ = signal::send_to_process(&leader, SigInfo::kernel(Signo::HUP));
                 let _ = signal::send_to_process(&leader, SigInfo::kernel(Signo::CONT));
@@ -213,6 +214,7 @@ impl Tty {
 pub fn disassociate(on_exit: bool) {
     let process = task::current().process.clone();
     if !leads_session(&process) {
+        process.tty_claim.store(0, Ordering::Relaxed);
         return;
     }
     let session = process.session();
@@ -255,7 +257,7 @@ fn release_session(session: &Arc<Session>, tty: &Arc<Tty>) {
         Control::default()
     };
     drop(state);
-    let old = session.tty.lock().take();
+    let old = session.lose_tty();
     drop((control, old));
 }
 
