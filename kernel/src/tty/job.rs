@@ -39,7 +39,16 @@ impl Tty {
 
     /// The foreground group, while it exists.
     pub fn foreground(&self) -> Option<Arc<ProcessGroup>> {
-        self.state.lock().control.foreground.as_ref()?.1.upgrade()
+        let (id, session) = {
+            let state = self.state.lock();
+            let (id, group) = state.control.foreground.as_ref()?;
+            if !group.ptr_eq(&Weak::new()) {
+                return group.upgrade();
+            }
+            (*id, state.control.session.upgrade()?)
+        };
+        // It was named before it was made.
+        tree::find_group(id).filter(|group| Arc::ptr_eq(&group.session, &session))
     }
 
     /// Signals the foreground group.
@@ -158,15 +167,19 @@ impl Tty {
         if !ours || !self.is_current() {
             return Err(Errno::ENOTTY);
         }
-        let group = match tree::find_group(Pid(pgid)) {
-            Some(group) => group,
-            None if task::find_task(Pid(pgid)).is_some() => return Err(Errno::EPERM),
-            None => return Err(Errno::ESRCH),
+        let id = Pid(pgid);
+        let (group, its_session) = match tree::find_group(id) {
+            Some(group) => (Arc::downgrade(&group), group.session.clone()),
+            // As on Linux the number of any process will do: its group may be made later.
+            None => {
+                let process = task::find_process(id).ok_or(Errno::ESRCH)?;
+                (Weak::new(), process.session())
+            }
         };
-        if !Arc::ptr_eq(&group.session, &session) {
+        if !Arc::ptr_eq(&its_session, &session) {
             return Err(Errno::EPERM);
         }
-        let new = Some((group.id, Arc::downgrade(&group)));
+        let new = Some((id, group));
         let old = core::mem::replace(&mut self.state.lock().control.foreground, new);
         drop(old);
         Ok(())
