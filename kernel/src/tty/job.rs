@@ -195,8 +195,6 @@ impl Tty {
             self.driver.flush();
             state.stopped = false;
             state.stopped_by_ioctl = false;
-            state.opens = 0;
-            state.exclusive = false;
             // Open files compare their epoch under the lock or after waking.
             self.epoch.fetch_add(1, Ordering::Release);
             core::mem::take(&mut state.control)
@@ -216,7 +214,6 @@ impl Tty {
         if let Some(group) = foreground.filter(|_| to_foreground) {
             signal_group(&group, Signo::HUP);
         }
-        self.driver.last_close();
         self.read_wait.wake_all();
         self.write_wait.wake_all();
     }
