@@ -220,7 +220,7 @@ impl Tty {
 }
 
 /// Gives up the controlling terminal of the calling process: as a session leader that exits (`on_exit`) or asks for
-/// it, for the whole session. The foreground group hears of it.
+/// it, for the whole session. The foreground group hears of it. Another process gives it up for itself.
 pub fn disassociate(on_exit: bool) {
     let process = task::current().process.clone();
     if !leads_session(&process) {
@@ -269,6 +269,13 @@ fn release_session(session: &Arc<Session>, tty: &Arc<Tty>) {
     drop(state);
     let old = session.lose_tty();
     drop((control, old));
+}
+
+/// `vhangup(2)`: hangs up the caller's terminal, if it has one.
+pub fn hang_up_current() {
+    if let Some(tty) = current_tty() {
+        tty.hang_up(false);
+    }
 }
 
 /// `TIOCNOTTY`.
