@@ -7,7 +7,8 @@ use crate::mm::user::{UserCStr, UserPtr, copy_in, zero_out};
 use crate::syscall::limits::write_rusage;
 use crate::task::clone::{self, CloneArgs, CloneFlags};
 use crate::task::wait::{self, WaitOptions, Which};
-use crate::task::{self, Pid, current, exec, exit, tree};
+use crate::task::{self, Cap, Pid, current, exec, exit, tree};
+use crate::tty;
 use core::sync::atomic::Ordering;
 
 pub fn sys_getpid() -> Result<usize> {
@@ -243,6 +244,14 @@ pub fn sys_getpgrp() -> Result<usize> {
 
 pub fn sys_setsid() -> Result<usize> {
     tree::new_session(&current().process).map(|sid| sid.0 as usize)
+}
+
+pub fn sys_vhangup() -> Result<usize> {
+    if !current().my_cred().capable(Cap::SYS_TTY_CONFIG) {
+        return Err(Errno::EPERM);
+    }
+    tty::hang_up_current();
+    Ok(0)
 }
 
 pub fn sys_getsid(pid: Pid) -> Result<usize> {

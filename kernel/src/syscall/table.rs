@@ -250,7 +250,7 @@ syscalls! {
     150 munlock(addr: usize, len: usize) => mm::sys_munlock, Full, "";
     151 mlockall(flags: u32) => mm::sys_mlockall, Full, "";
     152 munlockall() => mm::sys_munlockall, Full, "";
-    153 vhangup;
+    153 vhangup() => process::sys_vhangup, Full, "";
     154 modify_ldt;
     155 pivot_root(new_root: UserCStr, put_old: UserCStr) => mount::sys_pivot_root, Full, "";
     156 _sysctl;

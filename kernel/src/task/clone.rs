@@ -269,6 +269,9 @@ fn new_process(me: &CurrentTask, pid: Pid, args: &CloneArgs) -> Result<Arc<Proce
     process
         .oom_score_adj
         .store(old.oom_score_adj.load(Ordering::Relaxed), Ordering::Relaxed);
+    process
+        .tty_claim
+        .store(old.tty_claim.load(Ordering::Relaxed), Ordering::Relaxed);
     let exit_signal = match args.flags.contains(CloneFlags::PARENT) {
         true => old.exit_signal(),
         false => args.exit_signal,

@@ -13,6 +13,7 @@ use super::usage::{ProcessUsage, Rusage};
 use crate::fs::File;
 use crate::signal::SignalShared;
 use crate::sync::{Mutex, SpinLock, WaitQueue};
+use crate::tty::Tty;
 
 /// The status word of `wait4`: an exit code in the second byte, or a signal in the low seven bits and 0x80 for a core.
 pub type WaitStatus = u32;
@@ -98,6 +99,9 @@ pub struct Process {
     pub membarrier: AtomicBool,
     /// Missing system calls that were logged already, a bit each.
     missing_calls: [AtomicU64; 8],
+    /// Which of its session's controlling terminals the process has; 0 for none. As on Linux the one who takes a
+    /// terminal has it, and children inherit it; processes that the session had before do not get it.
+    pub tty_claim: AtomicU32,
 }
 
 impl Process {
@@ -136,6 +140,7 @@ impl Process {
             remains: SpinLock::new(None),
             membarrier: AtomicBool::new(false),
             missing_calls: [const { AtomicU64::new(0) }; 8],
+            tty_claim: AtomicU32::new(0),
         })
     }
 
@@ -163,6 +168,12 @@ impl Process {
     /// The session.
     pub fn session(&self) -> Arc<Session> {
         self.links.lock().group.session.clone()
+    }
+
+    /// The controlling terminal.
+    pub fn tty(&self) -> Option<Arc<Tty>> {
+        self.session()
+            .tty_of_claim(self.tty_claim.load(Ordering::Relaxed))
     }
 
     /// The process group's number.

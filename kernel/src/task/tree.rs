@@ -25,8 +25,15 @@ pub struct ProcessGroup {
 pub struct Session {
     /// Its number, that of the process which made it.
     pub id: Pid,
-    /// The controlling terminal.
-    pub tty: SpinLock<Option<Arc<Tty>>>,
+    terminal: SpinLock<Terminal>,
+}
+
+/// What a session has of controlling terminals.
+#[derive(Default)]
+struct Terminal {
+    tty: Option<Arc<Tty>>,
+    /// How many it has had: a process has the terminal whose count it holds (`Process::tty_claim`).
+    count: u32,
 }
 
 /// Serialises every change of family, membership and life.
@@ -61,14 +68,32 @@ impl Session {
             id,
             Arc::new(Session {
                 id,
-                tty: SpinLock::new(None),
+                terminal: SpinLock::default(),
             }),
         )
     }
 
-    /// The controlling terminal.
+    /// The controlling terminal, which its leader has.
     pub fn tty(&self) -> Option<Arc<Tty>> {
-        self.tty.lock().clone()
+        self.terminal.lock().tty.clone()
+    }
+
+    /// The controlling terminal, for a process with this claim.
+    pub fn tty_of_claim(&self, claim: u32) -> Option<Arc<Tty>> {
+        let terminal = self.terminal.lock();
+        terminal.tty.clone().filter(|_| terminal.count == claim)
+    }
+
+    /// Gets a controlling terminal. Answers the claim on it, and the terminal from before.
+    pub fn take_tty(&self, tty: Arc<Tty>) -> (u32, Option<Arc<Tty>>) {
+        let mut terminal = self.terminal.lock();
+        terminal.count = terminal.count.wrapping_add(1);
+        (terminal.count, terminal.tty.replace(tty))
+    }
+
+    /// Loses the controlling terminal, for all its processes.
+    pub fn lose_tty(&self) -> Option<Arc<Tty>> {
+        self.terminal.lock().tty.take()
     }
 
     /// The process that made it, while it lives.
@@ -156,6 +181,7 @@ pub fn new_session(process: &Arc<Process>) -> Result<Pid> {
     }
     let group = Session::create(process.pid);
     move_to(&guard, process, group);
+    process.tty_claim.store(0, Ordering::Relaxed);
     Ok(process.pid)
 }
 

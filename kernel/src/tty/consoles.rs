@@ -4,6 +4,7 @@
 //! that exists is `/dev/console`. Without any it is the screen, or where there is none the first serial line.
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -32,8 +33,8 @@ const HVC_MAJOR: u32 = 229;
 pub const SERIAL_MINOR: u32 = 64;
 
 static LINES: SpinLock<Vec<Arc<Tty>>> = SpinLock::new(Vec::new());
-/// Names on the command line, in order.
-static WANTED: Once<Vec<&'static str>> = Once::new();
+/// Consoles on the command line, in order: names and options.
+static WANTED: Once<Vec<(&'static str, &'static str)>> = Once::new();
 /// Where `TIOCCONS` leads what is written to `/dev/console`.
 static REDIRECT: SpinLock<Option<Arc<Tty>>> = SpinLock::new(None);
 
@@ -54,38 +55,64 @@ impl ConsoleSink for LineSink {
     }
 }
 
-/// The consoles asked for: each `console=` without its options, in order.
-fn wanted() -> &'static [&'static str] {
+/// The consoles asked for, each `console=<name>,<options>` in order.
+fn wanted() -> &'static [(&'static str, &'static str)] {
     WANTED.call_once(|| {
-        let parameters = boot::info().cmdline.parameters();
-        let consoles = parameters.filter(|(name, _)| *name == "console");
+        let consoles = boot::info().cmdline.values("console");
         consoles
-            .filter_map(|(_, value)| value?.split(',').next())
+            .map(|value| value.split_once(',').unwrap_or((value, "")))
             .collect()
     })
+}
+
+fn is_wanted(name: &str) -> bool {
+    wanted().iter().any(|(wanted, _)| *wanted == name)
+}
+
+/// What the command line says of a serial console: as in `115200n8` its speed, parity and bits.
+pub fn options(name: &str) -> Option<&'static str> {
+    let of_name = wanted().iter().rev().find(|(wanted, _)| *wanted == name);
+    of_name
+        .map(|(_, options)| *options)
+        .filter(|options| !options.is_empty())
+}
+
+/// What shows the log, `/dev/console` last, as `/sys/class/tty/console/active` has it.
+pub fn show_active(out: &mut String) {
+    let exists = |name: &&str| match vt::number_of(name) {
+        Some(_) => vt::exists(),
+        None => line_by_name(name).is_some(),
+    };
+    let mut names: Vec<&str> = wanted()
+        .iter()
+        .map(|(name, _)| *name)
+        .filter(exists)
+        .collect();
+    let default = system().filter(|_| wanted().is_empty());
+    if let Some(tty) = &default {
+        // The active virtual console goes by its number 0.
+        let shown = vt::number_of(&tty.name).map_or(&*tty.name, |_| "tty0");
+        names.push(shown);
+    }
+    out.push_str(&names.join(" "));
 }
 
 /// Whether the screen shows the log.
 pub fn screen_wanted() -> bool {
     let wanted = wanted();
-    wanted.is_empty() || wanted.iter().any(|name| vt::number_of(name).is_some())
+    wanted.is_empty() || wanted.iter().any(|(name, _)| vt::number_of(name).is_some())
 }
 
 /// Adds a serial terminal. Its node appears, and the log if it is a console.
 pub fn add_line(tty: Arc<Tty>, line: Arc<Line>) {
     let (major, minor) = tty.dev;
-    node::make(
-        &tty.name,
-        major,
-        minor,
-        if major == TTY_MAJOR { 0o660 } else { 0o600 },
-    );
+    node::make(&tty.name, major, minor, 0o600);
     let name = &*tty.name;
     let default = !vt::exists() && LINES.lock().is_empty();
     let shown = if wanted().is_empty() {
         default
     } else {
-        wanted().contains(&name)
+        is_wanted(name)
     };
     LINES.lock().push(tty.clone());
     if shown {
@@ -118,7 +145,7 @@ fn line_by_dev(dev: (u32, u32)) -> Option<Arc<Tty>> {
 
 /// The terminal that `/dev/console` stands for.
 pub fn system() -> Option<Arc<Tty>> {
-    let by_name = |name: &&str| match vt::number_of(name) {
+    let by_name = |(name, _): &(&'static str, &'static str)| match vt::number_of(name) {
         Some(0) => vt::active(),
         Some(number) => vt::terminal(number),
         None => line_by_name(name),

@@ -56,7 +56,7 @@ pub trait Driver: Send + Sync {
     fn first_open(&self) -> Result<()> {
         Ok(())
     }
-    /// The last open file went, or all were hung up.
+    /// The last open file went.
     fn last_close(&self) {}
     /// The state of packet mode changed; `bits` are of `TIOCPKT_*`. (locked)
     fn packet(&self, _bits: u8) {}
@@ -83,6 +83,10 @@ pub trait Driver: Send + Sync {
         _arg: usize,
     ) -> Option<Result<usize>> {
         None
+    }
+    /// Whether the other end is closed, so that nothing will come from there again.
+    fn other_end_closed(&self) -> bool {
+        false
     }
     /// Whether this is a pseudo-terminal's slave: a dying session leader does not hang it up.
     fn is_pty(&self) -> bool {
@@ -111,7 +115,7 @@ pub struct State {
     pub stopped_by_ioctl: bool,
     /// `TIOCEXCL`.
     pub exclusive: bool,
-    /// Open files that are not hung up.
+    /// Open files, hung up or not.
     pub opens: usize,
 }
 

@@ -16,7 +16,7 @@ use crate::task::{self, Cap};
 /// An open terminal.
 ///
 /// # Invariants
-/// It counts in the terminal's `opens` until it is dropped or `epoch` is over.
+/// It counts in the terminal's `opens` until it is dropped, hung up or not.
 pub struct TtyFile {
     tty: Arc<Tty>,
     epoch: u32,
@@ -58,12 +58,10 @@ impl TtyFile {
 impl Drop for TtyFile {
     fn drop(&mut self) {
         let mut state = self.tty.state.lock();
-        if self.tty.epoch() != self.epoch {
-            return;
-        }
         state.opens -= 1;
         let last = state.opens == 0;
-        if last {
+        // A pseudo-terminal lives on with its master, and so does this.
+        if last && !self.tty.driver.is_pty() {
             state.exclusive = false;
         }
         drop(state);

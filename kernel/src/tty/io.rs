@@ -50,6 +50,9 @@ impl Tty {
             let look = self.wait_input(epoch, nonblocking, deadline, &mut chunk[..want]);
             let (count, ended) = match look {
                 Ok(Look::Bytes(count, ended)) => (count, ended),
+                Ok(Look::HungUp) if total == 0 && self.driver.other_end_closed() => {
+                    return Err(Errno::EIO);
+                }
                 Ok(Look::Nothing | Look::HungUp) => break,
                 Err(_) if total > 0 => break,
                 Err(error) => return Err(error),

@@ -66,6 +66,8 @@ pub fn common(
         t::TIOCGETD => put(arg, &i32::from(t::N_TTY)),
         t::TIOCSETD => set_discipline(tty, arg),
         t::TIOCGDEV => put(arg, &encode_dev(tty.dev)),
+        // The masters of pseudo-terminals know it.
+        t::TIOCGPTPEER => Err(Errno::EIO),
         t::TIOCVHANGUP if !is_admin() => Err(Errno::EPERM),
         t::TIOCVHANGUP => {
             tty.hang_up(false);
@@ -130,7 +132,7 @@ fn is_admin() -> bool {
 }
 
 /// The device number as user space has it in 32 bits.
-pub fn encode_dev((major, minor): (u32, u32)) -> u32 {
+fn encode_dev((major, minor): (u32, u32)) -> u32 {
     (minor & 0xff) | (major << 8) | ((minor & !0xff) << 12)
 }
 

@@ -21,9 +21,9 @@ pub fn signal_group(group: &ProcessGroup, signo: Signo) {
     signal::send_to_group(group, SigInfo::kernel(signo));
 }
 
-/// The terminal of the calling process's session.
+/// The controlling terminal of the calling process.
 pub fn current_tty() -> Option<Arc<Tty>> {
-    task::current().process.session().tty()
+    task::current().process.tty()
 }
 
 /// Whether the calling process leads its session.
@@ -39,7 +39,16 @@ impl Tty {
 
     /// The foreground group, while it exists.
     pub fn foreground(&self) -> Option<Arc<ProcessGroup>> {
-        self.state.lock().control.foreground.as_ref()?.1.upgrade()
+        let (id, session) = {
+            let state = self.state.lock();
+            let (id, group) = state.control.foreground.as_ref()?;
+            if !group.ptr_eq(&Weak::new()) {
+                return group.upgrade();
+            }
+            (*id, state.control.session.upgrade()?)
+        };
+        // It was named before it was made.
+        tree::find_group(id).filter(|group| Arc::ptr_eq(&group.session, &session))
     }
 
     /// Signals the foreground group.
@@ -88,7 +97,8 @@ impl Tty {
             foreground: Some((group.id, Arc::downgrade(&group))),
         };
         let old = core::mem::replace(&mut self.state.lock().control, control);
-        let old_tty = session.tty.lock().replace(self.clone());
+        let (claim, old_tty) = session.take_tty(self.clone());
+        process.tty_claim.store(claim, Ordering::Relaxed);
         LOST.lock().remove(&session.id);
         drop((old, old_tty));
     }
@@ -128,7 +138,7 @@ impl Tty {
             if !(steal && admin) {
                 return Err(Errno::EPERM);
             }
-            drop(owner.tty.lock().take());
+            drop(owner.lose_tty());
         }
         if !readable && !admin {
             return Err(Errno::EPERM);
@@ -157,15 +167,19 @@ impl Tty {
         if !ours || !self.is_current() {
             return Err(Errno::ENOTTY);
         }
-        let group = match tree::find_group(Pid(pgid)) {
-            Some(group) => group,
-            None if task::find_task(Pid(pgid)).is_some() => return Err(Errno::EPERM),
-            None => return Err(Errno::ESRCH),
+        let id = Pid(pgid);
+        let (group, its_session) = match tree::find_group(id) {
+            Some(group) => (Arc::downgrade(&group), group.session.clone()),
+            // As on Linux the number of any process will do: its group may be made later.
+            None => {
+                let process = task::find_process(id).ok_or(Errno::ESRCH)?;
+                (Weak::new(), process.session())
+            }
         };
-        if !Arc::ptr_eq(&group.session, &session) {
+        if !Arc::ptr_eq(&its_session, &session) {
             return Err(Errno::EPERM);
         }
-        let new = Some((group.id, Arc::downgrade(&group)));
+        let new = Some((id, group));
         let old = core::mem::replace(&mut self.state.lock().control.foreground, new);
         drop(old);
         Ok(())
@@ -181,8 +195,6 @@ impl Tty {
             self.driver.flush();
             state.stopped = false;
             state.stopped_by_ioctl = false;
-            state.opens = 0;
-            state.exclusive = false;
             // Open files compare their epoch under the lock or after waking.
             self.epoch.fetch_add(1, Ordering::Release);
             core::mem::take(&mut state.control)
@@ -190,7 +202,7 @@ impl Tty {
         self.set_termios(&self.initial);
         let foreground = control.foreground.and_then(|(_, group)| group.upgrade());
         if let Some(session) = control.session.upgrade() {
-            drop(session.tty.lock().take());
+            drop(session.lose_tty());
             if let Some(leader) = session.leader() {
                 let _ = signal::send_to_process(&leader, SigInfo::kernel(Signo::HUP));
                 let _ = signal::send_to_process(&leader, SigInfo::kernel(Signo::CONT));
@@ -202,17 +214,17 @@ impl Tty {
         if let Some(group) = foreground.filter(|_| to_foreground) {
             signal_group(&group, Signo::HUP);
         }
-        self.driver.last_close();
         self.read_wait.wake_all();
         self.write_wait.wake_all();
     }
 }
 
 /// Gives up the controlling terminal of the calling process: as a session leader that exits (`on_exit`) or asks for
-/// it, for the whole session. The foreground group hears of it.
+/// it, for the whole session. The foreground group hears of it. Another process gives it up for itself.
 pub fn disassociate(on_exit: bool) {
     let process = task::current().process.clone();
     if !leads_session(&process) {
+        process.tty_claim.store(0, Ordering::Relaxed);
         return;
     }
     let session = process.session();
@@ -255,8 +267,15 @@ fn release_session(session: &Arc<Session>, tty: &Arc<Tty>) {
         Control::default()
     };
     drop(state);
-    let old = session.tty.lock().take();
+    let old = session.lose_tty();
     drop((control, old));
+}
+
+/// `vhangup(2)`: hangs up the caller's terminal, if it has one.
+pub fn hang_up_current() {
+    if let Some(tty) = current_tty() {
+        tty.hang_up(false);
+    }
 }
 
 /// `TIOCNOTTY`.

@@ -6,9 +6,9 @@ use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use abi::termios::{
-    B115200, CBAUD, CLOCAL, CMSPAR, CSIZE, CSTOPB, IXOFF, PARENB, PARODD, PORT_16550A,
-    SerialIcounter, SerialStruct, TIOCGICOUNT, TIOCGSERIAL, TIOCM_CAR, TIOCM_CTS, TIOCM_DSR,
-    TIOCM_DTR, TIOCM_RNG, TIOCM_RTS, Termios, VSTART, VSTOP, Winsize,
+    CBAUD, CLOCAL, CMSPAR, CS7, CSIZE, CSTOPB, IXOFF, PARENB, PARODD, PORT_16550A, SerialIcounter,
+    SerialStruct, TIOCGICOUNT, TIOCGSERIAL, TIOCM_CAR, TIOCM_CTS, TIOCM_DSR, TIOCM_DTR, TIOCM_RNG,
+    TIOCM_RTS, Termios, VSTART, VSTOP, Winsize,
 };
 use abi::{Errno, Result};
 use arrayvec::ArrayVec;
@@ -18,7 +18,7 @@ use drivers::uart::{LineSettings, Mcr, Msr, Parity, Uart};
 use ldisc::Flaw;
 use spin::Once;
 
-use super::consoles::SERIAL_MINOR;
+use super::consoles::{self, SERIAL_MINOR};
 use super::core::{Driver, Tty};
 use super::worker::{self, Source};
 use super::{ioctl, serial};
@@ -26,6 +26,8 @@ use crate::fs::File;
 use crate::sched;
 use crate::sync::IrqSpinLock;
 
+/// In bits per second, where the command line names no other: Linux's.
+const DEFAULT_SPEED: u32 = 9600;
 /// Bytes kept for the device, and from it.
 const RING_BYTES: usize = 4096;
 /// Bytes given to the line discipline at a time.
@@ -398,6 +400,26 @@ impl LineDriver {
     }
 }
 
+/// Applies a serial console's options: the speed, then a letter for the parity (`n`, `e`, `o`) and the bits.
+fn apply_options(termios: &mut Termios, options: &str) {
+    let digits = options
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(options.len());
+    let (speed, frame) = options.split_at(digits);
+    if let Ok(speed @ 1..) = speed.parse() {
+        termios.set_speed(speed);
+    }
+    let mut frame = frame.bytes();
+    match frame.next() {
+        Some(b'o') => termios.c_cflag |= PARENB | PARODD,
+        Some(b'e') => termios.c_cflag |= PARENB,
+        _ => {}
+    }
+    if frame.next() == Some(b'7') {
+        termios.c_cflag = (termios.c_cflag & !CSIZE) | CS7;
+    }
+}
+
 /// Makes a terminal of a device.
 ///
 /// # Errors
@@ -409,9 +431,12 @@ pub fn make(
 ) -> Result<(Arc<Tty>, Arc<Line>)> {
     let mut initial = Termios::STD;
     if uart.is_some() {
-        // What the port runs at, and no modem: as a console's line is.
-        initial.c_cflag = (initial.c_cflag & !CBAUD) | B115200 | CLOCAL;
-        initial.update_speeds();
+        initial.c_cflag |= CLOCAL;
+        initial.set_speed(DEFAULT_SPEED);
+        apply_options(
+            &mut initial,
+            consoles::options(device.name()).unwrap_or_default(),
+        );
     }
     let line = Line::new(device.clone(), uart)?;
     let driver = Box::new(LineDriver(line.clone()));
@@ -423,6 +448,7 @@ pub fn make(
             ..Winsize::default()
         };
     }
+    tty.set_termios(&initial);
     line.tty.call_once(|| Arc::downgrade(&tty));
     worker::add(line.clone());
     device.set_events(line.clone());

@@ -46,7 +46,7 @@ mod vt;
 mod worker;
 
 pub use self::core::Tty;
-pub use job::disassociate;
+pub use job::{disassociate, hang_up_current};
 pub use vt::init_screen;
 
 /// Brings up the consoles and registers the terminal devices. Runs in a task, when files, interrupts and timers work.

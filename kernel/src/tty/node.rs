@@ -5,7 +5,7 @@ use alloc::string::ToString;
 use abi::{Errno, Result};
 
 use super::consoles::{SERIAL_MINOR, TTY_MAJOR};
-use super::vt;
+use super::{consoles, vt};
 use crate::device::registry::{DeviceSpec, NodeKind, Subsystem, folder};
 use crate::fs::devtmpfs;
 
@@ -26,6 +26,12 @@ fn show(name: &str, major: u32, minor: u32) -> Result<()> {
     let mut spec = DeviceSpec::new(name.to_string())
         .subsystem(Subsystem::Class("tty"))
         .node(NodeKind::Char, major, minor, name.to_string());
+    if name == "console" {
+        spec = spec.text("active", |out| {
+            consoles::show_active(out);
+            Ok(())
+        });
+    }
     if name == "tty0" {
         spec = spec.text("active", |out| {
             out.push_str(&vt::active().ok_or(Errno::ENODEV)?.name);

@@ -175,6 +175,10 @@ impl Driver for SlaveDriver {
         self.0.note(bits, opposite as u8);
     }
 
+    fn other_end_closed(&self) -> bool {
+        self.0.master_closed.load(Ordering::Acquire)
+    }
+
     fn is_pty(&self) -> bool {
         true
     }
@@ -461,8 +465,7 @@ impl FileOps for Master {
             t::TIOCOUTQ => put(arg, &0i32),
             t::TCFLSH => self.flush(arg),
             t::TCXONC => self.flow(arg),
-            t::TIOCSCTTY | t::TIOCNOTTY => Err(Errno::ENOTTY),
-            t::TIOCGDEV => put(arg, &ioctl::encode_dev((5, 2))),
+            t::TIOCNOTTY => Err(Errno::ENOTTY),
             _ => ioctl::common(&self.slave, file, false, cmd, arg).unwrap_or(Err(Errno::ENOTTY)),
         }
     }

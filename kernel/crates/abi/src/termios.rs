@@ -247,6 +247,17 @@ impl Termios {
         }
     }
 
+    /// Sets one speed for both directions, by its code if it has one.
+    pub fn set_speed(&mut self, speed: u32) {
+        let codes = (0..16).flat_map(|low| [low, low | CBAUDEX]);
+        let code = codes
+            .filter(|&code| code != BOTHER)
+            .find(|&code| speed_of_code(code) == Some(speed));
+        self.c_cflag = (self.c_cflag & !(CBAUD | CIBAUD)) | code.unwrap_or(BOTHER);
+        self.c_ispeed = speed;
+        self.c_ospeed = speed;
+    }
+
     /// Whether a local mode is on.
     pub const fn local(&self, flag: u32) -> bool {
         self.c_lflag & flag != 0
@@ -302,6 +313,17 @@ mod tests {
         t.c_ospeed = 12345;
         t.update_speeds();
         assert_eq!((t.c_ispeed, t.c_ospeed), (12345, 12345));
+    }
+
+    #[test]
+    fn a_speed_gets_its_code() {
+        let mut t = Termios::STD;
+        for (speed, code) in [(9600, B9600), (115_200, B115200), (12345, BOTHER)] {
+            t.set_speed(speed);
+            assert_eq!(t.c_cflag & CBAUD, code);
+            t.update_speeds();
+            assert_eq!((t.c_ispeed, t.c_ospeed), (speed, speed));
+        }
     }
 
     #[test]

@@ -49,7 +49,7 @@ fn usage_of(target: &Target) -> Rusage {
 
 /// The controlling terminal's number and its foreground group.
 fn terminal(target: &Target) -> (u64, i32) {
-    let Some(tty) = target.process.session().tty() else {
+    let Some(tty) = target.process.tty() else {
         return (0, -1);
     };
     let foreground = tty

@@ -268,7 +268,7 @@ pub fn init() {
     if all().is_empty() {
         init_screen();
     }
-    node::make("tty0", TTY_MAJOR, 0, 0o620);
+    node::make("tty0", TTY_MAJOR, 0, 0o600);
     for vt in all() {
         let (cols, rows) = vt.terminal.lock().screen().size();
         let initial = Termios {
@@ -287,7 +287,7 @@ pub fn init() {
                 vt.tty.call_once(|| Arc::downgrade(&tty));
                 vt.keep.call_once(|| tty);
                 worker::add(vt.clone());
-                node::make(&name, dev.0, dev.1, 0o620);
+                node::make(&name, dev.0, dev.1, 0o600);
             }
             Err(error) => log::warn!("{name}: {error:?}"),
         }
