@@ -53,14 +53,16 @@ global_asm!(
     "and edx, 7",
     "jz 5f",
     "jmp 3f",
-    // up to 7 words
+    // up to 7 words, from the ends of both: one index counts up to 0
     "2:",
-    "12: mov rax, [rsi]",
-    "13: mov [rdi], rax",
-    "add rsi, 8",
-    "add rdi, 8",
-    "dec ecx",
-    "jnz 2b",
+    "lea rsi, [rsi + rcx * 8]",
+    "lea rdi, [rdi + rcx * 8]",
+    "neg rcx",
+    "10:",
+    "12: mov rax, [rsi + rcx * 8]",
+    "13: mov [rdi + rcx * 8], rax",
+    "inc rcx",
+    "jnz 10b",
     "and edx, 7",
     "jz 5f",
     // bytes
@@ -78,13 +80,16 @@ global_asm!(
     "user_close",
     "ret",
     // A fault among the words: byte by byte, to the very end of what is there.
+    "17: lea rsi, [rsi + rcx * 8]",
+    "lea rdi, [rdi + rcx * 8]",
+    "neg rcx",
     "6: and edx, 7",
     "lea rcx, [rdx + rcx * 8]",
     "7: test rcx, rcx",
     "jz 5b",
     "8:",
     "16: mov al, [rsi]",
-    "17: mov [rdi], al",
+    "18: mov [rdi], al",
     "inc rsi",
     "inc rdi",
     "dec rcx",
@@ -94,12 +99,12 @@ global_asm!(
     "user_close",
     "ret",
     "fixup 11b, 6b",
-    "fixup 12b, 6b",
-    "fixup 13b, 6b",
+    "fixup 12b, 17b",
+    "fixup 13b, 17b",
     "fixup 14b, 9b",
     "fixup 15b, 9b",
     "fixup 16b, 9b",
-    "fixup 17b, 9b",
+    "fixup 18b, 9b",
     // user_clear(rdi: to, rsi: len) -> bytes not cleared
     ".balign 16",
     ".global user_clear",
@@ -330,6 +335,73 @@ word_access!(
     "mov {value}, [{from}]",
     "mov [{to}], {value}"
 );
+
+/// Copies words between user memory and the kernel's, each by a load and a store.
+macro_rules! copy_words {
+    ($to:ident, $from:ident, $option:ident, $($offset:literal)*) => {{
+        let failed: u64;
+        // SAFETY: one side may fault, which is foreseen; the other is the caller's duty.
+        unsafe {
+            asm!(
+                "xor eax, eax",
+                "771: .byte 0x0f, 0x1f, 0x00",
+                $(
+                    concat!("772: mov {word}, [{from} + ", $offset, "]"),
+                    concat!("774: mov [{to} + ", $offset, "], {word}"),
+                    ".pushsection .ex_table, \"a\"",
+                    ".quad 772b, 773f, 774b, 773f",
+                    ".popsection",
+                )*
+                "773: .byte 0x0f, 0x1f, 0x00",
+                ".pushsection .feature_patches, \"a\"",
+                ".quad 771b, 0xcb010f",
+                ".quad 773b, 0xca010f",
+                ".popsection",
+                from = in(reg) $from,
+                to = in(reg) $to,
+                word = out(reg) _,
+                out("rax") failed,
+                options($option)
+            );
+        }
+        failed == 0
+    }};
+}
+
+macro_rules! words_access {
+    ($load:ident, $store:ident, $words:literal, $($offset:literal)*) => {
+        /// Copies that many words in: what a call to the copy routine would cost more than.
+        ///
+        /// # Errors
+        /// `EFAULT`; some words may have been copied.
+        ///
+        /// # Safety
+        /// `to` is valid for writing them, aligned or not.
+        #[inline]
+        pub unsafe fn $load(to: *mut u8, from: usize) -> Result<()> {
+            let ok = range_ok(from, 8 * $words) && copy_words!(to, from, nostack, $($offset)*);
+            if ok { Ok(()) } else { Err(Errno::EFAULT) }
+        }
+
+        /// Copies that many words out.
+        ///
+        /// # Errors
+        /// `EFAULT`; some words may have been copied.
+        ///
+        /// # Safety
+        /// `from` is valid for reading them, aligned or not.
+        #[inline]
+        pub unsafe fn $store(to: usize, from: *const u8) -> Result<()> {
+            let ok = range_ok(to, 8 * $words) && copy_words!(to, from, nostack, $($offset)*);
+            if ok { Ok(()) } else { Err(Errno::EFAULT) }
+        }
+    };
+}
+
+words_access!(load_words_1, store_words_1, 1, 0);
+words_access!(load_words_2, store_words_2, 2, 0 8);
+words_access!(load_words_3, store_words_3, 3, 0 8 16);
+words_access!(load_words_4, store_words_4, 4, 0 8 16 24);
 
 /// Loads a word without resolving a fault: for callers that hold spin locks.
 ///
