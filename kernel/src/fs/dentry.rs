@@ -363,28 +363,25 @@ impl Dentry {
 
     /// Feeds the entries of a directory that the tree holds whole.
     pub fn read_children(self: &Arc<Self>, pos: &mut u64, sink: &mut dyn DirSink) -> Result<()> {
-        const BATCH: usize = 32;
+        // How long the lock is held at most.
+        const BATCH: usize = 64;
         if !emit_dots(self, pos, sink) {
             return Ok(());
         }
+        let Some(children) = &self.children else {
+            return Ok(());
+        };
         loop {
-            // The sink may touch user memory, so entries are copied out of the lock in batches.
-            let mut batch: [Option<(u64, Arc<Dentry>)>; BATCH] = [const { None }; BATCH];
             let mut count = 0;
-            if let Some(children) = &self.children {
-                let children = children.lock();
-                for (at, dentry) in children.order.iter_from(*pos).take(BATCH) {
-                    batch[count] = Some((at, dentry.clone()));
-                    count += 1;
-                }
-            }
-            for (at, dentry) in batch.iter().flatten() {
+            let guard = children.lock();
+            for (at, dentry) in guard.order.iter_from(*pos).take(BATCH) {
                 let inode = dentry.inode();
-                if !sink.entry(&dentry.name(), inode.ino, inode.kind, at + 1) {
-                    *pos = *at;
+                if !sink.entry(&dentry.place.lock().name, inode.ino, inode.kind, at + 1) {
+                    *pos = at;
                     return Ok(());
                 }
                 *pos = at + 1;
+                count += 1;
             }
             if count < BATCH {
                 return Ok(());
