@@ -141,20 +141,39 @@ unsafe extern "C" {
     fn user_clear(to: *mut u8, len: usize) -> usize;
 }
 
-/// Where the kernel goes on after a fault at `rip`, if a fault is foreseen there.
-pub(super) fn fixup_of(rip: u64) -> Option<u64> {
+/// The table's place in the kernel's image, and how many entries it has.
+fn table() -> (*const Fixup, usize) {
     unsafe extern "C" {
         static __ex_table_start: Fixup;
         static __ex_table_end: Fixup;
     }
     let start = &raw const __ex_table_start;
-    let len = (&raw const __ex_table_end as usize - start as usize) / size_of::<Fixup>();
+    let bytes = &raw const __ex_table_end as usize - start as usize;
+    (start, bytes / size_of::<Fixup>())
+}
+
+/// Puts the table in order of instructions, so that it can be searched by halves: there are hundreds, and each page that
+/// the kernel is the first to touch asks for one. At boot, before any access to user memory.
+///
+/// # Safety
+/// `offset` leads from the image to where it can be written, and nothing else looks at the table.
+pub(super) unsafe fn sort_fixups(offset: u64) {
+    let (start, len) = table();
+    let writable = (start as u64).wrapping_add(offset) as *mut Fixup;
+    // SAFETY: the linker script collects `Fixup`s there; the caller vouches for the way to them.
+    let table = unsafe { core::slice::from_raw_parts_mut(writable, len) };
+    table.sort_unstable_by_key(|entry| entry.instruction);
+}
+
+/// Where the kernel goes on after a fault at `rip`, if a fault is foreseen there.
+pub(super) fn fixup_of(rip: u64) -> Option<u64> {
+    let (start, len) = table();
     // SAFETY: the linker script collects `Fixup`s between the two symbols, in read-only memory.
     let table = unsafe { core::slice::from_raw_parts(start, len) };
-    table
-        .iter()
-        .find(|entry| entry.instruction == rip)
-        .map(|entry| entry.target)
+    let at = table
+        .binary_search_by_key(&rip, |entry| entry.instruction)
+        .ok()?;
+    table.get(at).map(|entry| entry.target)
 }
 
 /// Whether `[address, address + len)` lies in the user half.
@@ -236,12 +255,30 @@ pub fn strncpy_from_user(to: &mut [u8], from: usize) -> Result<Option<usize>> {
         let chunk = (to.len() - done).min(4096 - address % 4096).min(64);
         let part = &mut to[done..done + chunk];
         read_bytes(part, address)?;
-        if let Some(end) = part.iter().position(|&b| b == 0) {
+        if let Some(end) = first_zero(part) {
             return Ok(Some(done + end));
         }
         done += chunk;
     }
     Ok(None)
+}
+
+/// Where the first zero byte is, found a word at a time.
+#[inline]
+fn first_zero(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let mut rest = bytes;
+    while let Some((chunk, tail)) = rest.split_first_chunk::<8>() {
+        let word = u64::from_le_bytes(*chunk);
+        // The lowest high bit that is set marks the first zero; higher ones may be false.
+        let zeros = word.wrapping_sub(ONES) & !word & (ONES << 7);
+        if zeros != 0 {
+            return Some(bytes.len() - rest.len() + (zeros.trailing_zeros() / 8) as usize);
+        }
+        rest = tail;
+    }
+    let at = rest.iter().position(|&byte| byte == 0)?;
+    Some(bytes.len() - rest.len() + at)
 }
 
 /// One instruction on user memory with its fix-up: `rax` is 0 before, and all ones after a fault.
