@@ -10,7 +10,7 @@ use abi::{Errno, Result};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use ksync::SpinLock;
-use vfs::{Name, Slots, hash_component};
+use vfs::{Name, Slots, hash_component, same_name};
 
 use crate::fs::DirSink;
 use crate::fs::inode::{FileKind, Inode};
@@ -151,10 +151,9 @@ impl Dentry {
             return Cached::Absent;
         };
         let children = children.lock();
-        match children
-            .map
-            .find(hash, |child| child.hash == hash && child.name[..] == *name)
-        {
+        match children.map.find(hash, |child| {
+            child.hash == hash && same_name(&child.name, name)
+        }) {
             Some(Child {
                 dentry: Some(dentry),
                 ..
@@ -182,7 +181,7 @@ impl Dentry {
         let mut old = None;
         match children.map.entry(
             hash,
-            |child| child.hash == hash && child.name == name,
+            |child| child.hash == hash && same_name(&child.name, &name),
             |child| child.hash,
         ) {
             Entry::Occupied(mut entry) => {
@@ -229,7 +228,7 @@ impl Dentry {
         }
         if let Entry::Vacant(entry) = children.map.entry(
             hash,
-            |child| child.hash == hash && child.name[..] == *name,
+            |child| child.hash == hash && same_name(&child.name, name),
             |child| child.hash,
         ) {
             entry.insert(Child {

@@ -15,6 +15,7 @@ use crate::mm::user::{IoSink, IoSource, UserCStr, copy_out};
 use crate::task::current;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use vfs::word_of;
 use zerocopy::IntoBytes;
 
 /// Counts above this are negative for the kernel.
@@ -230,31 +231,6 @@ impl Entries {
             .try_reserve_exact(more)
             .map_err(|_| Errno::ENOMEM)?;
         Ok(true)
-    }
-}
-
-/// Up to eight bytes as a word, the first one lowest.
-#[inline(always)]
-fn word_of(bytes: &[u8]) -> u64 {
-    // Two loads that overlap: where they do, both have the same bits.
-    match bytes.len() {
-        0 => 0,
-        1 => bytes.first().map_or(0, |byte| u64::from(*byte)),
-        len @ 2..=3 => {
-            let (low, high) = (bytes.first_chunk().copied(), bytes.last_chunk().copied());
-            let word =
-                |half: Option<[u8; 2]>| u64::from(u16::from_le_bytes(half.unwrap_or_default()));
-            word(low) | word(high) << (8 * (len - 2))
-        }
-        len @ 4..=7 => {
-            let (low, high) = (bytes.first_chunk().copied(), bytes.last_chunk().copied());
-            let word =
-                |half: Option<[u8; 4]>| u64::from(u32::from_le_bytes(half.unwrap_or_default()));
-            word(low) | word(high) << (8 * (len - 4))
-        }
-        _ => bytes
-            .first_chunk()
-            .map_or(0, |chunk| u64::from_le_bytes(*chunk)),
     }
 }
 
