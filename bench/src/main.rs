@@ -14,8 +14,9 @@
 //! bench true                            nothing: what the tests of exec execute
 //! ```
 //! Between `BENCH_START <kernel>` and `BENCH_END` each test that ends prints
-//! `BENCH <name> <iterations> <total_ns> <ns_per_op>`. A test that fails says why on standard
-//! error, and the status is 1.
+//! `BENCH <name> <iterations> <total_ns> <ns_per_op>`, and one whose calls the kernel does not have
+//! `BENCH_UNSUPPORTED <name> <why>`. A test that fails says why on standard error, and the status
+//! is 1. Ctrl-C gives up the running test and keeps what is finished; the status is 130.
 //!
 //! `main` is C's: without the Rust runtime, a copy of this program that has nothing to do starts
 //! and ends as fast as any static program.
@@ -35,7 +36,7 @@ mod sys;
 
 use std::ffi::{CStr, c_char, c_int};
 
-use options::{Command, Options};
+use options::{Command, Json, Options};
 use problem::Outcome;
 use report::Done;
 use runner::say;
@@ -86,7 +87,8 @@ fn command(command: Command) -> Outcome<c_int> {
 fn run(options: &Options) -> Outcome<c_int> {
     interrupt::listen();
     let kernel = kernel();
-    if !options.json {
+    let lines = options.json != Json::Printed;
+    if lines {
         say(&format!("BENCH_START {kernel}"));
     }
     let mut all = Vec::new();
@@ -105,10 +107,18 @@ fn run(options: &Options) -> Outcome<c_int> {
                     name: test.name,
                     figure,
                 };
-                if !options.json {
+                if lines {
                     say(&report::line(&done));
                 }
                 all.push(done);
+            }
+            Err(problem) if problem.is_absent() => {
+                let text = format!("BENCH_UNSUPPORTED {} {problem}", test.name);
+                if lines {
+                    say(&text);
+                } else {
+                    eprintln!("{text}");
+                }
             }
             Err(problem) => {
                 eprintln!("bench: {}: {problem}", test.name);
@@ -116,7 +126,10 @@ fn run(options: &Options) -> Outcome<c_int> {
             }
         }
     }
-    if options.json {
+    if let Json::File(path) = &options.json {
+        runner::write_file(path, &(report::json(&kernel, &all) + "\n"))?;
+    }
+    if options.json == Json::Printed {
         say(&report::json(&kernel, &all));
     } else {
         say("BENCH_END");

@@ -12,7 +12,7 @@ bench [--quick|--full] [OPTION] [WHAT...]  runs groups or tests; all, if none is
 bench compare A B                          the ratios of two runs' outputs
   --quick           the eight that everyone quotes, in a few seconds
   --full            measures longer
-  --json            prints one JSON object instead of lines
+  --json [FILE]     writes one JSON object to the file; without one, prints it instead of lines
   --fixed           the same number of iterations each time, for clocks that count instructions
   --iterations N    this number of iterations a sample";
 
@@ -24,11 +24,20 @@ pub enum Command {
     Run(Options),
 }
 
+/// Where the figures go as JSON.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Json {
+    None,
+    /// To standard output, in place of all else.
+    Printed,
+    File(String),
+}
+
 /// What to run, and how.
 pub struct Options {
     what: Vec<String>,
     quick: bool,
-    pub json: bool,
+    pub json: Json,
     pub plan: Plan,
 }
 
@@ -60,20 +69,22 @@ pub fn parse(arguments: impl Iterator<Item = String>) -> Outcome<Command> {
 }
 
 fn run(words: &[&str]) -> Outcome<Options> {
-    let (mut quick, mut full, mut json) = (false, false, false);
+    let (mut quick, mut full, mut json) = (false, false, Json::None);
     let mut count = Count::Adaptive;
     let mut what = Vec::new();
-    let mut rest = words.iter();
+    let mut rest = words.iter().peekable();
     while let Some(&word) = rest.next() {
         match word {
             "--quick" => quick = true,
             "--full" => full = true,
-            "--json" => json = true,
+            "--json" => {
+                let file = rest.next_if(|word| !word.starts_with("--") && !is_known(word));
+                json = file.map_or(Json::Printed, |file| Json::File((*file).to_owned()));
+            }
             "--fixed" => count = Count::Fixed,
             "--iterations" => count = Count::Given(number(rest.next().copied())?),
             _ => {
-                let known = |(group, test): (&str, &Test)| word == group || word == test.name;
-                ensure(suite::all().any(known), || {
+                ensure(is_known(word), || {
                     format!("there is no group or test {word}; see `bench list`")
                 })?;
                 what.push(word.to_owned());
@@ -99,6 +110,11 @@ fn run(words: &[&str]) -> Outcome<Options> {
             count,
         },
     })
+}
+
+/// Whether a group or a test bears the name.
+fn is_known(word: &str) -> bool {
+    suite::all().any(|(group, test)| word == group || word == test.name)
 }
 
 fn number(word: Option<&str>) -> Outcome<u64> {
@@ -148,6 +164,18 @@ mod tests {
         assert!(parsed("nonsense").is_err());
         assert!(parsed("--quick --full").is_err());
         assert!(parsed("--iterations 0").is_err());
+    }
+
+    #[test]
+    fn json_takes_a_file_that_is_no_test() {
+        let json = |line: &str| match parsed(line) {
+            Ok(Command::Run(options)) => options.json,
+            _ => Json::None,
+        };
+        assert_eq!(json("--json /tmp/x stat"), Json::File("/tmp/x".to_owned()));
+        assert_eq!(json("--json stat"), Json::Printed);
+        assert_eq!(json("--json --quick"), Json::Printed);
+        assert_eq!(json("stat --json"), Json::Printed);
     }
 
     #[test]

@@ -3,14 +3,30 @@
 use std::fmt;
 
 #[derive(Clone, Debug)]
-pub struct Problem(String);
+pub struct Problem {
+    text: String,
+    /// The kernel has no such call.
+    absent: bool,
+}
 
 pub type Outcome<T = ()> = Result<T, Problem>;
 
 impl Problem {
     #[cold]
     pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self {
+            text: text.into(),
+            absent: false,
+        }
+    }
+
+    /// What a test rests on is not in this kernel.
+    #[cold]
+    pub fn absent(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            absent: true,
+        }
     }
 
     /// A call that answered an error, or something else than what it must.
@@ -18,16 +34,23 @@ impl Problem {
     pub fn failed(what: &str, answer: isize) -> Self {
         if (-4095..0).contains(&answer) {
             let error = std::io::Error::from_raw_os_error(-answer as i32);
-            Self(format!("{what}: {error}"))
+            Self {
+                text: format!("{what}: {error}"),
+                absent: answer == -(libc::ENOSYS as isize),
+            }
         } else {
-            Self(format!("{what}: unexpected answer {answer}"))
+            Self::new(format!("{what}: unexpected answer {answer}"))
         }
+    }
+
+    pub fn is_absent(&self) -> bool {
+        self.absent
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -51,5 +74,9 @@ pub fn expect(what: &str, answer: isize, right: isize) -> Outcome {
 
 /// Holds a fact that a test rests on.
 pub fn ensure(fact: bool, text: impl FnOnce() -> String) -> Outcome {
-    if fact { Ok(()) } else { Err(Problem(text())) }
+    if fact {
+        Ok(())
+    } else {
+        Err(Problem::new(text()))
+    }
 }

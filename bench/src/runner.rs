@@ -7,6 +7,7 @@ use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use crate::fixture;
+use crate::interrupt;
 use crate::problem::{Outcome, Problem, expect, good};
 use crate::suite::{Case, Test};
 use crate::sys;
@@ -82,7 +83,13 @@ fn collect(fd: i32, pid: i32) -> Outcome<String> {
                 sys::kill(pid, libc::SIGKILL);
                 return Err(Problem::new("took too long"));
             }
-            answer if answer == -(libc::EINTR as isize) => continue,
+            answer if answer == -(libc::EINTR as isize) => {
+                // A terminal's Ctrl-C has ended the test as well; a signal to this process alone has not.
+                if interrupt::asked() {
+                    sys::kill(pid, libc::SIGKILL);
+                }
+                continue;
+            }
             answer => good("poll", answer)?,
         };
         match good("read", sys::read(fd, &mut piece))? {
@@ -94,19 +101,31 @@ fn collect(fd: i32, pid: i32) -> Outcome<String> {
 }
 
 fn child(test: &Test, plan: Plan, to: i32) -> ! {
-    crate::interrupt::forget();
-    let text = match measure(test, plan) {
-        Ok(figure) => format!(
-            "ok {} {} {} {} {}",
-            figure.iterations, figure.total_ns, figure.median, figure.low, figure.high
-        ),
+    interrupt::forget();
+    // Only what cannot even be made is absent: a call that comes and goes is a failure.
+    let text = match (test.make)() {
+        Ok(case) => figure_text(measure(test, case, plan)),
+        Err(problem) if problem.is_absent() => format!("absent {problem}"),
         Err(problem) => format!("no {problem}"),
     };
     let written = sys::write(to, text.as_bytes());
     sys::exit(i32::from(written != text.len() as isize))
 }
 
+fn figure_text(figure: Outcome<Figure>) -> String {
+    match figure {
+        Ok(figure) => format!(
+            "ok {} {} {} {} {}",
+            figure.iterations, figure.total_ns, figure.median, figure.low, figure.high
+        ),
+        Err(problem) => format!("no {problem}"),
+    }
+}
+
 fn parse(text: &str) -> Outcome<Figure> {
+    if let Some(problem) = text.strip_prefix("absent ") {
+        return Err(Problem::absent(problem));
+    }
     if let Some(problem) = text.strip_prefix("no ") {
         return Err(Problem::new(problem));
     }
@@ -123,8 +142,7 @@ fn parse(text: &str) -> Outcome<Figure> {
     figure().ok_or_else(|| Problem::new("ended without a figure"))
 }
 
-fn measure(test: &Test, plan: Plan) -> Outcome<Figure> {
-    let mut case = (test.make)()?;
+fn measure(test: &Test, mut case: Box<dyn Case>, plan: Plan) -> Outcome<Figure> {
     let count = match plan.count {
         Count::Adaptive => calibrate(test, &mut *case, plan)?,
         Count::Fixed => fixed(&mut *case, test.fixed)?,
@@ -185,6 +203,10 @@ pub fn say(text: &str) {
     let _ = out.write_all(text.as_bytes());
     let _ = out.write_all(b"\n");
     let _ = out.flush();
+}
+
+pub fn write_file(path: &str, text: &str) -> Outcome {
+    std::fs::write(path, text).map_err(|error| Problem::new(format!("{path}: {error}")))
 }
 
 /// All of a file or of standard input.

@@ -116,6 +116,7 @@ calls! {
     flock(fd: i32, how: i32) = SYS_flock;
     fork() = SYS_fork;
     fstat(fd: i32, out: &mut libc::stat) = SYS_fstat;
+    ftruncate(fd: i32, size: i64) = SYS_ftruncate;
     futex_wait(word: &AtomicU32, operation: i32, value: u32, no_timeout: usize) = SYS_futex;
     futex_wake(word: &AtomicU32, operation: i32, count: u32) = SYS_futex;
     getpid() = SYS_getpid;

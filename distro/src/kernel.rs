@@ -36,8 +36,8 @@ pub fn build(profile: Profile, paths: &Paths, ui: &Ui) -> Result<PathBuf> {
         .env("IRONBARK_BUILD_ID", build_id(paths, ui));
     let folder = match profile {
         Profile::Release => {
-            cargo.arg("--release");
-            "release"
+            cargo.args(["--profile", "kernel"]);
+            "kernel"
         }
         Profile::Debug => "debug",
     };

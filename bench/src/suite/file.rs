@@ -11,6 +11,9 @@ use crate::sys;
 const SIZE: usize = 8 << 20;
 const BLOCK: usize = 4096;
 const MIB: usize = 1 << 20;
+/// What is read or written at a time from a file's start to its end, and how often.
+const CHUNK: usize = 64 * 1024;
+const PASS: u64 = (SIZE / CHUNK) as u64;
 
 pub static TESTS: &[Test] = &[
     Test::new(
@@ -85,6 +88,20 @@ pub static TESTS: &[Test] = &[
         "pwrite() of 4 KiB, going through a file of 8 MiB in memory",
         write_4k,
     ),
+    Test::new(
+        "seq_read",
+        256,
+        "read() of 64 KiB, through a file of 8 MiB in memory from start to end; an lseek() back is timed with it",
+        seq_read,
+    )
+    .granule(PASS),
+    Test::new(
+        "seq_write",
+        256,
+        "write() of 64 KiB to the end of a file in memory, from none to 8 MiB; emptying it is timed with it",
+        seq_write,
+    )
+    .granule(PASS),
     Test::new(
         "sendfile",
         200,
@@ -311,8 +328,70 @@ fn write_4k() -> Outcome<Box<dyn Case>> {
     })
 }
 
+/// Passes through a file, an iteration a chunk.
+struct Pass {
+    file: Opened,
+    buffer: Vec<u8>,
+    /// One chunk, at this place of the file.
+    step: fn(i32, &mut [u8], usize) -> Outcome,
+    /// Back to the start.
+    again: fn(i32) -> Outcome,
+}
+
+impl Case for Pass {
+    fn run(&mut self, iterations: u64) -> Outcome {
+        let fd = self.file.number();
+        for _ in 0..iterations / PASS {
+            (self.again)(fd)?;
+            for chunk in 0..PASS as usize {
+                (self.step)(fd, &mut self.buffer, chunk * CHUNK)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn verify(&mut self, _iterations: u64) -> Outcome {
+        let fd = self.file.number();
+        let at = sys::lseek(fd, 0, libc::SEEK_CUR);
+        expect("lseek", at, SIZE as isize)?;
+        let mut about: libc::stat = sys::blank();
+        expect("fstat", sys::fstat(fd, &mut about), 0)?;
+        expect("the file's size", about.st_size as isize, SIZE as isize)
+    }
+}
+
+fn rewind(fd: i32) -> Outcome {
+    expect("lseek", sys::lseek(fd, 0, libc::SEEK_SET), 0)
+}
+
+fn seq_read() -> Outcome<Box<dyn Case>> {
+    Ok(Box::new(Pass {
+        file: Opened::new(SIZE)?,
+        buffer: vec![0; CHUNK],
+        step: |fd, buffer, at| {
+            expect("read", sys::read(fd, buffer), CHUNK as isize)?;
+            let right = ((at + CHUNK - 1) / BLOCK) as u8;
+            ensure(buffer[CHUNK - 1] == right, || {
+                "read: wrong content".to_owned()
+            })
+        },
+        again: rewind,
+    }))
+}
+
+fn seq_write() -> Outcome<Box<dyn Case>> {
+    Ok(Box::new(Pass {
+        file: Opened::new(0)?,
+        buffer: vec![5; CHUNK],
+        step: |fd, buffer, _at| expect("write", sys::write(fd, buffer), CHUNK as isize),
+        again: |fd| {
+            expect("ftruncate", sys::ftruncate(fd, 0), 0)?;
+            rewind(fd)
+        },
+    }))
+}
+
 fn sendfile() -> Outcome<Box<dyn Case>> {
-    const CHUNK: usize = 64 * 1024;
     let from = Opened::new(SIZE)?;
     let folder = &from._folder;
     let to = open(&folder.file("copy", b"")?, libc::O_RDWR, 0)?;

@@ -11,13 +11,14 @@
 //!
 //! # Contract with `bench`
 //! `bench list` prints a line `GROUP NAME` for each test; `bench [--quick|--full] [WHAT...]` a
-//! line `BENCH NAME ITERATIONS TOTAL_NS NS_PER_OP` for each as it ends; with `--fixed` the number of
-//! iterations does not depend on the clock.
+//! line `BENCH NAME ITERATIONS TOTAL_NS NS_PER_OP` for each as it ends, or `BENCH_UNSUPPORTED NAME WHY`
+//! where the kernel lacks the calls; with `--fixed` the number of iterations does not depend on the
+//! clock.
 
 mod report;
 mod stats;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -81,9 +82,17 @@ pub type Samples = BTreeMap<String, Vec<f64>>;
 
 /// One of the kernels under test.
 struct Side {
-    name: &'static str,
     system: System,
+    figures: Figures,
+}
+
+/// What one kernel's rounds have brought.
+#[derive(Default)]
+struct Figures {
+    kernel: &'static str,
     samples: Samples,
+    /// Tests whose calls this kernel does not have.
+    unsupported: BTreeSet<String>,
 }
 
 pub fn command(args: &BenchArgs, paths: &Paths, ui: &Ui) -> Result<i32> {
@@ -112,10 +121,9 @@ pub fn command(args: &BenchArgs, paths: &Paths, ui: &Ui) -> Result<i32> {
             complete &= bench.round(side, &format!("round {round} of {rounds}"))?;
         }
     }
-    let ours = sides.pop().map(|side| side.samples).unwrap_or_default();
-    let linux = sides.pop();
-    let cmdline = linux.as_ref().map(|side| side.system.cmdline.clone());
-    let comparison = Comparison::new(&groups, &ours, linux.as_ref().map(|side| &side.samples));
+    let cmdline = (sides.len() > 1).then(|| sides[0].system.cmdline.clone());
+    let figures: Vec<&Figures> = sides.iter().map(|side| &side.figures).collect();
+    let comparison = Comparison::new(&groups, &figures);
     print!("{}", comparison.table(args.icount));
     if let Some(file) = &args.json {
         let about = report::About {
@@ -159,9 +167,11 @@ fn side(
         initramfs: None,
     };
     Ok(Side {
-        name,
         system: run::system(&args, paths, ui)?,
-        samples: Samples::new(),
+        figures: Figures {
+            kernel: name,
+            ..Figures::default()
+        },
     })
 }
 
@@ -199,13 +209,17 @@ impl Bench<'_> {
                 words.insert_str(0, flag);
             }
         }
-        let step = self.ui.spinner(&format!("{}, {what}", side.name));
+        let step = self.ui.spinner(&format!("{}, {what}", side.figures.kernel));
         let (text, problem) = self.guest(side, &words, &step)?;
         for (name, ns) in text.lines().filter_map(figure) {
-            side.samples.entry(name).or_default().push(ns);
+            side.figures.samples.entry(name).or_default().push(ns);
         }
+        side.figures
+            .unsupported
+            .extend(text.lines().filter_map(unsupported));
         if let Some(problem) = &problem {
-            self.ui.warn(&format!("{}, {what}: {problem}", side.name));
+            self.ui
+                .warn(&format!("{}, {what}: {problem}", side.figures.kernel));
         }
         Ok(problem.is_none())
     }
@@ -223,7 +237,7 @@ impl Bench<'_> {
             bytes: Vec::new(),
             from: 0,
             step,
-            side: side.name,
+            side: side.figures.kernel,
         };
         let command = format!("bench {words}");
         let report = guest.exec(&command, &mut out, self.paths, self.ui)?;
@@ -235,7 +249,7 @@ impl Bench<'_> {
             Outcome::TimedOut => Some(format!("the machine hangs\n{console}")),
             Outcome::Died => Some(format!("the machine died\n{console}")),
         };
-        if text.is_empty() && side.name == "linux" {
+        if text.is_empty() && side.figures.kernel == "linux" {
             bail!(
                 "bench says nothing on Linux: {}",
                 problem.unwrap_or_default()
@@ -251,6 +265,12 @@ fn figure(line: &str) -> Option<(String, f64)> {
     let name = words.next()?.to_owned();
     let ns: f64 = words.nth(2)?.parse().ok()?;
     (ns.is_finite() && ns > 0.0).then_some((name, ns))
+}
+
+/// `BENCH_UNSUPPORTED <name> <why>`.
+fn unsupported(line: &str) -> Option<String> {
+    let words = line.strip_prefix("BENCH_UNSUPPORTED ")?;
+    Some(words.split_whitespace().next()?.to_owned())
 }
 
 /// Keeps what is written, and shows the last test that ended.
@@ -285,7 +305,14 @@ impl Write for Lines<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::figure;
+    use super::{figure, unsupported};
+
+    #[test]
+    fn what_a_kernel_lacks_is_read() {
+        let line = "BENCH_UNSUPPORTED sysv_sem semget: Function not implemented";
+        assert_eq!(unsupported(line).as_deref(), Some("sysv_sem"));
+        assert_eq!(figure(line), None);
+    }
 
     #[test]
     fn figures_are_read() {

@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::{Samples, stats};
+use super::{Figures, stats};
 
 /// One test's figures.
 #[derive(Serialize, Clone, Debug)]
@@ -23,6 +23,9 @@ struct Row {
     ci_low: Option<f64>,
     ci_high: Option<f64>,
     unstable: bool,
+    /// The kernels that lack the calls.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unsupported_by: Vec<&'static str>,
 }
 
 /// All tests' figures.
@@ -51,19 +54,21 @@ struct Json<'a> {
 }
 
 impl Comparison {
-    pub fn new(groups: &BTreeMap<String, String>, ours: &Samples, linux: Option<&Samples>) -> Self {
-        let none = Samples::new();
-        let theirs = linux.unwrap_or(&none);
-        let mut names: Vec<&String> = ours.keys().chain(theirs.keys()).collect();
+    /// Of the sides in turn: ours is the last, and Linux, if it ran, the first.
+    pub fn new(groups: &BTreeMap<String, String>, sides: &[&Figures]) -> Self {
+        let mut names: Vec<&String> = sides
+            .iter()
+            .flat_map(|side| side.samples.keys().chain(&side.unsupported))
+            .collect();
         names.sort_by_key(|name| (groups.get(*name), *name));
         names.dedup();
         let rows = names.into_iter().map(|name| {
             let group = groups.get(name).cloned().unwrap_or_default();
-            row(name, group, ours.get(name), theirs.get(name))
+            row(name, group, sides)
         });
         Self {
             rows: rows.collect(),
-            compared: linux.is_some(),
+            compared: sides.len() > 1,
         }
     }
 
@@ -124,7 +129,13 @@ impl Comparison {
                 text.push_str(" slower");
             }
         }
-        text.push_str(if row.unstable { " unstable\n" } else { "\n" });
+        if row.unstable {
+            text.push_str(" unstable");
+        }
+        for kernel in &row.unsupported_by {
+            let _ = write!(text, " not supported by {kernel}");
+        }
+        text.push('\n');
     }
 
     fn mean(&self, of: impl Fn(&Row) -> bool) -> Option<f64> {
@@ -147,7 +158,13 @@ impl Comparison {
     }
 }
 
-fn row(name: &str, group: String, ours: Option<&Vec<f64>>, linux: Option<&Vec<f64>>) -> Row {
+fn row(name: &str, group: String, sides: &[&Figures]) -> Row {
+    let samples = |side: Option<&&Figures>| side?.samples.get(name).cloned();
+    let ours = samples(sides.last());
+    let linux = samples(sides.first().filter(|_| sides.len() > 1));
+    let (ours, linux) = (ours.as_ref(), linux.as_ref());
+    let lacking = sides.iter().filter(|side| side.unsupported.contains(name));
+    let unsupported_by = lacking.map(|side| side.kernel).collect();
     let middle = |values: Option<&Vec<f64>>| values.map(|values| stats::median(values));
     let (ours_ns, linux_ns) = (middle(ours), middle(linux));
     let interval = ours
@@ -166,6 +183,7 @@ fn row(name: &str, group: String, ours: Option<&Vec<f64>>, linux: Option<&Vec<f6
         ci_low: interval.map(|(low, _)| low),
         ci_high: interval.map(|(_, high)| high),
         unstable,
+        unsupported_by,
     }
 }
 
@@ -179,15 +197,29 @@ mod tests {
         let groups = groups
             .map(|(name, group)| (name.to_owned(), group.to_owned()))
             .into();
-        let ours = Samples::from([
-            ("getpid".to_owned(), vec![10.0, 10.0]),
-            ("pipe".to_owned(), vec![40.0]),
-        ]);
-        let linux = Samples::from([
-            ("getpid".to_owned(), vec![20.0, 20.0]),
-            ("pipe".to_owned(), vec![20.0]),
-        ]);
-        let comparison = Comparison::new(&groups, &ours, Some(&linux));
+        let side = |kernel, samples: &[(&str, &[f64])], unsupported: &[&str]| Figures {
+            kernel,
+            samples: samples
+                .iter()
+                .map(|(name, values)| ((*name).to_owned(), values.to_vec()))
+                .collect(),
+            unsupported: unsupported.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        let linux = side(
+            "linux",
+            &[
+                ("getpid", &[20.0, 20.0]),
+                ("pipe", &[20.0]),
+                ("sem", &[5.0]),
+            ],
+            &[],
+        );
+        let ours = side(
+            "ironbark",
+            &[("getpid", &[10.0, 10.0]), ("pipe", &[40.0])],
+            &["sem"],
+        );
+        let comparison = Comparison::new(&groups, &[&linux, &ours]);
         let table = comparison.table(false);
         assert!(table.contains("getpid"), "{table}");
         assert!(
@@ -200,6 +232,16 @@ mod tests {
             table.ends_with("all: 1.00 times as fast as Linux (geometric mean)\n"),
             "{table}"
         );
-        assert_eq!(comparison.rows[1].ratio, Some(2.0));
+        let ratio = |name: &str| {
+            comparison
+                .rows
+                .iter()
+                .find(|row| row.name == name)
+                .unwrap()
+                .ratio
+        };
+        assert_eq!(ratio("getpid"), Some(2.0));
+        assert_eq!(ratio("sem"), None);
+        assert!(table.contains("not supported by ironbark"), "{table}");
     }
 }

@@ -9,7 +9,7 @@ use abi::{Errno, Result};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use ksync::SpinLock;
-use vfs::{Name, Slots, hash_component};
+use vfs::{Name, Slots, hash_component, same_name};
 
 use crate::fs::DirSink;
 use crate::fs::inode::{FileKind, Inode};
@@ -150,10 +150,9 @@ impl Dentry {
             return Cached::Absent;
         };
         let children = children.lock();
-        match children
-            .map
-            .find(hash, |child| child.hash == hash && child.name[..] == *name)
-        {
+        match children.map.find(hash, |child| {
+            child.hash == hash && same_name(&child.name, name)
+        }) {
             Some(Child {
                 dentry: Some(dentry),
                 ..
@@ -181,7 +180,7 @@ impl Dentry {
         let mut old = None;
         match children.map.entry(
             hash,
-            |child| child.hash == hash && child.name == name,
+            |child| child.hash == hash && same_name(&child.name, &name),
             |child| child.hash,
         ) {
             Entry::Occupied(mut entry) => {
@@ -228,7 +227,7 @@ impl Dentry {
         }
         if let Entry::Vacant(entry) = children.map.entry(
             hash,
-            |child| child.hash == hash && child.name[..] == *name,
+            |child| child.hash == hash && same_name(&child.name, name),
             |child| child.hash,
         ) {
             entry.insert(Child {
@@ -355,28 +354,25 @@ impl Dentry {
 
     /// Feeds the entries of a directory that the tree holds whole.
     pub fn read_children(self: &Arc<Self>, pos: &mut u64, sink: &mut dyn DirSink) -> Result<()> {
-        const BATCH: usize = 32;
+        // How long the lock is held at most.
+        const BATCH: usize = 64;
         if !emit_dots(self, pos, sink) {
             return Ok(());
         }
+        let Some(children) = &self.children else {
+            return Ok(());
+        };
         loop {
-            // The sink may touch user memory, so entries are copied out of the lock in batches.
-            let mut batch: [Option<(u64, Arc<Dentry>)>; BATCH] = [const { None }; BATCH];
             let mut count = 0;
-            if let Some(children) = &self.children {
-                let children = children.lock();
-                for (at, dentry) in children.order.iter_from(*pos).take(BATCH) {
-                    batch[count] = Some((at, dentry.clone()));
-                    count += 1;
-                }
-            }
-            for (at, dentry) in batch.iter().flatten() {
+            let guard = children.lock();
+            for (at, dentry) in guard.order.iter_from(*pos).take(BATCH) {
                 let inode = dentry.inode();
-                if !sink.entry(&dentry.name(), inode.ino, inode.kind, at + 1) {
-                    *pos = *at;
+                if !sink.entry(&dentry.place.lock().name, inode.ino, inode.kind, at + 1) {
+                    *pos = at;
                     return Ok(());
                 }
                 *pos = at + 1;
+                count += 1;
             }
             if count < BATCH {
                 return Ok(());

@@ -25,6 +25,8 @@ use crate::sync::{Mutex, PollTable};
 use crate::task::Cred;
 
 /// Takes directory entries from [`FileOps::readdir`].
+///
+/// It is called under spin locks: it neither allocates nor blocks nor touches user memory.
 pub trait DirSink {
     /// Takes one entry; `next` is the position after it. `false`: no room, the entry was not taken.
     fn entry(&mut self, name: &[u8], ino: u64, kind: FileKind, next: u64) -> bool;

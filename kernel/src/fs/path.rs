@@ -79,12 +79,6 @@ impl Text<'_> {
     fn rest(&self) -> &[u8] {
         self.all().get(self.at..).unwrap_or_default()
     }
-    #[inline]
-    fn skip_slashes(&mut self) {
-        while self.rest().first() == Some(&b'/') {
-            self.at += 1;
-        }
-    }
     /// Replaces what was walked by the text of a symlink.
     fn splice(&mut self, link: &[u8]) -> Result<()> {
         let rest = self.rest();
@@ -197,30 +191,40 @@ impl<'a> Walk<'a> {
 
     /// Finds the next component; `None` when only slashes are left.
     #[inline]
-    fn next_component(text: &mut Text<'_>) -> Result<Option<Component>> {
-        text.skip_slashes();
-        let rest = text.rest();
-        if rest.is_empty() {
-            return Ok(None);
-        }
+    fn next_component(text: &mut Text<'_>) -> Option<Component> {
+        let all = text.all();
+        let skip_slashes = |mut at: usize| {
+            while all.get(at) == Some(&b'/') {
+                at += 1;
+            }
+            at
+        };
+        let start = skip_slashes(text.at);
+        let rest = all.get(start..).filter(|rest| !rest.is_empty())?;
         let (len, hash) = hash_component(rest);
-        let start = text.at;
-        text.at += len;
-        let after = text.rest();
-        let slash = !after.is_empty();
-        let is_last = !slash || after.iter().all(|byte| *byte == b'/');
-        Ok(Some(Component {
-            range: start..start + len,
+        let end = start + len;
+        let after = skip_slashes(end);
+        let is_last = after == all.len();
+        let slash = after != end;
+        // Slashes at the very end stay: put behind a symlink's text, they ask it to be a directory.
+        text.at = if is_last { end } else { after };
+        Some(Component {
+            range: start..end,
             hash,
             is_last,
             slash,
-        }))
+        })
     }
 
     /// The child of the present directory, mounts on it included. ENOENT if there is none.
     #[inline]
     fn step(&mut self, name: &[u8], hash: u64) -> Result<Path> {
         let dentry = find_child(&self.at.dentry, name, hash)?;
+        self.enter(dentry)
+    }
+
+    /// The place of a child of the present directory: itself, or what is mounted on it.
+    fn enter(&mut self, dentry: Arc<Dentry>) -> Result<Path> {
         let next = Path {
             mount: self.at.mount.clone(),
             dentry,
@@ -280,7 +284,7 @@ impl<'a> Walk<'a> {
     /// Walks all but the last component.
     fn walk_to_last(&mut self, text: &mut Text<'_>) -> Result<Option<Component>> {
         loop {
-            let Some(component) = Self::next_component(text)? else {
+            let Some(component) = Self::next_component(text) else {
                 return Ok(None);
             };
             let inode = self.at.dentry.inode();
@@ -300,7 +304,13 @@ impl<'a> Walk<'a> {
                 }
                 _ => {}
             }
-            let next = self.step(name, component.hash)?;
+            let dentry = find_child(&self.at.dentry, name, component.hash)?;
+            // Nearly always: a directory of the same mount, whose reference stays.
+            if dentry.inode().is_dir() && !dentry.is_mountpoint() {
+                self.at.dentry = dentry;
+                continue;
+            }
+            let next = self.enter(dentry)?;
             if next.inode().is_symlink() {
                 self.follow(next, text)?;
             } else if next.inode().is_dir() {
@@ -325,7 +335,12 @@ impl<'a> Walk<'a> {
                 }
                 _ => {}
             }
-            let next = self.step(name, component.hash)?;
+            let dentry = find_child(&self.at.dentry, name, component.hash)?;
+            if dentry.inode().is_regular() && !component.slash && !dentry.is_mountpoint() {
+                self.at.dentry = dentry;
+                break;
+            }
+            let next = self.enter(dentry)?;
             if follow && next.inode().is_symlink() {
                 self.follow(next, &mut text)?;
                 continue;

@@ -1,6 +1,7 @@
 //! Run queues and the switch between tasks.
 
 use alloc::sync::Arc;
+use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use sched::RunQueue;
@@ -61,10 +62,38 @@ pub(super) fn idle_mask() -> u64 {
     IDLE_MASK.load(Ordering::Relaxed)
 }
 
-/// The run queue of a CPU, with interrupts off.
-pub(super) fn lock(cpu: CpuId) -> (SpinGuard<'static, Cpu>, IrqGuard) {
+/// A run queue, locked, with interrupts off.
+///
+/// A pair of guards bound by one pattern would not do: the last one bound is dropped first, and an interrupt between the
+/// two would find the lock taken by the very CPU it interrupts, for ever.
+pub(super) struct Locked {
+    // Field order is drop order: the lock is released before interrupts come back.
+    cpu: SpinGuard<'static, Cpu>,
+    _irq: IrqGuard,
+}
+
+impl Deref for Locked {
+    type Target = Cpu;
+    #[inline(always)]
+    fn deref(&self) -> &Cpu {
+        &self.cpu
+    }
+}
+
+impl DerefMut for Locked {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Cpu {
+        &mut self.cpu
+    }
+}
+
+/// The run queue of a CPU.
+pub(super) fn lock(cpu: CpuId) -> Locked {
     let irq = IrqGuard::new();
-    (CPUS.of(cpu).lock(), irq)
+    Locked {
+        cpu: CPUS.of(cpu).lock(),
+        _irq: irq,
+    }
 }
 
 pub(super) fn try_lock(cpu: CpuId) -> Option<SpinGuard<'static, Cpu>> {
@@ -72,7 +101,7 @@ pub(super) fn try_lock(cpu: CpuId) -> Option<SpinGuard<'static, Cpu>> {
 }
 
 /// The run queue that guards a task, locked.
-pub(super) fn lock_of(task: &Task) -> (SpinGuard<'static, Cpu>, IrqGuard) {
+pub(super) fn lock_of(task: &Task) -> Locked {
     loop {
         let cpu = task.sched.cpu();
         let locked = lock(cpu);
@@ -85,7 +114,7 @@ pub(super) fn lock_of(task: &Task) -> (SpinGuard<'static, Cpu>, IrqGuard) {
 /// Makes `idle`, which must be what runs here now, this CPU's idle task.
 pub fn start_on_this_cpu(idle: Arc<Task>) {
     let here = arch::cpu::current_id();
-    let (mut cpu, _irq) = lock(here);
+    let mut cpu = lock(here);
     idle.sched.set(TaskState::Running);
     idle.sched.set_cpu(here);
     cpu.running = Some(idle.clone());
@@ -199,11 +228,10 @@ fn switch(lock: &HandOverLock<Cpu>, cpu: SpinGuard<'_, Cpu>, prev: &Task, next: 
 /// Moves a running task off a CPU that it may no longer use: the CPU is made to switch, and `schedule` does
 /// not put a task back into the queue of a CPU it may not use.
 pub(super) fn migrate_running(task: &Arc<Task>) {
-    let (cpu, irq) = lock_of(task);
+    let cpu = lock_of(task);
     let target = task.sched.cpu();
     task.arch.mark(arch::WORK_RESCHED);
     drop(cpu);
-    drop(irq);
     if target == arch::cpu::current_id() {
         schedule();
     } else {
@@ -265,7 +293,7 @@ pub fn spawn(task: Arc<Task>) {
     let target = super::wake::choose_cpu(&task);
     task.sched.set_cpu(target);
     task.sched.set(TaskState::Running);
-    let (mut cpu, _irq) = lock(target);
+    let mut cpu = lock(target);
     // Room for every task, so that later wake-ups allocate nothing under the lock.
     cpu.queue.reserve(total.next_power_of_two());
     let mut entity = task.sched.entity.lock();
@@ -280,7 +308,7 @@ pub fn on_reschedule_ipi() {}
 
 /// Nanoseconds of a running task's present stay on its CPU.
 pub fn running_ns(task: &Task) -> u64 {
-    let (cpu, _irq) = lock_of(task);
+    let cpu = lock_of(task);
     let runs = cpu
         .running
         .as_ref()
@@ -296,7 +324,7 @@ pub fn running_ns(task: &Task) -> u64 {
 pub fn nr_running() -> usize {
     (0..arch::cpu::online() as u32)
         .map(|id| {
-            let (cpu, _irq) = lock(CpuId(id));
+            let cpu = lock(CpuId(id));
             cpu.queue.len() + usize::from(!cpu.is_idle())
         })
         .sum()
@@ -305,7 +333,7 @@ pub fn nr_running() -> usize {
 /// Switches since boot, over all CPUs.
 pub fn nr_switches() -> u64 {
     (0..arch::cpu::online() as u32)
-        .map(|id| lock(CpuId(id)).0.switches)
+        .map(|id| lock(CpuId(id)).switches)
         .sum()
 }
 

@@ -17,7 +17,7 @@ pub fn params_of(task: &Task) -> Params {
 
 /// Changes the parameters; a queued task moves to its new place.
 pub fn set_params(task: &Arc<Task>, params: Params) {
-    let (mut cpu, _irq) = lock_of(task);
+    let mut cpu = lock_of(task);
     let queued = cpu.queue.remove(|other| Arc::ptr_eq(other, task));
     let mut entity = task.sched.entity.lock();
     entity.params = params;
@@ -42,7 +42,7 @@ pub fn set_affinity(task: &Arc<Task>, mask: u64) -> Result<()> {
     if mask & arch::cpu::online_mask() == 0 {
         return Err(Errno::EINVAL);
     }
-    let (mut cpu, irq) = lock_of(task);
+    let mut cpu = lock_of(task);
     task.sched.set_affinity(mask);
     if mask & task.sched.cpu().bit() != 0 {
         return Ok(());
@@ -51,7 +51,6 @@ pub fn set_affinity(task: &Arc<Task>, mask: u64) -> Result<()> {
         let target = wake::choose_cpu(&task);
         task.sched.set_cpu(target);
         drop(cpu);
-        drop(irq);
         wake::enqueue_moved(task, target);
         return Ok(());
     }
@@ -60,7 +59,6 @@ pub fn set_affinity(task: &Arc<Task>, mask: u64) -> Result<()> {
         .as_ref()
         .is_some_and(|running| Arc::ptr_eq(running, task));
     drop(cpu);
-    drop(irq);
     if runs {
         super::core::migrate_running(task);
     }

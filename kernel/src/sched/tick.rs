@@ -70,7 +70,7 @@ pub(super) fn charge(cpu: &mut Cpu, task: &Task, now: u64) -> bool {
 pub fn tick(from_user: bool) {
     let task = current();
     let here = arch::cpu::current_id();
-    let (mut cpu, irq) = lock(here);
+    let mut cpu = lock(here);
     if cpu.is_idle() {
         return;
     }
@@ -80,7 +80,6 @@ pub fn tick(from_user: bool) {
         task.arch.mark(arch::WORK_RESCHED);
     }
     drop(cpu);
-    drop(irq);
     let ticks = TICKS.of(here);
     let (mine, cpus) = if from_user {
         let cpus = if entity.params.nice > 0 {

@@ -37,7 +37,7 @@ pub fn wake_signal(task: &Arc<Task>, fatal: bool) -> bool {
 
 /// Makes a CPU that runs the task in user space look at its work bits.
 fn kick_if_running(task: &Task) {
-    let (cpu, _irq) = lock_of(task);
+    let cpu = lock_of(task);
     let runs = cpu
         .running
         .as_ref()
@@ -55,7 +55,7 @@ pub fn wake_state(task: &Arc<Task>, states: u32) -> bool {
     if task.sched.bits() & states == 0 {
         return false;
     }
-    let (mut cpu, _irq) = lock_of(task);
+    let mut cpu = lock_of(task);
     if task.sched.bits() & states == 0 {
         return false;
     }
@@ -73,7 +73,7 @@ pub fn wake_state(task: &Arc<Task>, states: u32) -> bool {
     if target != old {
         task.sched.set_cpu(target);
         drop(cpu);
-        (cpu, _) = lock(target);
+        cpu = lock(target);
         enqueue_woken(&mut cpu, task, true);
     } else {
         enqueue_woken(&mut cpu, task, false);
@@ -90,7 +90,7 @@ fn enqueue_woken(cpu: &mut Cpu, task: &Arc<Task>, moved: bool) {
 
 /// Puts a task that was taken out of another CPU's queue into that of `target`.
 pub(super) fn enqueue_moved(task: Arc<Task>, target: CpuId) {
-    let (mut cpu, _irq) = lock(target);
+    let mut cpu = lock(target);
     enqueue_woken(&mut cpu, &task, true);
     preempt_if_better(&cpu, target);
 }

@@ -43,11 +43,16 @@ impl SigHand {
     }
 
     /// The same when no other signal's disposition has changed; under the table's lock.
+    #[inline]
     fn publish_one(&self, signo: Signo, action: &SigAction) {
         let put = |word: &AtomicU64, on: bool| {
             let bit = SigSet::of(signo).bits();
-            let others = word.load(Ordering::Relaxed) & !bit;
-            word.store(others | if on { bit } else { 0 }, Ordering::SeqCst);
+            let before = word.load(Ordering::Relaxed);
+            let after = before & !bit | if on { bit } else { 0 };
+            // A sequentially consistent store is a locked instruction: only for news.
+            if after != before {
+                word.store(after, Ordering::SeqCst);
+            }
         };
         let ignored_by_default = SigSet::IGNORED_BY_DEFAULT.contains(signo);
         let ignored = action.is_ignore() || action.is_default() && ignored_by_default;
@@ -87,6 +92,7 @@ impl SigHand {
     }
 
     /// Changes a disposition; room for it is made outside the lock.
+    #[inline]
     pub fn set(&self, signo: Signo, action: SigAction) -> Result<Change> {
         loop {
             let mut table = self.table.lock();
@@ -100,6 +106,7 @@ impl SigHand {
         }
     }
 
+    #[cold]
     fn make_room(&self) -> Result<()> {
         let mut bigger = ActionTable::with_capacity(64).ok_or(Errno::ENOMEM)?;
         let mut table = self.table.lock();

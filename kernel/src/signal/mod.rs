@@ -140,6 +140,7 @@ fn alarm_taken(process: &task::Process) {
 ///
 /// # Errors
 /// `ENOMEM`.
+#[inline]
 pub fn change_action(signo: Signo, new: Option<SigAction>) -> Result<SigAction> {
     let current = task::current();
     let process = &current.process;

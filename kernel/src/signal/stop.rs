@@ -26,6 +26,7 @@ pub(super) fn prepare(process: &Process, shared: &mut Shared, signo: Signo) {
 }
 
 /// Throws away pending signals of the process and all its threads.
+#[inline]
 pub(super) fn discard(process: &Process, shared: &mut Shared, which: SigSet) {
     if shared.queue.set().intersects(which) {
         shared.queue.discard(which);

@@ -15,6 +15,8 @@ use crate::mm::user::{IoSink, IoSource, UserCStr, copy_out};
 use crate::task::current;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use vfs::word_of;
+use zerocopy::IntoBytes;
 
 /// Counts above this are negative for the kernel.
 fn check_count(count: usize) -> Result<()> {
@@ -195,59 +197,88 @@ pub fn sys_lseek(fd: i32, offset: i64, whence: u32) -> Result<usize> {
     file.seek(offset, whence).map(|pos| pos as usize)
 }
 
-/// Directory entries on their way to user space, in the form of either call.
+/// Directory entries on their way to user space, in the form of either call. Records are multiples of a word, so words
+/// are what is kept.
 struct Entries {
-    out: Vec<u8>,
+    out: Vec<u64>,
+    /// Words that the user has room for.
     room: usize,
     modern: bool,
-    too_small: bool,
+    /// Why the last entry was refused, if one was.
+    refused: Option<Refused>,
+}
+
+enum Refused {
+    /// `out` is full: it is for the caller to grow it, outside of the locks that the sink is used under.
+    ByBuffer,
+    ByUser,
 }
 
 impl Entries {
-    fn new(room: usize, modern: bool) -> Self {
+    fn new(count: usize, modern: bool) -> Self {
         Self {
             out: Vec::new(),
-            room,
+            room: count.min(DIR_CHUNK) / size_of::<u64>(),
             modern,
-            too_small: false,
+            refused: None,
         }
+    }
+
+    /// After a directory has been read as far as it went: whether there is room for more of it now. Where nothing is
+    /// left to be read, nothing is allocated.
+    fn grown(&mut self) -> Result<bool> {
+        if !matches!(self.refused.take(), Some(Refused::ByBuffer)) {
+            return Ok(false);
+        }
+        let words = (4 * self.out.capacity()).max(FIRST_CHUNK / size_of::<u64>());
+        let more = words.min(self.room).saturating_sub(self.out.len());
+        self.out
+            .try_reserve_exact(more)
+            .map_err(|_| Errno::ENOMEM)?;
+        Ok(true)
     }
 }
 
 impl DirSink for Entries {
     fn entry(&mut self, name: &[u8], ino: u64, kind: FileKind, next: u64) -> bool {
-        // struct linux_dirent64: ino, position after it, length, type, name. struct linux_dirent: type at the end.
-        let len = if self.modern {
-            19 + name.len() + 1
-        } else {
-            18 + name.len() + 2
-        };
-        let len = len.next_multiple_of(8);
-        if self.out.len() + len > self.room || self.out.try_reserve(len).is_err() {
-            self.too_small = self.out.is_empty();
+        // struct linux_dirent64: ino, position after it, length, type, name. struct linux_dirent: the type is the last
+        // byte. The name begins within the third word, and ends in a NUL.
+        let (head, end) = if self.modern { (3, 1) } else { (2, 2) };
+        let words = (16 + head + name.len() + end).div_ceil(8);
+        let after = self.out.len() + words;
+        if after > self.room.min(self.out.capacity()) {
+            self.refused = Some(if after > self.room {
+                Refused::ByUser
+            } else {
+                Refused::ByBuffer
+            });
             return false;
         }
-        let start = self.out.len();
-        let mut head = [0; 19];
-        head[..8].copy_from_slice(&ino.to_le_bytes());
-        head[8..16].copy_from_slice(&next.to_le_bytes());
-        head[16..18].copy_from_slice(&(len as u16).to_le_bytes());
-        head[18] = kind as u8;
-        self.out
-            .extend_from_slice(&head[..if self.modern { 19 } else { 18 }]);
-        self.out.extend_from_slice(name);
-        self.out.resize(start + len, 0);
+        let (first, rest) = name.split_at(name.len().min(8 - head));
+        let mut third = 8 * words as u64 | word_of(first) << (8 * head);
+        if self.modern {
+            third |= (kind as u64) << 16;
+        }
+        self.out.extend_from_slice(&[ino, next, third]);
+        for chunk in rest.chunks(8) {
+            self.out.push(word_of(chunk));
+        }
+        // The NUL and the type may need a word of their own.
+        if self.out.len() < after {
+            self.out.push(0);
+        }
         if !self.modern
             && let Some(last) = self.out.last_mut()
         {
-            *last = kind as u8;
+            *last |= (kind as u64) << 56;
         }
         true
     }
 }
 
-/// How much of the user's buffer is filled at a time.
+/// How much of the user's buffer is filled at a time, and how much is tried at first.
 const DIR_CHUNK: usize = 32 * 1024;
+const FIRST_CHUNK: usize = 4096;
 
 fn read_entries(fd: i32, buf: usize, count: u32, modern: bool) -> Result<usize> {
     let file = current().my_files().get(fd)?;
@@ -255,27 +286,29 @@ fn read_entries(fd: i32, buf: usize, count: u32, modern: bool) -> Result<usize> 
     if !inode.is_dir() {
         return Err(Errno::ENOTDIR);
     }
-    let mut entries = Entries::new((count as usize).min(DIR_CHUNK), modern);
+    let mut entries = Entries::new(count as usize, modern);
     let guard = inode.lock.lock();
     if inode.flags().contains(crate::fs::InodeFlags::DEAD) {
         return Err(Errno::ENOENT);
     }
-    let start = file.pos();
-    let mut pos = start;
-    file.ops().readdir(&file, &mut pos, &mut entries)?;
+    let mut pos = file.pos();
+    let too_small = loop {
+        file.ops().readdir(&file, &mut pos, &mut entries)?;
+        let too_small = matches!(entries.refused, Some(Refused::ByUser)) && entries.out.is_empty();
+        if !entries.grown()? {
+            break too_small;
+        }
+    };
     drop(guard);
     file.accessed();
     notify::file_event(&file, Event::ACCESS);
-    if entries.out.is_empty() {
-        return if entries.too_small {
-            Err(Errno::EINVAL)
-        } else {
-            Ok(0)
-        };
+    if too_small {
+        return Err(Errno::EINVAL);
     }
-    copy_out(buf, &entries.out)?;
+    let bytes = entries.out.as_bytes();
+    copy_out(buf, bytes)?;
     file.set_pos(pos);
-    Ok(entries.out.len())
+    Ok(bytes.len())
 }
 
 pub fn sys_getdents(fd: i32, buf: usize, count: u32) -> Result<usize> {

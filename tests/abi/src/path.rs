@@ -20,6 +20,7 @@ pub const CASES: &[Case] = cases![
     mkdir_and_its_link_counts,
     mknod_kinds_and_rights,
     getdents_lists_all,
+    getdents_records_fit_names_of_any_length,
     getdents_survives_removal,
     getcwd_forms,
     chdir_and_fchdir_errors,
@@ -261,6 +262,65 @@ fn getdents_lists_all() -> Outcome {
     fails(sys!(SYS_getdents64, fd, &mut small, 8), libc::EINVAL)?;
     let file = file_with(c"f", b"")?;
     fails(sys!(SYS_getdents64, file, &mut small, 8), libc::ENOTDIR)
+}
+
+/// A directory's records by either call: length, name and type of each.
+fn records(fd: i32, modern: bool) -> Outcome<Vec<(usize, String, u8)>> {
+    let mut bytes = vec![0x55_u8; 64 * 1024];
+    let number = if modern {
+        libc::SYS_getdents64
+    } else {
+        libc::SYS_getdents
+    };
+    let start = bytes.as_mut_ptr() as usize;
+    let count = call(number, &[fd as usize, start, bytes.len()])?;
+    let mut out = Vec::new();
+    let mut rest = some(bytes.get(..count), "too long")?;
+    while let [low, high] = rest.get(16..18).unwrap_or_default() {
+        let length = usize::from(u16::from_le_bytes([*low, *high]));
+        let (record, after) = some(rest.split_at_checked(length), "a record is too long")?;
+        let (kind, name) = if modern {
+            (record[18], &record[19..])
+        } else {
+            (record[length - 1], &record[18..])
+        };
+        let end = some(name.iter().position(|&byte| byte == 0), "no end of a name")?;
+        out.push((
+            length,
+            String::from_utf8_lossy(&name[..end]).into_owned(),
+            kind,
+        ));
+        rest = after;
+    }
+    Ok(out)
+}
+
+fn getdents_records_fit_names_of_any_length() -> Outcome {
+    mkdir(c"d")?;
+    let name = |length: usize| -> String { ('a'..='z').cycle().take(length).collect() };
+    for length in (1..=40).chain([255]) {
+        file_with(&c_string(&format!("d/{}", name(length))), b"").and_then(close)?;
+    }
+    let fd = open(c"d", libc::O_RDONLY)?;
+    for modern in [true, false] {
+        sys!(SYS_lseek, fd, 0, libc::SEEK_SET)?;
+        let mut got = records(fd, modern)?;
+        got.sort_by_key(|(_, name, _)| (name.len(), name.clone()));
+        // What stands before and after the name is 20 bytes in both.
+        let record = |name: String, kind| ((20 + name.len()).next_multiple_of(8), name, kind);
+        let mut want = vec![
+            record(".".to_owned(), libc::DT_DIR),
+            record(name(1), libc::DT_REG),
+            record("..".to_owned(), libc::DT_DIR),
+        ];
+        want.extend(
+            (2..=40)
+                .chain([255])
+                .map(|length| record(name(length), libc::DT_REG)),
+        );
+        equal(got, want)?;
+    }
+    Ok(())
 }
 
 fn getdents_survives_removal() -> Outcome {

@@ -6,8 +6,11 @@ use core::fmt;
 pub type Result<T> = core::result::Result<T, Errno>;
 
 /// An error number. Holding one proves that the value lies in `1..4096`.
+///
+/// It is as wide as a register so that a `Result<usize>` or a `Result<Arc<T>>` is a pair of words, which functions
+/// return in registers; with a narrow one each goes through memory.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Errno(u16);
+pub struct Errno(usize);
 
 macro_rules! errnos {
     ($($value:literal $name:ident $doc:literal)*) => {
@@ -174,7 +177,7 @@ impl Errno {
     /// The error with this number, if it is one.
     pub const fn new(value: i32) -> Option<Errno> {
         if value > 0 && value < 4096 {
-            Some(Errno(value as u16))
+            Some(Errno(value as usize))
         } else {
             None
         }

@@ -44,10 +44,12 @@ impl ActionTable {
     }
 
     /// Where the entry of `signo` is or would be.
+    #[inline]
     fn rank(&self, signo: Signo) -> usize {
         (self.set.bits() & ((1u64 << signo.index()) - 1)).count_ones() as usize
     }
 
+    #[inline]
     pub fn get(&self, signo: Signo) -> SigAction {
         if !self.set.contains(signo) {
             return SigAction::DEFAULT;
@@ -59,22 +61,30 @@ impl ActionTable {
     }
 
     /// Whether [`ActionTable::set`] of `signo` needs no allocation.
+    #[inline]
     pub fn has_room(&self, signo: Signo) -> bool {
         self.set.contains(signo) || self.entries.len() < self.entries.capacity()
     }
 
     /// Changes a disposition as `rt_sigaction` does.
     /// Allocates when [`ActionTable::has_room`] says no: make room with [`ActionTable::with_capacity`] first.
+    #[inline]
     pub fn set(&mut self, signo: Signo, mut action: SigAction) -> Change {
         action.flags &= UAPI_FLAGS;
         action.mask = action.mask.difference(SigSet::UNMASKABLE);
-        let old = self.get(signo);
-        self.store(signo, action);
         let default_ignored = action.is_default() && SigSet::IGNORED_BY_DEFAULT.contains(signo);
-        Change {
-            old,
-            flush: action.is_ignore() || default_ignored,
+        let flush = action.is_ignore() || default_ignored;
+        let rank = self.rank(signo);
+        let mut old = SigAction::DEFAULT;
+        if self.set.contains(signo) {
+            if let Some(entry) = self.entries.get_mut(rank) {
+                old = core::mem::replace(entry, action);
+            }
+        } else if action != SigAction::DEFAULT {
+            self.entries.insert(rank.min(self.entries.len()), action);
+            self.set.insert(signo);
         }
+        Change { old, flush }
     }
 
     /// Back to the default, as SA_RESETHAND and forced signals do; Linux keeps flags and mask.
@@ -84,18 +94,6 @@ impl ActionTable {
             if let Some(entry) = self.entries.get_mut(rank) {
                 entry.handler = abi::signal::SIG_DFL;
             }
-        }
-    }
-
-    fn store(&mut self, signo: Signo, action: SigAction) {
-        let rank = self.rank(signo);
-        if self.set.contains(signo) {
-            if let Some(entry) = self.entries.get_mut(rank) {
-                *entry = action;
-            }
-        } else if action != SigAction::DEFAULT {
-            self.entries.insert(rank.min(self.entries.len()), action);
-            self.set.insert(signo);
         }
     }
 

@@ -16,6 +16,6 @@ pub mod rangelock;
 pub mod slots;
 
 pub use fdmap::FdMap;
-pub use name::{Name, hash_component};
+pub use name::{Name, hash_component, same_name, word_of};
 pub use rangelock::{LockKind, Range, RangeLock, RangeLocks};
 pub use slots::Slots;

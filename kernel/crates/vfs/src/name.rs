@@ -18,6 +18,49 @@ const fn slash_mask(word: u64) -> u64 {
     x.wrapping_sub(ONES) & !x & HIGHS
 }
 
+/// Up to eight bytes as a word, the first one lowest; of more, the first eight.
+#[inline(always)]
+pub fn word_of(bytes: &[u8]) -> u64 {
+    // Two loads that overlap: where they do, both have the same bits.
+    match bytes.len() {
+        0 => 0,
+        1 => bytes.first().map_or(0, |byte| u64::from(*byte)),
+        len @ 2..=3 => {
+            let (low, high) = (bytes.first_chunk().copied(), bytes.last_chunk().copied());
+            let word =
+                |half: Option<[u8; 2]>| u64::from(u16::from_le_bytes(half.unwrap_or_default()));
+            word(low) | word(high) << (8 * (len - 2))
+        }
+        len @ 4..=7 => {
+            let (low, high) = (bytes.first_chunk().copied(), bytes.last_chunk().copied());
+            let word =
+                |half: Option<[u8; 4]>| u64::from(u32::from_le_bytes(half.unwrap_or_default()));
+            word(low) | word(high) << (8 * (len - 4))
+        }
+        _ => bytes
+            .first_chunk()
+            .map_or(0, |chunk| u64::from_le_bytes(*chunk)),
+    }
+}
+
+/// Whether two names are the same. They are short: a call to compare memory would cost more than comparing them.
+#[inline]
+pub fn same_name(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    let (mut a, mut b) = (a, b);
+    while let (Some((x, rest_a)), Some((y, rest_b))) =
+        (a.split_first_chunk::<8>(), b.split_first_chunk::<8>())
+    {
+        if u64::from_le_bytes(*x) != u64::from_le_bytes(*y) {
+            return false;
+        }
+        (a, b) = (rest_a, rest_b);
+    }
+    word_of(a) == word_of(b)
+}
+
 #[inline]
 const fn mix(hash: u64, word: u64) -> u64 {
     (hash.rotate_left(5) ^ word).wrapping_mul(MULTIPLIER)
@@ -40,16 +83,16 @@ pub fn hash_component(path: &[u8]) -> (usize, u64) {
         hash = mix(hash, word);
         rest = tail;
     }
-    let mut word = 0;
-    let mut n = 0;
-    for &byte in rest {
-        if byte == b'/' {
-            break;
-        }
-        word |= u64::from(byte) << (8 * n);
-        n += 1;
-    }
-    finish(mix(hash, word), path.len() - rest.len() + n)
+    // What is left is filled up with zeros, which are no slashes.
+    let word = word_of(rest);
+    let slashes = slash_mask(word);
+    let n = match slashes {
+        0 => rest.len(),
+        mask => (mask.trailing_zeros() / 8) as usize,
+    };
+    // At most seven bytes are left: the shift is in range.
+    let kept = word & ((1u64 << (8 * n)) - 1);
+    finish(mix(hash, kept), path.len() - rest.len() + n)
 }
 
 /// Folds the length in and spreads every bit over the low and the high ones, where tables look.
@@ -62,6 +105,31 @@ const fn finish(hash: u64, len: usize) -> (usize, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_are_the_bytes_in_order() {
+        let bytes = b"\x01\x82\x03\xf4\x05\x86\x07\xff\x09";
+        for len in 0..=bytes.len() {
+            let mut padded = [0; 8];
+            let kept = len.min(8);
+            padded[..kept].copy_from_slice(&bytes[..kept]);
+            assert_eq!(word_of(&bytes[..len]), u64::from_le_bytes(padded), "{len}");
+        }
+    }
+
+    #[test]
+    fn names_differ_by_any_byte_and_by_length() {
+        for len in 0..40 {
+            let name: Vec<u8> = (0..len).map(|at| at as u8 + 1).collect();
+            assert!(same_name(&name, &name.clone()));
+            for at in 0..name.len() {
+                let mut other = name.clone();
+                other[at] ^= 0x80;
+                assert!(!same_name(&name, &other), "{len} {at}");
+            }
+            assert!(!same_name(&name, &[&name[..], b"x"].concat()));
+        }
+    }
 
     #[test]
     fn scans_to_the_slash_or_the_end() {

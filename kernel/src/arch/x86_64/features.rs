@@ -142,6 +142,7 @@ fn disabled() -> Feature {
 
 /// Finds the boot CPU's features and opens or closes the kernel's own code for user memory accordingly.
 pub(super) fn init_boot_cpu() {
+    sort_fixups();
     FEATURES.store(detect().difference(disabled()).bits(), Ordering::Relaxed);
     fpu::init_mask();
     if has(Feature::SMAP) {
@@ -188,6 +189,16 @@ pub(super) fn enable() {
 struct Patch {
     address: u64,
     bytes: u64,
+}
+
+/// Puts the table of foreseen faults in order. Through the direct map, which is writable, before `mm` takes over.
+fn sort_fixups() {
+    let physical = crate::boot::info().kernel_phys;
+    let offset = layout::DIRECT_MAP
+        .wrapping_add(physical)
+        .wrapping_sub(layout::image_start());
+    // SAFETY: the direct map shows the image, and nobody touches user memory yet.
+    unsafe { super::uaccess::sort_fixups(offset) };
 }
 
 /// Puts `stac` and `clac` in. Through the direct map, which is writable, before `mm` takes over.

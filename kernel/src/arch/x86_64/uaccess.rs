@@ -52,14 +52,16 @@ global_asm!(
     "and edx, 7",
     "jz 5f",
     "jmp 3f",
-    // up to 7 words
+    // up to 7 words, from the ends of both: one index counts up to 0
     "2:",
-    "12: mov rax, [rsi]",
-    "13: mov [rdi], rax",
-    "add rsi, 8",
-    "add rdi, 8",
-    "dec ecx",
-    "jnz 2b",
+    "lea rsi, [rsi + rcx * 8]",
+    "lea rdi, [rdi + rcx * 8]",
+    "neg rcx",
+    "10:",
+    "12: mov rax, [rsi + rcx * 8]",
+    "13: mov [rdi + rcx * 8], rax",
+    "inc rcx",
+    "jnz 10b",
     "and edx, 7",
     "jz 5f",
     // bytes
@@ -77,13 +79,16 @@ global_asm!(
     "user_close",
     "ret",
     // A fault among the words: byte by byte, to the very end of what is there.
+    "17: lea rsi, [rsi + rcx * 8]",
+    "lea rdi, [rdi + rcx * 8]",
+    "neg rcx",
     "6: and edx, 7",
     "lea rcx, [rdx + rcx * 8]",
     "7: test rcx, rcx",
     "jz 5b",
     "8:",
     "16: mov al, [rsi]",
-    "17: mov [rdi], al",
+    "18: mov [rdi], al",
     "inc rsi",
     "inc rdi",
     "dec rcx",
@@ -93,12 +98,12 @@ global_asm!(
     "user_close",
     "ret",
     "fixup 11b, 6b",
-    "fixup 12b, 6b",
-    "fixup 13b, 6b",
+    "fixup 12b, 17b",
+    "fixup 13b, 17b",
     "fixup 14b, 9b",
     "fixup 15b, 9b",
     "fixup 16b, 9b",
-    "fixup 17b, 9b",
+    "fixup 18b, 9b",
     // user_clear(rdi: to, rsi: len) -> bytes not cleared
     ".balign 16",
     ".global user_clear",
@@ -135,20 +140,39 @@ unsafe extern "C" {
     fn user_clear(to: *mut u8, len: usize) -> usize;
 }
 
-/// Where the kernel goes on after a fault at `rip`, if a fault is foreseen there.
-pub(super) fn fixup_of(rip: u64) -> Option<u64> {
+/// The table's place in the kernel's image, and how many entries it has.
+fn table() -> (*const Fixup, usize) {
     unsafe extern "C" {
         static __ex_table_start: Fixup;
         static __ex_table_end: Fixup;
     }
     let start = &raw const __ex_table_start;
-    let len = (&raw const __ex_table_end as usize - start as usize) / size_of::<Fixup>();
+    let bytes = &raw const __ex_table_end as usize - start as usize;
+    (start, bytes / size_of::<Fixup>())
+}
+
+/// Puts the table in order of instructions, so that it can be searched by halves: there are hundreds, and each page that
+/// the kernel is the first to touch asks for one. At boot, before any access to user memory.
+///
+/// # Safety
+/// `offset` leads from the image to where it can be written, and nothing else looks at the table.
+pub(super) unsafe fn sort_fixups(offset: u64) {
+    let (start, len) = table();
+    let writable = (start as u64).wrapping_add(offset) as *mut Fixup;
+    // SAFETY: the linker script collects `Fixup`s there; the caller vouches for the way to them.
+    let table = unsafe { core::slice::from_raw_parts_mut(writable, len) };
+    table.sort_unstable_by_key(|entry| entry.instruction);
+}
+
+/// Where the kernel goes on after a fault at `rip`, if a fault is foreseen there.
+pub(super) fn fixup_of(rip: u64) -> Option<u64> {
+    let (start, len) = table();
     // SAFETY: the linker script collects `Fixup`s between the two symbols, in read-only memory.
     let table = unsafe { core::slice::from_raw_parts(start, len) };
-    table
-        .iter()
-        .find(|entry| entry.instruction == rip)
-        .map(|entry| entry.target)
+    let at = table
+        .binary_search_by_key(&rip, |entry| entry.instruction)
+        .ok()?;
+    table.get(at).map(|entry| entry.target)
 }
 
 /// Whether `[address, address + len)` lies in the user half.
@@ -230,12 +254,30 @@ pub fn strncpy_from_user(to: &mut [u8], from: usize) -> Result<Option<usize>> {
         let chunk = (to.len() - done).min(4096 - address % 4096).min(64);
         let part = &mut to[done..done + chunk];
         read_bytes(part, address)?;
-        if let Some(end) = part.iter().position(|&b| b == 0) {
+        if let Some(end) = first_zero(part) {
             return Ok(Some(done + end));
         }
         done += chunk;
     }
     Ok(None)
+}
+
+/// Where the first zero byte is, found a word at a time.
+#[inline]
+fn first_zero(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let mut rest = bytes;
+    while let Some((chunk, tail)) = rest.split_first_chunk::<8>() {
+        let word = u64::from_le_bytes(*chunk);
+        // The lowest high bit that is set marks the first zero; higher ones may be false.
+        let zeros = word.wrapping_sub(ONES) & !word & (ONES << 7);
+        if zeros != 0 {
+            return Some(bytes.len() - rest.len() + (zeros.trailing_zeros() / 8) as usize);
+        }
+        rest = tail;
+    }
+    let at = rest.iter().position(|&byte| byte == 0)?;
+    Some(bytes.len() - rest.len() + at)
 }
 
 /// One instruction on user memory with its fix-up: `rax` is 0 before, and all ones after a fault.
@@ -311,6 +353,72 @@ word_access!(
     "mov {value:e}, [{from}]",
     "mov [{to}], {value:e}"
 );
+/// Copies words between user memory and the kernel's, each by a load and a store.
+macro_rules! copy_words {
+    ($to:ident, $from:ident, $option:ident, $($offset:literal)*) => {{
+        let failed: u64;
+        // SAFETY: one side may fault, which is foreseen; the other is the caller's duty.
+        unsafe {
+            asm!(
+                "xor eax, eax",
+                "771: .byte 0x0f, 0x1f, 0x00",
+                $(
+                    concat!("772: mov {word}, [{from} + ", $offset, "]"),
+                    concat!("774: mov [{to} + ", $offset, "], {word}"),
+                    ".pushsection .ex_table, \"a\"",
+                    ".quad 772b, 773f, 774b, 773f",
+                    ".popsection",
+                )*
+                "773: .byte 0x0f, 0x1f, 0x00",
+                ".pushsection .feature_patches, \"a\"",
+                ".quad 771b, 0xcb010f",
+                ".quad 773b, 0xca010f",
+                ".popsection",
+                from = in(reg) $from,
+                to = in(reg) $to,
+                word = out(reg) _,
+                out("rax") failed,
+                options($option)
+            );
+        }
+        failed == 0
+    }};
+}
+
+macro_rules! words_access {
+    ($load:ident, $store:ident, $words:literal, $($offset:literal)*) => {
+        /// Copies that many words in: what a call to the copy routine would cost more than.
+        ///
+        /// # Errors
+        /// `EFAULT`; some words may have been copied.
+        ///
+        /// # Safety
+        /// `to` is valid for writing them, aligned or not.
+        #[inline]
+        pub unsafe fn $load(to: *mut u8, from: usize) -> Result<()> {
+            let ok = range_ok(from, 8 * $words) && copy_words!(to, from, nostack, $($offset)*);
+            if ok { Ok(()) } else { Err(Errno::EFAULT) }
+        }
+
+        /// Copies that many words out.
+        ///
+        /// # Errors
+        /// `EFAULT`; some words may have been copied.
+        ///
+        /// # Safety
+        /// `from` is valid for reading them, aligned or not.
+        #[inline]
+        pub unsafe fn $store(to: usize, from: *const u8) -> Result<()> {
+            let ok = range_ok(to, 8 * $words) && copy_words!(to, from, nostack, $($offset)*);
+            if ok { Ok(()) } else { Err(Errno::EFAULT) }
+        }
+    };
+}
+
+words_access!(load_words_1, store_words_1, 1, 0);
+words_access!(load_words_2, store_words_2, 2, 0 8);
+words_access!(load_words_3, store_words_3, 3, 0 8 16);
+words_access!(load_words_4, store_words_4, 4, 0 8 16 24);
 
 /// Compares a user word with `old` and, if equal, makes it `new`; answers what it was. One locked instruction.
 ///

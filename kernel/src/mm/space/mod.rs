@@ -188,11 +188,16 @@ impl AddressSpace {
     }
 
     /// The directory (table of 2 MiB entries) for an address, made if need be.
-    #[inline]
+    #[inline(always)]
     fn make_directory(&self, address: usize) -> Result<Table> {
-        if let Some(directory) = self.root.directory(address) {
-            return Ok(directory);
+        match self.root.directory(address) {
+            Some(directory) => Ok(directory),
+            None => self.new_directory(address),
         }
+    }
+
+    #[cold]
+    fn new_directory(&self, address: usize) -> Result<Table> {
         self.root
             .make_directory(address, &mut |table| self.adopt_upper(table))
             .ok_or(Errno::ENOMEM)

@@ -25,6 +25,8 @@ pub const CASES: &[Case] = cases![
     mprotect_over_a_hole_is_enomem,
     mprotect_of_a_read_only_shared_map_is_eacces,
     prot_none_is_efault_for_the_kernel,
+    copies_end_where_memory_does,
+    structures_over_the_end_are_efault,
     execute_needs_the_right,
 ];
 
@@ -235,6 +237,63 @@ fn prot_none_is_efault_for_the_kernel() -> Outcome {
     fails(sys!(SYS_read, fd, addr, 10), libc::EFAULT)?;
     let text = map_with(PAGE, libc::PROT_READ, ANON)?;
     fails(sys!(SYS_read, fd, text, 10), libc::EFAULT)
+}
+
+/// A page with nothing mapped behind it; its end.
+fn edge() -> Outcome<usize> {
+    let addr = map(2 * PAGE)?;
+    sys!(SYS_munmap, addr + PAGE, PAGE)?;
+    Ok(addr + PAGE)
+}
+
+fn copies_end_where_memory_does() -> Outcome {
+    const LEN: usize = 130;
+    let content: Vec<u8> = (1..=LEN as u8).collect();
+    let fd = file_with(c"f", &content)?;
+    let out = file_with(c"out", b"")?;
+    let end = edge()?;
+    for left in [1, 2, 7, 8, 9, 15, 16, 17, 31, 40, 63, 64, 65, 71, 100, 129] {
+        for len in [left + 1, LEN] {
+            let start = end - left;
+            (start..end).for_each(|at| poke(at, 0));
+            equal(sys!(SYS_pread64, fd, start, len, 0)?, left)?;
+            let read: Vec<u8> = (start..end).map(peek).collect();
+            equal(read.as_slice(), &content[..left])?;
+            sys!(SYS_ftruncate, out, 0)?;
+            equal(sys!(SYS_pwrite64, out, start, len, 0)?, left)?;
+            equal(std::fs::read("out")?, read)?;
+        }
+    }
+    fails(sys!(SYS_pread64, fd, end, 1, 0), libc::EFAULT)
+}
+
+fn structures_over_the_end_are_efault() -> Outcome {
+    let end = edge()?;
+    let limit = libc::RLIMIT_NOFILE as usize;
+    let cases: [(i64, [usize; 4], usize, usize); 5] = [
+        (libc::SYS_getrlimit, [limit, 0, 0, 0], 1, 16),
+        (libc::SYS_clock_gettime, [1, 0, 0, 0], 1, 16),
+        (libc::SYS_getitimer, [0, 0, 0, 0], 1, 32),
+        (libc::SYS_rt_sigaction, [10, 0, 0, 8], 2, 32),
+        (libc::SYS_sigaltstack, [0, 0, 0, 0], 1, 24),
+    ];
+    for (number, mut arguments, place, size) in cases {
+        for back in [size, size + 1, size + 8] {
+            arguments[place] = end - back;
+            equal(call(number, &arguments)?, 0)?;
+        }
+        for back in [size - 1, size - 8, 4] {
+            arguments[place] = end - back;
+            fails(call(number, &arguments), libc::EFAULT)?;
+        }
+    }
+    // The other way: what is read for a change must be whole.
+    for back in [31, 24, 8] {
+        fails(sys!(SYS_rt_sigaction, 10, end - back, 0, 8), libc::EFAULT)?;
+        fails(sys!(SYS_setitimer, 0, end - back, 0), libc::EFAULT)?;
+    }
+    (end - PAGE..end).for_each(|at| poke(at, 0));
+    equal(sys!(SYS_setitimer, 0, end - 33, 0)?, 0)
 }
 
 fn execute_needs_the_right() -> Outcome {
