@@ -255,7 +255,7 @@ impl DirSink for Entries {
             return false;
         }
         let (first, rest) = name.split_at(name.len().min(8 - head));
-        let mut third = 8 * words as u64 | word_of(first) << (8 * head);
+        let mut third = (8 * words as u64) | (word_of(first) << (8 * head));
         if self.modern {
             third |= (kind as u64) << 16;
         }

@@ -47,7 +47,9 @@ static NODES: &[Node] = &[
         |_| Err(Errno::EIO),
         |bytes| {
             // The first byte of each write is the command.
-            bytes.first().copied().map(sysrq::handle);
+            if let Some(&command) = bytes.first() {
+                sysrq::handle(command);
+            }
             Ok(())
         },
     ),

@@ -56,10 +56,13 @@ pub(super) fn read_value<T: FromBytes>(addr: usize) -> Result<T> {
         (4, 4) => unsafe { to.cast::<u32>().write(uaccess::load_u32(addr)?) },
         // SAFETY: as above.
         (8, 8) => unsafe { to.cast::<u64>().write(uaccess::load_u64(addr)?) },
-        // SAFETY (each copy): `to` is valid for writing `T`, which has so many words.
+        // SAFETY: `to` is valid for writing `T`, which has so many words.
         (8, _) => unsafe { uaccess::load_words_1(to.cast(), addr)? },
+        // SAFETY: as above.
         (16, _) => unsafe { uaccess::load_words_2(to.cast(), addr)? },
+        // SAFETY: as above.
         (24, _) => unsafe { uaccess::load_words_3(to.cast(), addr)? },
+        // SAFETY: as above.
         (32, _) => unsafe { uaccess::load_words_4(to.cast(), addr)? },
         // SAFETY: `to` is valid for writing `T`.
         (size, _) => match unsafe { uaccess::copy_from_user(to.cast(), addr, size) } {
@@ -80,10 +83,13 @@ pub(super) fn write_value<T: IntoBytes + Immutable>(addr: usize, value: &T) -> R
         (4, 4) => uaccess::store_u32(addr, unsafe { from.cast::<u32>().read() }),
         // SAFETY: as above.
         (8, 8) => uaccess::store_u64(addr, unsafe { from.cast::<u64>().read() }),
-        // SAFETY (each copy): `from` is valid for reading `T`, which has so many words.
+        // SAFETY: `from` is valid for reading `T`, which has so many words.
         (8, _) => unsafe { uaccess::store_words_1(addr, from.cast()) },
+        // SAFETY: as above.
         (16, _) => unsafe { uaccess::store_words_2(addr, from.cast()) },
+        // SAFETY: as above.
         (24, _) => unsafe { uaccess::store_words_3(addr, from.cast()) },
+        // SAFETY: as above.
         (32, _) => unsafe { uaccess::store_words_4(addr, from.cast()) },
         _ => copy_out(addr, value.as_bytes()),
     }
