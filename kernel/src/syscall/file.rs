@@ -359,9 +359,9 @@ pub fn sys_fdatasync(fd: i32) -> Result<usize> {
 }
 
 pub fn sys_sync() -> Result<usize> {
-    for mount in current().my_fs().namespace().mounts() {
-        if let Err(error) = mount.sb.ops.sync(&mount.sb) {
-            log::warn!("sync: {}: {error:?}", mount.sb.fs_name);
+    for sb in current().my_fs().namespace().super_blocks() {
+        if let Err(error) = sb.ops.sync(&sb) {
+            log::warn!("sync: {}: {error:?}", sb.fs_name);
         }
     }
     Ok(0)

@@ -23,6 +23,7 @@ mod event;
 mod file;
 mod inotify;
 mod memory;
+mod mount;
 mod path;
 mod pipe;
 mod proc;
@@ -42,6 +43,7 @@ const FAMILIES: &[Family] = &[
     ("memory", memory::CASES),
     ("file", file::CASES),
     ("path", path::CASES),
+    ("mount", mount::CASES),
     ("pipe", pipe::CASES),
     ("proc", proc::CASES),
     ("event", event::CASES),
