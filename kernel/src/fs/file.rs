@@ -1,6 +1,5 @@
 //! Open file descriptions: [`File`], and [`FileOps`], which everything that can be opened implements.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
@@ -13,7 +12,7 @@ use abi::{Errno, Result};
 use bitflags::bitflags;
 use spin::Once;
 
-use crate::fs::fasync::Async;
+use crate::fs::fasync::{self, Async, FasyncList, Owner};
 use crate::fs::inode::{FileKind, Inode};
 use crate::fs::mount::Path;
 use crate::fs::notify::{self, Event};
@@ -87,6 +86,14 @@ pub trait FileOps: Send + Sync + Any {
     }
     /// The pipe behind the file, for `splice` and its kin.
     fn pipe(&self) -> Option<&Pipe> {
+        None
+    }
+    /// The lists that `O_ASYNC` puts the file in; `None` for files that have no such thing.
+    fn fasync(&self, _file: &File) -> Option<[Option<&FasyncList>; 2]> {
+        None
+    }
+    /// Whom `O_ASYNC` signals where nobody was named.
+    fn default_owner(&self) -> Option<Owner> {
         None
     }
     /// Extra lines for `/proc/<pid>/fdinfo`.
@@ -163,7 +170,7 @@ pub struct File {
     pos_lock: Mutex<()>,
     /// The credentials of the opener.
     pub cred: Arc<Cred>,
-    fasync: Once<Box<Async>>,
+    fasync: Once<Arc<Async>>,
 }
 
 impl File {
@@ -315,11 +322,11 @@ impl File {
     }
 
     /// The state of `F_SETOWN`, `F_SETSIG` and `O_ASYNC`, if ever used.
-    pub fn fasync(&self) -> Option<&Async> {
-        self.fasync.get().map(|state| &**state)
+    pub fn fasync(&self) -> Option<&Arc<Async>> {
+        self.fasync.get()
     }
-    pub fn fasync_or_new(&self) -> &Async {
-        self.fasync.call_once(Box::default)
+    pub fn fasync_or_new(&self) -> &Arc<Async> {
+        self.fasync.call_once(Arc::default)
     }
 
     /// The content was read: the access time follows by the rules of the mount.
@@ -373,6 +380,7 @@ impl Drop for File {
         if let Some(extra) = inode.extra() {
             extra.locks.release_file(self);
         }
+        fasync::release(self);
         match &self.ops {
             FileOpsRef::Static(ops) => ops.release(self),
             FileOpsRef::Shared(ops) => ops.release(self),

@@ -29,6 +29,7 @@ use super::devpts;
 use super::file::TtyFile;
 use super::ioctl::{self, put};
 use super::turn::Turn;
+use crate::fs::fasync::{Band, FasyncList, Owner};
 use crate::fs::{File, FileOps, FileOpsRef, Inode};
 use crate::mm::user::{IoSink, IoSource, UserPtr};
 use crate::sched;
@@ -65,6 +66,10 @@ pub struct Pair {
     /// Woken when the master can read, and when it can write.
     master_read: WaitQueue,
     master_write: WaitQueue,
+    /// The master's files that are signalled (`O_ASYNC`).
+    fasync: FasyncList,
+    /// A write of the master found too little room since its files were last told that there is some.
+    wants_room: AtomicBool,
     readers: Turn,
     writers: Turn,
     /// `TIOCSPTLCK`: the slave cannot be opened.
@@ -110,6 +115,7 @@ impl Driver for SlaveDriver {
 
     fn written(&self) {
         self.0.master_read.wake_events(PollEvents::READABLE);
+        self.0.fasync.tell(Band::In);
     }
 
     fn flush(&self) {
@@ -119,6 +125,10 @@ impl Driver for SlaveDriver {
 
     fn input_room(&self) {
         self.0.master_write.wake_events(PollEvents::WRITABLE);
+        let fasync = &self.0.fasync;
+        if fasync.is_used() && self.0.wants_room.swap(false, Ordering::Relaxed) {
+            fasync.tell(Band::Out);
+        }
     }
 
     fn set_termios(&self, old: &Termios, new: &mut Termios) {
@@ -214,6 +224,8 @@ fn make(index: u32) -> Result<Master> {
         }),
         master_read: WaitQueue::new(),
         master_write: WaitQueue::new(),
+        fasync: FasyncList::default(),
+        wants_room: AtomicBool::new(false),
         readers: Turn::new(),
         writers: Turn::new(),
         locked: AtomicBool::new(true),
@@ -402,7 +414,10 @@ impl FileOps for Master {
                 let step = || self.feed(&chunk[done..count]);
                 let used = match step() {
                     Some(used) => Ok(used),
-                    None if nonblocking => Err(Errno::EAGAIN),
+                    None if nonblocking => {
+                        self.pair.wants_room.store(true, Ordering::Relaxed);
+                        Err(Errno::EAGAIN)
+                    }
                     None => self.pair.master_write.wait_until(step),
                 };
                 match used {
@@ -439,6 +454,14 @@ impl FileOps for Master {
             events |= PollEvents::WRITABLE;
         }
         events
+    }
+
+    fn fasync(&self, _file: &File) -> Option<[Option<&FasyncList>; 2]> {
+        Some([Some(&self.pair.fasync), None])
+    }
+
+    fn default_owner(&self) -> Option<Owner> {
+        Some(Owner::current())
     }
 
     fn ioctl(&self, file: &File, cmd: u32, arg: usize) -> Result<usize> {

@@ -28,6 +28,7 @@ mod path;
 mod pipe;
 mod proc;
 mod process;
+mod sigio;
 mod signal;
 mod thread;
 mod unix;
@@ -45,6 +46,7 @@ const FAMILIES: &[Family] = &[
     ("path", path::CASES),
     ("mount", mount::CASES),
     ("pipe", pipe::CASES),
+    ("sigio", sigio::CASES),
     ("proc", proc::CASES),
     ("event", event::CASES),
     ("unix", unix::CASES),
