@@ -24,6 +24,8 @@ use crate::task::{self, Pid, Process, Task, pid};
 pub enum Band {
     In = 1,
     Out = 2,
+    /// A lease is to be given up.
+    Msg = 3,
     Hup = 6,
 }
 
@@ -37,9 +39,11 @@ impl Band {
         const POLLRDNORM: i64 = 0x40;
         const POLLWRNORM: i64 = 0x100;
         const POLLWRBAND: i64 = 0x200;
+        const POLLMSG: i64 = 0x400;
         match self {
             Self::In => POLLIN | POLLRDNORM,
             Self::Out => POLLOUT | POLLWRNORM | POLLWRBAND,
+            Self::Msg => POLLIN | POLLRDNORM | POLLMSG,
             Self::Hup => POLLHUP | POLLERR,
         }
     }

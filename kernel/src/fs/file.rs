@@ -14,6 +14,7 @@ use spin::Once;
 
 use crate::fs::fasync::{self, Async, FasyncList, Owner};
 use crate::fs::inode::{FileKind, Inode};
+use crate::fs::lease;
 use crate::fs::mount::Path;
 use crate::fs::notify::{self, Event};
 use crate::fs::pipe::Pipe;
@@ -153,13 +154,16 @@ bitflags! {
         const CREATED = 64;
         /// Nobody is told of its reads and writes.
         const NO_NOTIFY = 128;
+        /// Counts as a reader of its inode.
+        const READER = 256;
     }
 }
 
 /// An open file description.
 ///
 /// # Invariants
-/// - `mode` holds `WRITER` exactly while the inode's and mount's writer counts include this file.
+/// - `mode` holds `WRITER` exactly while the inode's and mount's writer counts include this file, and `READER`
+///   while the inode's reader count does.
 /// - `pos` changes under `pos_lock` when more than one reference exists.
 pub struct File {
     path: Path,
@@ -379,6 +383,7 @@ impl Drop for File {
         }
         if let Some(extra) = inode.extra() {
             extra.locks.release_file(self);
+            lease::release(self);
         }
         fasync::release(self);
         match &self.ops {
@@ -388,6 +393,9 @@ impl Drop for File {
         if self.mode.contains(FileMode::WRITER) {
             inode.put_write();
             self.path.mount.put_write();
+        }
+        if self.mode.contains(FileMode::READER) {
+            inode.put_read();
         }
         if self.mode.contains(FileMode::EXEC) {
             inode.allow_write();

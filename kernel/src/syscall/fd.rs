@@ -14,7 +14,7 @@ use abi::fs::{
 use abi::{Errno, Result};
 use vfs::{LockKind, Range, RangeLock};
 
-use crate::fs::{File, FileKind, FileMode, fasync, locks, memfd, perm, pipe};
+use crate::fs::{File, FileKind, FileMode, fasync, lease, locks, memfd, perm, pipe};
 use crate::mm::user::{UserCStr, UserPtr};
 use crate::task::current;
 
@@ -132,9 +132,8 @@ fn fcntl_open(file: &Arc<File>, fd: i32, table: u64, cmd: u32, arg: usize) -> Re
         F_SETPIPE_SZ | F_GETPIPE_SZ => pipe::fcntl(file, cmd, arg),
         F_ADD_SEALS => memfd::add(file, arg as u32),
         F_GET_SEALS => memfd::get(file),
-        F_GETLEASE => Ok(F_UNLCK as usize),
-        // Leases are not kept: what a Linux without CONFIG_FILE_LOCKING answers.
-        F_SETLEASE => Err(Errno::EINVAL),
+        F_GETLEASE => Ok(lease::get(file) as usize),
+        F_SETLEASE => lease::set(file, fd, arg as i32).map(|()| 0),
         F_CREATED_QUERY => Ok(usize::from(file.mode().contains(FileMode::CREATED))),
         _ => Err(Errno::EINVAL),
     }

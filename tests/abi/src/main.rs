@@ -22,6 +22,7 @@ mod sys;
 mod event;
 mod file;
 mod inotify;
+mod lease;
 mod memory;
 mod mount;
 mod path;
@@ -44,6 +45,7 @@ const FAMILIES: &[Family] = &[
     ("memory", memory::CASES),
     ("file", file::CASES),
     ("path", path::CASES),
+    ("lease", lease::CASES),
     ("mount", mount::CASES),
     ("pipe", pipe::CASES),
     ("sigio", sigio::CASES),

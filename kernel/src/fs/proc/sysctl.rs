@@ -19,6 +19,24 @@ pub static NODES: &[Node] = &[
 
 static FS: &[Node] = &[
     Node::Dir("inotify", INOTIFY),
+    Node::Writable(
+        "lease-break-time",
+        0o644,
+        |out| writeln!(out, "{}", fs::lease::break_time()),
+        |bytes| {
+            fs::lease::set_break_time(number(bytes)?);
+            Ok(())
+        },
+    ),
+    Node::Writable(
+        "leases-enable",
+        0o644,
+        |out| writeln!(out, "{}", i32::from(fs::lease::enabled())),
+        |bytes| {
+            fs::lease::enable(number::<i32>(bytes)? != 0);
+            Ok(())
+        },
+    ),
     Node::File("nr_open", 0o444, |out| writeln!(out, "{}", fs::fd::NR_OPEN)),
     Node::File("pipe-max-size", 0o444, |out| {
         writeln!(out, "{}", fs::pipe::MAX_SIZE)
