@@ -1,7 +1,6 @@
 //! Which driver serves a device number.
 
 use alloc::collections::BTreeMap;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use abi::fs::{DevNum, OpenFlags};
@@ -9,10 +8,10 @@ use abi::{Errno, Result};
 use ksync::RwSpinLock;
 
 use crate::fs::file::FileOpsRef;
-use crate::fs::inode::Inode;
+use crate::fs::mount::Path;
 
-/// Opens one device; the inode is that of the node by which it was reached.
-pub type Open = fn(dev: DevNum, inode: &Arc<Inode>, flags: OpenFlags) -> Result<FileOpsRef>;
+/// Opens one device; the place is that of the node by which it was reached.
+pub type Open = fn(dev: DevNum, node: &Path, flags: OpenFlags) -> Result<FileOpsRef>;
 
 #[derive(Clone, Copy)]
 struct Range {
@@ -57,13 +56,15 @@ pub fn register_block(major: u32, minors: core::ops::Range<u32>, name: &'static 
 }
 
 /// The operations of a character device; ENXIO if nobody serves it.
-pub fn open(inode: &Arc<Inode>, flags: OpenFlags) -> Result<FileOpsRef> {
-    find(&CHAR, inode.rdev)?(inode.rdev, inode, flags)
+pub fn open(node: &Path, flags: OpenFlags) -> Result<FileOpsRef> {
+    let dev = node.inode().rdev;
+    find(&CHAR, dev)?(dev, node, flags)
 }
 
 /// The operations of a block device; ENXIO if nobody serves it.
-pub fn open_block(inode: &Arc<Inode>, flags: OpenFlags) -> Result<FileOpsRef> {
-    find(&BLOCK, inode.rdev)?(inode.rdev, inode, flags)
+pub fn open_block(node: &Path, flags: OpenFlags) -> Result<FileOpsRef> {
+    let dev = node.inode().rdev;
+    find(&BLOCK, dev)?(dev, node, flags)
 }
 
 /// Major numbers and names for `/proc/devices`: characters, then blocks.

@@ -256,9 +256,9 @@ fn check_open(place: &Path, request: &OpenRequest, cred: &Cred) -> Result<()> {
 fn operations(place: &Path, flags: OpenFlags) -> Result<FileOpsRef> {
     let inode = place.inode();
     match inode.kind {
-        FileKind::Char => chrdev::open(inode, flags),
+        FileKind::Char => chrdev::open(place, flags),
         FileKind::Fifo => fifo::open(inode, flags),
-        FileKind::Block => chrdev::open_block(inode, flags),
+        FileKind::Block => chrdev::open_block(place, flags),
         FileKind::Socket => Err(Errno::ENXIO),
         _ => inode.ops.open(inode, flags),
     }

@@ -25,12 +25,12 @@ use abi::{Errno, Result};
 use spin::Once;
 
 use super::core::{Driver, Tty};
-use super::devpts;
+use super::devpts::{self, Number};
 use super::file::TtyFile;
 use super::ioctl::{self, put};
 use super::turn::Turn;
 use crate::fs::fasync::{Band, FasyncList, Owner};
-use crate::fs::{File, FileOps, FileOpsRef, Inode};
+use crate::fs::{File, FileOps, FileOpsRef, Path};
 use crate::mm::user::{IoSink, IoSource, UserPtr};
 use crate::sched;
 use crate::sync::{PollTable, SpinLock, WaitQueue};
@@ -194,22 +194,21 @@ impl Driver for SlaveDriver {
 pub struct Master {
     pair: Arc<Pair>,
     slave: Arc<Tty>,
+    /// Given back once the slave is hung up.
+    number: Number,
 }
 
 /// Opens a new pseudo-terminal's master.
 ///
 /// # Errors
-/// `ENOSPC` when there are too many, `ENOMEM`.
-pub fn open_ptmx(_inode: &Arc<Inode>) -> Result<FileOpsRef> {
-    let index = devpts::allocate()?;
-    let made = make(index);
-    if made.is_err() {
-        devpts::release(index);
-    }
-    Ok(Arc::new(made?).into())
+/// `ENOSPC` when there are too many, `ENOMEM`; `ENOENT` and `ENODEV` where the node has no devpts.
+pub fn open_ptmx(node: &Path) -> Result<FileOpsRef> {
+    let number = devpts::find(node)?.allocate()?;
+    Ok(Arc::new(make(number)?).into())
 }
 
-fn make(index: u32) -> Result<Master> {
+fn make(number: Number) -> Result<Master> {
+    let index = number.index();
     let mut bytes = VecDeque::new();
     bytes
         .try_reserve_exact(QUEUE_BYTES)
@@ -246,16 +245,19 @@ fn make(index: u32) -> Result<Master> {
         driver,
     )?;
     pair.slave.call_once(|| Arc::downgrade(&slave));
-    devpts::publish(index, &slave)?;
-    Ok(Master { pair, slave })
+    number.publish(&slave)?;
+    Ok(Master {
+        pair,
+        slave,
+        number,
+    })
 }
 
 impl Drop for Master {
     fn drop(&mut self) {
         self.pair.master_closed.store(true, Ordering::Release);
-        devpts::withdraw(self.pair.index);
+        self.number.withdraw();
         self.slave.hang_up(false);
-        devpts::release(self.pair.index);
     }
 }
 
@@ -478,7 +480,8 @@ impl FileOps for Master {
             t::TIOCSIG => self.signal(arg),
             t::TIOCGPTPEER => {
                 let flags = u32::try_from(arg).map_err(|_| Errno::EINVAL)?;
-                devpts::open_peer(self.pair.index, OpenFlags::from_bits_retain(flags))
+                self.number
+                    .open_peer(file.path(), OpenFlags::from_bits_retain(flags))
             }
             t::TIOCINQ => put(arg, &(self.pair.queue.lock().bytes.len() as i32)),
             t::TIOCOUTQ => put(arg, &0i32),

@@ -19,6 +19,7 @@ mod harness;
 #[macro_use]
 mod sys;
 
+mod devpts;
 mod event;
 mod file;
 mod inotify;
@@ -45,6 +46,7 @@ const FAMILIES: &[Family] = &[
     ("memory", memory::CASES),
     ("file", file::CASES),
     ("path", path::CASES),
+    ("devpts", devpts::CASES),
     ("lease", lease::CASES),
     ("mount", mount::CASES),
     ("pipe", pipe::CASES),
