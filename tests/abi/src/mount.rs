@@ -37,6 +37,7 @@ pub const CASES: &[Case] = cases![
     bind_of_no_source,
     the_same_file_system_twice,
     remount_keeps_atime,
+    there_is_a_limit,
 ];
 
 const SHARED: u64 = libc::MS_SHARED;
@@ -618,4 +619,25 @@ fn remount_keeps_atime() -> Outcome {
     check(options()?.contains("rw,relatime"), &options()?)?;
     mount(c"", c"a", c"", again | libc::MS_STRICTATIME)?;
     check(!options()?.contains("atime"), &options()?)
+}
+
+fn there_is_a_limit() -> Outcome {
+    let path = "/proc/sys/fs/mount-max";
+    let before = text_of(path)?;
+    let w = Scratch::new()?;
+    shared_a()?;
+    bind(c"a", c"b")?;
+    let count = text_of("/proc/self/mountinfo")?.lines().count();
+    // Room for one more, where one that propagates makes two.
+    std::fs::write(path, (count + 1).to_string())?;
+    let propagated = tmpfs(c"a/x");
+    let single = tmpfs(c"c");
+    let full = tmpfs(c"d");
+    std::fs::write(path, &before)?;
+    fails(propagated, libc::ENOSPC)?;
+    single?;
+    fails(full, libc::ENOSPC)?;
+    equal((w.count("a/x")?, w.count("b/x")?), (0, 0))?;
+    check(std::fs::write(path, "0").is_err(), "a limit of 0")?;
+    equal(text_of(path)?, before)
 }

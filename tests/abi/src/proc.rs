@@ -41,6 +41,8 @@ pub const CASES: &[Case] = cases![
     io_counts_calls_and_bytes,
     io_of_children_and_threads,
     io_is_private,
+    status_tells_numbers_in_the_namespace,
+    sysctls_that_programs_read,
     hostname_is_written,
     truncation_is_no_error,
     size_is_zero,
@@ -645,4 +647,32 @@ fn io_is_private() -> Outcome {
             libc::EACCES,
         )
     })
+}
+
+fn status_tells_numbers_in_the_namespace() -> Outcome {
+    let status = text_of("/proc/self/status")?;
+    let value = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        Ok::<_, Trouble>(some(line, name)?.trim().to_owned())
+    };
+    let pid = getpid().to_string();
+    equal((value("NStgid:")?, value("NSpid:")?), (pid.clone(), pid))?;
+    let group = sys!(SYS_getpgid, 0)?.to_string();
+    let session = sys!(SYS_getsid, 0)?.to_string();
+    equal((value("NSpgid:")?, value("NSsid:")?), (group, session))
+}
+
+fn sysctls_that_programs_read() -> Outcome {
+    for (name, value) in [
+        ("fs/overflowuid", "65534"),
+        ("fs/overflowgid", "65534"),
+        ("kernel/overflowuid", "65534"),
+        ("kernel/overflowgid", "65534"),
+        ("kernel/randomize_va_space", "2"),
+        ("fs/lease-break-time", "45"),
+        ("fs/leases-enable", "1"),
+    ] {
+        equal(text_of(&format!("/proc/sys/{name}"))?.trim(), value)?;
+    }
+    Ok(())
 }

@@ -45,7 +45,9 @@ pub use namespace::MountNamespace;
 pub use place::Path;
 use propagation::Propagation;
 pub use propagation::{Relations, set_propagation};
-pub use tree::{UnmountFlags, attach, bind, move_mount, pivot, remount, unmount};
+pub use tree::{
+    UnmountFlags, attach, bind, max_mounts, move_mount, pivot, remount, set_max_mounts, unmount,
+};
 
 /// The flags that belong to a mount, not to its file system.
 pub const PER_MOUNT: MountFlags = MountFlags::RDONLY

@@ -56,7 +56,7 @@ impl Group {
     fn new(tree: &mut Tree, master: Option<Arc<Group>>) -> Arc<Self> {
         let id = (1..)
             .find(|id| !tree.groups.contains(id))
-            .expect("groups are fewer than numbers: there are at most MAX_MOUNTS mounts");
+            .expect("groups are fewer than numbers: memory ends first");
         tree.groups.insert(id);
         let group = Arc::new(Self {
             id,

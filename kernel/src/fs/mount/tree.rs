@@ -3,7 +3,7 @@
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use abi::fs::MountFlags;
 use abi::{Errno, Result};
@@ -14,7 +14,21 @@ use super::{Mount, PER_MOUNT, Path, TREE, Tree, key};
 use crate::fs::dentry::Dentry;
 
 /// The most mounts that a tree may have (`fs.mount-max`): shared mounts in shared mounts multiply.
-const MAX_MOUNTS: usize = 100_000;
+static MAX_MOUNTS: AtomicUsize = AtomicUsize::new(100_000);
+
+pub fn max_mounts() -> usize {
+    MAX_MOUNTS.load(Ordering::Relaxed)
+}
+
+/// Sets the limit; EINVAL below 1 and beyond what Linux's has room for.
+pub fn set_max_mounts(max: i64) -> Result<()> {
+    let max = u32::try_from(max).map_err(|_| Errno::EINVAL)?;
+    if max == 0 {
+        return Err(Errno::EINVAL);
+    }
+    MAX_MOUNTS.store(max as usize, Ordering::Relaxed);
+    Ok(())
+}
 
 bitflags! {
     /// How a mount is taken away.
@@ -94,7 +108,7 @@ fn graft(tree: &mut Tree, source: &Arc<Mount>, place: &Path) -> Result<()> {
     });
     let mounts = source.subtree();
     let new = mounts.len().saturating_mul(receivers.len() + 1);
-    if tree.mounted.saturating_add(new) > MAX_MOUNTS {
+    if tree.mounted.saturating_add(new) > max_mounts() {
         return Err(Errno::ENOSPC);
     }
     if place.mount.is_shared() {
