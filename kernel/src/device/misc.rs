@@ -1,14 +1,12 @@
 //! Devices too small for a module: `/dev/hwrng`, and what the registry shows of the memory devices.
 
-use alloc::sync::Arc;
-
 use abi::fs::{DevNum, OpenFlags};
 use abi::{Errno, Result};
 
 use super::random::Hwrng;
 use super::registry::{DeviceNode, DeviceSpec, NodeKind, Subsystem, add_virtual, folder};
 use crate::fs::file::{File, FileOps, FileOpsRef};
-use crate::fs::inode::Inode;
+use crate::fs::mount::Path;
 use crate::fs::{chrdev, devtmpfs};
 use crate::mm::user::IoSink;
 
@@ -24,7 +22,7 @@ impl FileOps for HwrngFile {
     }
 }
 
-fn open_misc(dev: DevNum, _: &Arc<Inode>, flags: OpenFlags) -> Result<FileOpsRef> {
+fn open_misc(dev: DevNum, _: &Path, flags: OpenFlags) -> Result<FileOpsRef> {
     if dev.minor() != HWRNG {
         return Err(Errno::ENODEV);
     }

@@ -1,7 +1,6 @@
 //! `/dev/rtc0`: the calendar clock, for `hwclock`.
 
 use alloc::format;
-use alloc::sync::Arc;
 use core::fmt::Write;
 
 use abi::fs::{DevNum, OpenFlags};
@@ -15,7 +14,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use super::acpi::tables;
 use super::registry::{DeviceSpec, NodeKind, Subsystem, folder};
 use crate::fs::file::{File, FileOps, FileOpsRef};
-use crate::fs::inode::Inode;
+use crate::fs::mount::Path;
 use crate::fs::{chrdev, devtmpfs};
 use crate::mm::user::UserPtr;
 use crate::task::{self, Cap};
@@ -118,7 +117,7 @@ impl FileOps for RtcFile {
     }
 }
 
-fn open(_: DevNum, _: &Arc<Inode>, _: OpenFlags) -> Result<FileOpsRef> {
+fn open(_: DevNum, _: &Path, _: OpenFlags) -> Result<FileOpsRef> {
     let ops: &'static dyn FileOps = &RtcFile;
     Ok(ops.into())
 }

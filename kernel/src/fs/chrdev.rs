@@ -1,7 +1,6 @@
 //! Which driver serves a character device's number.
 
 use alloc::collections::BTreeMap;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use abi::fs::{DevNum, OpenFlags};
@@ -9,10 +8,10 @@ use abi::{Errno, Result};
 use ksync::RwSpinLock;
 
 use crate::fs::file::FileOpsRef;
-use crate::fs::inode::Inode;
+use crate::fs::mount::Path;
 
-/// Opens one device; the inode is that of the node by which it was reached.
-pub type Open = fn(dev: DevNum, inode: &Arc<Inode>, flags: OpenFlags) -> Result<FileOpsRef>;
+/// Opens one device; the place is that of the node by which it was reached.
+pub type Open = fn(dev: DevNum, node: &Path, flags: OpenFlags) -> Result<FileOpsRef>;
 
 #[derive(Clone, Copy)]
 struct Range {
@@ -46,8 +45,9 @@ fn find(dev: DevNum) -> Result<Open> {
 }
 
 /// The operations of a character device; ENXIO if nobody serves it.
-pub fn open(inode: &Arc<Inode>, flags: OpenFlags) -> Result<FileOpsRef> {
-    find(inode.rdev)?(inode.rdev, inode, flags)
+pub fn open(node: &Path, flags: OpenFlags) -> Result<FileOpsRef> {
+    let dev = node.inode().rdev;
+    find(dev)?(dev, node, flags)
 }
 
 /// Major numbers and names, for `/proc/devices`.

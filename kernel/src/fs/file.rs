@@ -1,6 +1,5 @@
 //! Open file descriptions: [`File`], and [`FileOps`], which everything that can be opened implements.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
@@ -13,8 +12,9 @@ use abi::{Errno, Result};
 use bitflags::bitflags;
 use spin::Once;
 
-use crate::fs::fasync::Async;
+use crate::fs::fasync::{self, Async, FasyncList, Owner};
 use crate::fs::inode::{FileKind, Inode};
+use crate::fs::lease;
 use crate::fs::mount::Path;
 use crate::fs::notify::{self, Event};
 use crate::fs::pipe::Pipe;
@@ -91,6 +91,14 @@ pub trait FileOps: Send + Sync + Any {
     fn pipe(&self) -> Option<&Pipe> {
         None
     }
+    /// The lists that `O_ASYNC` puts the file in; `None` for files that have no such thing.
+    fn fasync(&self, _file: &File) -> Option<[Option<&FasyncList>; 2]> {
+        None
+    }
+    /// Whom `O_ASYNC` signals where nobody was named.
+    fn default_owner(&self) -> Option<Owner> {
+        None
+    }
     /// Extra lines for `/proc/<pid>/fdinfo`.
     fn fdinfo(&self, _file: &File, _out: &mut dyn core::fmt::Write) {}
 }
@@ -148,13 +156,16 @@ bitflags! {
         const CREATED = 64;
         /// Nobody is told of its reads and writes.
         const NO_NOTIFY = 128;
+        /// Counts as a reader of its inode.
+        const READER = 256;
     }
 }
 
 /// An open file description.
 ///
 /// # Invariants
-/// - `mode` holds `WRITER` exactly while the inode's and mount's writer counts include this file.
+/// - `mode` holds `WRITER` exactly while the inode's and mount's writer counts include this file, and `READER`
+///   while the inode's reader count does.
 /// - `pos` changes under `pos_lock` when more than one reference exists.
 pub struct File {
     path: Path,
@@ -165,7 +176,7 @@ pub struct File {
     pos_lock: Mutex<()>,
     /// The credentials of the opener.
     pub cred: Arc<Cred>,
-    fasync: Once<Box<Async>>,
+    fasync: Once<Arc<Async>>,
 }
 
 impl File {
@@ -317,11 +328,11 @@ impl File {
     }
 
     /// The state of `F_SETOWN`, `F_SETSIG` and `O_ASYNC`, if ever used.
-    pub fn fasync(&self) -> Option<&Async> {
-        self.fasync.get().map(|state| &**state)
+    pub fn fasync(&self) -> Option<&Arc<Async>> {
+        self.fasync.get()
     }
-    pub fn fasync_or_new(&self) -> &Async {
-        self.fasync.call_once(Box::default)
+    pub fn fasync_or_new(&self) -> &Arc<Async> {
+        self.fasync.call_once(Arc::default)
     }
 
     /// The content was read: the access time follows by the rules of the mount.
@@ -374,7 +385,9 @@ impl Drop for File {
         }
         if let Some(extra) = inode.extra() {
             extra.locks.release_file(self);
+            lease::release(self);
         }
+        fasync::release(self);
         match &self.ops {
             FileOpsRef::Static(ops) => ops.release(self),
             FileOpsRef::Shared(ops) => ops.release(self),
@@ -382,6 +395,9 @@ impl Drop for File {
         if self.mode.contains(FileMode::WRITER) {
             inode.put_write();
             self.path.mount.put_write();
+        }
+        if self.mode.contains(FileMode::READER) {
+            inode.put_read();
         }
         if self.mode.contains(FileMode::EXEC) {
             inode.allow_write();

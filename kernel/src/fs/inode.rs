@@ -13,6 +13,7 @@ use ksync::SpinLock;
 use spin::Once;
 
 use crate::fs::file::FileOpsRef;
+use crate::fs::lease::Leases;
 use crate::fs::locks::LockContext;
 use crate::fs::mount::Path;
 use crate::fs::pipe::Pipe;
@@ -287,6 +288,7 @@ impl From<&'static dyn InodeOps> for InodeOpsRef {
 #[derive(Default)]
 pub struct InodeExtra {
     pub locks: LockContext,
+    pub leases: Leases,
     pub xattrs: XattrStore,
     /// The pipe behind a FIFO while it is open.
     pub fifo: SpinLock<Option<Arc<Pipe>>>,
@@ -316,6 +318,8 @@ pub struct Inode {
     nlink: AtomicU32,
     flags: AtomicU32,
     write_count: AtomicI32,
+    /// Open files that only read a regular file.
+    read_count: AtomicU32,
     size: AtomicU64,
     times: SpinLock<Times>,
     /// Serialises changes of a directory's names and of a file's data (`i_rwsem`).
@@ -346,6 +350,7 @@ impl Inode {
             nlink: AtomicU32::new(if new.kind == FileKind::Dir { 2 } else { 1 }),
             flags: AtomicU32::new(flags.bits()),
             write_count: AtomicI32::new(0),
+            read_count: AtomicU32::new(0),
             size: AtomicU64::new(0),
             times: SpinLock::new(Times {
                 atime: now,
@@ -529,6 +534,16 @@ impl Inode {
             })
             .map(drop)
             .map_err(|_| Errno::ETXTBSY)
+    }
+    /// Counts an open file that only reads in, or out.
+    pub fn get_read(&self) {
+        self.read_count.fetch_add(1, Ordering::SeqCst);
+    }
+    pub fn put_read(&self) {
+        self.read_count.fetch_sub(1, Ordering::SeqCst);
+    }
+    pub fn readers(&self) -> u32 {
+        self.read_count.load(Ordering::SeqCst)
     }
     pub fn put_write(&self) {
         self.write_count.fetch_sub(1, Ordering::Relaxed);

@@ -27,6 +27,7 @@ use abi::poll::PollEvents;
 use abi::{Errno, Result};
 use zerocopy::IntoBytes;
 
+use super::fasync::{Band, FasyncList};
 use super::file::{File, FileOps};
 use super::inode::Inode;
 use super::notify::{self, Event, Watcher};
@@ -114,6 +115,7 @@ pub struct Inotify {
     watches: Mutex<Watches>,
     queue: SpinLock<Queue>,
     readers: WaitQueue,
+    fasync: FasyncList,
     user: u32,
     this: Weak<Inotify>,
 }
@@ -251,6 +253,7 @@ impl Inotify {
         queue.events.push_back(event);
         drop(queue);
         self.readers.wake_events(PollEvents::READABLE);
+        self.fasync.tell(Band::In);
     }
 
     /// Takes a watch out of the table, and tells the reader.
@@ -384,6 +387,10 @@ impl Drop for Inotify {
 }
 
 impl FileOps for Inotify {
+    fn fasync(&self, _file: &File) -> Option<[Option<&FasyncList>; 2]> {
+        Some([Some(&self.fasync), None])
+    }
+
     fn read(&self, file: &File, sink: &mut IoSink<'_>, _pos: &mut u64) -> Result<usize> {
         loop {
             while let Some(event) = self.take(sink.remaining(), sink.done() == 0)? {
@@ -488,6 +495,7 @@ pub fn create(flags: OpenFlags) -> Result<Arc<File>> {
         }),
         queue: SpinLock::new(Queue::default()),
         readers: WaitQueue::new(),
+        fasync: FasyncList::default(),
         user,
         this: this.clone(),
     });

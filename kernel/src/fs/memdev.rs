@@ -8,7 +8,7 @@ use abi::{Errno, Result};
 
 use crate::device::random;
 use crate::fs::file::{File, FileOps, FileOpsRef};
-use crate::fs::inode::Inode;
+use crate::fs::mount::Path;
 use crate::fs::{chrdev, devtmpfs};
 use crate::mm::MemoryObject;
 use crate::mm::pagecache::PageCache;
@@ -120,7 +120,7 @@ impl FileOps for Random {
     }
 }
 
-fn open(dev: DevNum, _inode: &Arc<Inode>, flags: OpenFlags) -> Result<FileOpsRef> {
+fn open(dev: DevNum, _node: &Path, flags: OpenFlags) -> Result<FileOpsRef> {
     let ops: &'static dyn FileOps = match dev.minor() {
         3 => &Null,
         5 => &Zero,

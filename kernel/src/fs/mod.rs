@@ -12,7 +12,7 @@
 //! | [`attr`], [`perm`], [`xattr`], [`limits`] | attributes, permissions, extended attributes, limits |
 //! | [`file`], [`fd`], [`rw`], [`fasync`] | open file descriptions and [`FileOps`], descriptor tables, reads and writes |
 //! | [`context`] | a process's root, working directory and umask |
-//! | [`locks`] | flock, POSIX and OFD locks |
+//! | [`locks`], [`lease`] | flock, POSIX and OFD locks; leases |
 //! | [`notify`], [`inotify`] | the one place that hears of what happens to files; who asks it |
 //! | [`pipe`], [`fifo`], [`splice`] | pipes, FIFOs, bytes moved between files |
 //! | [`tmpfs`], [`devtmpfs`], [`memfd`], [`anon`] | file systems in memory, files without a name |
@@ -54,6 +54,7 @@ pub mod initramfs;
 pub mod inode;
 pub mod inotify;
 pub mod kmsg;
+pub mod lease;
 pub mod limits;
 pub mod locks;
 pub mod memdev;

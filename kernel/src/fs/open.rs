@@ -17,7 +17,7 @@ use crate::fs::mount::Path;
 use crate::fs::namei::{self, Make};
 use crate::fs::notify::{self, Event};
 use crate::fs::path::{self, Last, LookupFlags, Walk};
-use crate::fs::{attr, chrdev, fifo, memfd, perm};
+use crate::fs::{attr, chrdev, fifo, lease, memfd, perm};
 use crate::task::{self, Cred};
 
 /// An open, its flags checked and completed.
@@ -256,7 +256,7 @@ fn check_open(place: &Path, request: &OpenRequest, cred: &Cred) -> Result<()> {
 fn operations(place: &Path, flags: OpenFlags) -> Result<FileOpsRef> {
     let inode = place.inode();
     match inode.kind {
-        FileKind::Char => chrdev::open(inode, flags),
+        FileKind::Char => chrdev::open(place, flags),
         FileKind::Fifo => fifo::open(inode, flags),
         // No driver serves block devices; sockets are connected to.
         FileKind::Block | FileKind::Socket => Err(Errno::ENXIO),
@@ -284,6 +284,11 @@ fn finish(
     }
     let truncate = flags.contains(OpenFlags::TRUNC) && inode.is_regular() && !created;
     let counted = Writer::count(&place, truncate || mode.contains(FileMode::WRITE))?;
+    let reads = Reader::count(inode, mode);
+    if inode.is_regular() && !mode.is_empty() {
+        let writes = mode.contains(FileMode::WRITE);
+        lease::break_for(inode, writes, flags.contains(OpenFlags::NONBLOCK))?;
+    }
     let ops = operations(&place, flags)?;
     if truncate {
         truncate_open(inode, cred)?;
@@ -291,12 +296,42 @@ fn finish(
     if counted.keep(mode.contains(FileMode::WRITE)) {
         mode |= FileMode::WRITER;
     }
+    if reads.keep() {
+        mode |= FileMode::READER;
+    }
     let file = File::new(place, ops, flags - TRANSIENT, mode, cred.clone());
     notify::file_event(&file, Event::OPEN);
     if truncate {
         notify::file_event(&file, Event::MODIFY);
     }
     Ok(file)
+}
+
+/// The count of an open that only reads, taken back unless kept.
+struct Reader<'a>(Option<&'a Inode>);
+
+impl<'a> Reader<'a> {
+    fn count(inode: &'a Inode, mode: FileMode) -> Self {
+        let counts =
+            inode.is_regular() && mode & (FileMode::READ | FileMode::WRITE) == FileMode::READ;
+        if counts {
+            inode.get_read();
+        }
+        Self(counts.then_some(inode))
+    }
+
+    /// Leaves the count to the file; true if there is one.
+    fn keep(mut self) -> bool {
+        self.0.take().is_some()
+    }
+}
+
+impl Drop for Reader<'_> {
+    fn drop(&mut self) {
+        if let Some(inode) = self.0 {
+            inode.put_read();
+        }
+    }
 }
 
 /// The counts of a writer, taken back unless kept.
@@ -363,6 +398,7 @@ pub fn open_exec_at(dirfd: i32, path: &[u8], at_flags: u32) -> Result<(Arc<File>
     if !inode.is_regular() || place.mount.flags().contains(MountFlags::NOEXEC) {
         return Err(Errno::EACCES);
     }
+    lease::break_for(inode, false, false)?;
     inode.deny_write()?;
     let ops = match inode.ops.open(inode, OpenFlags::empty()) {
         Ok(ops) => ops,

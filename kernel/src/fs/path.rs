@@ -26,6 +26,8 @@ bitflags! {
         const DIRECTORY = 2;
         /// The empty path means the starting place itself.
         const EMPTY = 4;
+        /// Coming to a mount does not count as its use.
+        const UNSEEN = 8;
     }
 }
 
@@ -115,6 +117,8 @@ pub struct Walk<'a> {
     at: Path,
     links: u32,
     resolve: ResolveFlags,
+    /// See [`LookupFlags::UNSEEN`].
+    unseen: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -153,6 +157,7 @@ impl<'a> Walk<'a> {
             at: start,
             links: 0,
             resolve,
+            unseen: false,
         })
     }
 
@@ -232,7 +237,11 @@ impl<'a> Walk<'a> {
         if !next.dentry.is_mountpoint() {
             return Ok(next);
         }
-        let below = next.descend();
+        let below = if self.unseen {
+            next.descend_unseen()
+        } else {
+            next.descend()
+        };
         if self.resolve.contains(ResolveFlags::NO_XDEV)
             && !Arc::ptr_eq(&below.mount, &self.at.mount)
         {
@@ -323,6 +332,7 @@ impl<'a> Walk<'a> {
 
     /// Walks the whole path.
     pub fn full(mut self, path: &[u8], flags: LookupFlags) -> Result<Path> {
+        self.unseen = flags.contains(LookupFlags::UNSEEN);
         let mut text = self.begin(path, flags.contains(LookupFlags::EMPTY))?;
         while let Some(component) = self.walk_to_last(&mut text)? {
             let name = text.all().get(component.range.clone()).unwrap_or_default();

@@ -16,6 +16,7 @@ use pipe::{Buffer, Consumed, PAGE, Ring, buffers_for};
 use spin::Once;
 
 use crate::fs::dentry::Dentry;
+use crate::fs::fasync::{Band, FasyncList};
 use crate::fs::file::{File, FileMode, FileOps, FileOpsRef};
 use crate::fs::inode::{FileKind, Inode, InodeFlags, InodeOps, NewInode};
 use crate::fs::limits;
@@ -55,6 +56,8 @@ pub struct Pipe {
     polled: AtomicBool,
     read_queue: WaitQueue,
     write_queue: WaitQueue,
+    read_async: FasyncList,
+    write_async: FasyncList,
 }
 
 impl Pipe {
@@ -73,6 +76,8 @@ impl Pipe {
             polled: AtomicBool::new(false),
             read_queue: WaitQueue::new(),
             write_queue: WaitQueue::new(),
+            read_async: FasyncList::default(),
+            write_async: FasyncList::default(),
         })
     }
 
@@ -117,16 +122,24 @@ impl Pipe {
     pub fn with_state<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.state.lock();
         let (was_empty, was_full) = (state.ring.is_empty(), state.ring.is_full());
+        let before = state.ring.bytes();
         let result = f(&mut state);
         self.publish(&state);
         let filled = !state.ring.is_empty() && was_empty;
         let drained = was_full && !state.ring.is_full();
+        let after = state.ring.bytes();
         drop(state);
         if filled || self.polled.load(Ordering::Relaxed) {
             self.wake_readers();
         }
         if drained {
             self.wake_writers();
+        }
+        if after > before {
+            self.read_async.tell(Band::In);
+        }
+        if after < before {
+            self.write_async.tell(Band::Out);
         }
         result
     }
@@ -155,6 +168,7 @@ impl Pipe {
             }
             let done = sink.done();
             if done != 0 || result.is_err() {
+                self.write_async.tell(Band::Out);
                 if more {
                     // Another reader may be asleep for what this one left.
                     self.read_queue.wake_events(PollEvents::READABLE);
@@ -196,6 +210,9 @@ impl Pipe {
             drop(state);
             if moved && (was_empty || self.polled.load(Ordering::Relaxed)) {
                 self.wake_readers();
+            }
+            if moved {
+                self.read_async.tell(Band::In);
             }
             if result.is_err() || source.remaining() == 0 {
                 return source.outcome(result);
@@ -298,7 +315,20 @@ impl Pipe {
             self.read_queue.wake_events(events);
             self.write_queue.wake_events(events);
         }
-        !self.has_readers() && !self.has_writers()
+        let (readers, writers) = (self.has_readers(), self.has_writers());
+        if last && readers != writers {
+            self.read_async.tell(Band::In);
+            self.write_async.tell(Band::Out);
+        }
+        !readers && !writers
+    }
+
+    /// The lists of an end.
+    fn fasync(&self, file: &File) -> [Option<&FasyncList>; 2] {
+        [
+            file.readable().then_some(&self.read_async),
+            file.writable().then_some(&self.write_async),
+        ]
     }
 
     /// Tells openers of a FIFO that the other side came.
@@ -419,6 +449,9 @@ impl FileOps for Pipe {
     fn release(&self, file: &File) {
         self.close_end(file.readable(), file.writable());
     }
+    fn fasync(&self, file: &File) -> Option<[Option<&FasyncList>; 2]> {
+        Some(Pipe::fasync(self, file))
+    }
     fn pipe(&self) -> Option<&Pipe> {
         Some(self)
     }
@@ -458,6 +491,9 @@ impl FileOps for FifoEnd {
     }
     fn pipe(&self) -> Option<&Pipe> {
         Some(&self.pipe)
+    }
+    fn fasync(&self, file: &File) -> Option<[Option<&FasyncList>; 2]> {
+        Some(self.pipe.fasync(file))
     }
 }
 

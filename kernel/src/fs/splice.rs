@@ -166,7 +166,7 @@ pub fn file_to_pipe(
             Ok(put)
         }
         None => {
-            let got = rw::read(input, &mut IoSink::kernel(&mut bytes))?;
+            let got = rw::read_uncounted(input, &mut IoSink::kernel(&mut bytes))?;
             push(pipe, bytes.get(..got).unwrap_or_default())
         }
     }
@@ -237,7 +237,7 @@ pub fn pipe_to_file(
         let bytes = peek(pipe, count - total)?;
         let mut source = IoSource::kernel(&bytes);
         let written = if own_pos {
-            rw::write(output, &mut source)
+            rw::write_uncounted(output, &mut source)
         } else {
             output.ops().write(output, &mut source, pos)
         };

@@ -16,7 +16,7 @@ use crate::task::{self, Cap, Pid, pid};
 /// The most bytes of control messages that one send passes (`net.core.optmem_max`).
 const MAX_CONTROL: usize = 131_072;
 /// What a user or group is shown as that the receiver cannot know.
-const OVERFLOW_ID: u32 = 65534;
+pub const OVERFLOW_ID: u32 = 65534;
 
 /// What was sent along with bytes or a packet.
 #[derive(Default)]

@@ -5,16 +5,16 @@ use alloc::sync::Arc;
 use abi::fs::{
     CLOSE_RANGE_CLOEXEC, CLOSE_RANGE_UNSHARE, F_ADD_SEALS, F_CREATED_QUERY, F_DUPFD,
     F_DUPFD_CLOEXEC, F_DUPFD_QUERY, F_GET_SEALS, F_GETFD, F_GETFL, F_GETLEASE, F_GETLK, F_GETOWN,
-    F_GETOWN_EX, F_GETPIPE_SZ, F_GETSIG, F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW, F_OWNER_PGRP,
-    F_RDLCK, F_SETFD, F_SETFL, F_SETLEASE, F_SETLK, F_SETLKW, F_SETOWN, F_SETOWN_EX, F_SETPIPE_SZ,
-    F_SETSIG, F_UNLCK, F_WRLCK, FD_CLOEXEC, FIGETBSZ, FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX,
-    FIONREAD, FIOQSIZE, FOwnerEx, Flock, LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, MFD_ALLOW_SEALING,
-    MFD_CLOEXEC, MFD_EXEC, MFD_HUGETLB, MFD_NOEXEC_SEAL, OpenFlags, SEEK_CUR, SEEK_END, SEEK_SET,
+    F_GETOWN_EX, F_GETPIPE_SZ, F_GETSIG, F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW, F_RDLCK, F_SETFD,
+    F_SETFL, F_SETLEASE, F_SETLK, F_SETLKW, F_SETOWN, F_SETOWN_EX, F_SETPIPE_SZ, F_SETSIG, F_UNLCK,
+    F_WRLCK, FD_CLOEXEC, FIGETBSZ, FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, FIONREAD, FIOQSIZE,
+    FOwnerEx, Flock, LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, MFD_ALLOW_SEALING, MFD_CLOEXEC, MFD_EXEC,
+    MFD_HUGETLB, MFD_NOEXEC_SEAL, OpenFlags, SEEK_CUR, SEEK_END, SEEK_SET,
 };
 use abi::{Errno, Result};
 use vfs::{LockKind, Range, RangeLock};
 
-use crate::fs::{File, FileKind, FileMode, fasync, locks, memfd, perm, pipe};
+use crate::fs::{File, FileKind, FileMode, fasync, lease, locks, memfd, perm, pipe};
 use crate::mm::user::{UserCStr, UserPtr};
 use crate::task::current;
 
@@ -114,13 +114,13 @@ pub fn sys_fcntl(fd: i32, cmd: u32, arg: usize) -> Result<usize> {
         _ if file.is_path_only() => return Err(Errno::EBADF),
         _ => {}
     }
-    fcntl_open(&file, files.id, cmd, arg)
+    fcntl_open(&file, fd, files.id, cmd, arg)
 }
 
 /// The commands that need a file, not only a place.
-fn fcntl_open(file: &Arc<File>, table: u64, cmd: u32, arg: usize) -> Result<usize> {
+fn fcntl_open(file: &Arc<File>, fd: i32, table: u64, cmd: u32, arg: usize) -> Result<usize> {
     match cmd {
-        F_SETFL => set_flags(file, arg as u32),
+        F_SETFL => set_flags(file, fd, arg as u32),
         F_GETLK | F_OFD_GETLK => get_lock(file, table, cmd == F_OFD_GETLK, UserPtr::from(arg)),
         F_SETLK | F_SETLKW => set_lock(file, table, false, cmd == F_SETLKW, UserPtr::from(arg)),
         F_OFD_SETLK | F_OFD_SETLKW => {
@@ -132,15 +132,14 @@ fn fcntl_open(file: &Arc<File>, table: u64, cmd: u32, arg: usize) -> Result<usiz
         F_SETPIPE_SZ | F_GETPIPE_SZ => pipe::fcntl(file, cmd, arg),
         F_ADD_SEALS => memfd::add(file, arg as u32),
         F_GET_SEALS => memfd::get(file),
-        F_GETLEASE => Ok(F_UNLCK as usize),
-        // Leases are not kept: what a Linux without CONFIG_FILE_LOCKING answers.
-        F_SETLEASE => Err(Errno::EINVAL),
+        F_GETLEASE => Ok(lease::get(file) as usize),
+        F_SETLEASE => lease::set(file, fd, arg as i32).map(|()| 0),
         F_CREATED_QUERY => Ok(usize::from(file.mode().contains(FileMode::CREATED))),
         _ => Err(Errno::EINVAL),
     }
 }
 
-fn set_flags(file: &Arc<File>, arg: u32) -> Result<usize> {
+fn set_flags(file: &Arc<File>, fd: i32, arg: u32) -> Result<usize> {
     let wanted = OpenFlags::from_bits_retain(arg) & OpenFlags::SETFL;
     let old = file.flags();
     let task = current();
@@ -149,7 +148,12 @@ fn set_flags(file: &Arc<File>, arg: u32) -> Result<usize> {
     {
         return Err(Errno::EPERM);
     }
-    let new = (old & !OpenFlags::SETFL) | wanted;
+    // Only files that can signal take `O_ASYNC`; others pass over it.
+    if (wanted ^ old).contains(OpenFlags::ASYNC) {
+        fasync::set(file, fd, wanted.contains(OpenFlags::ASYNC));
+    }
+    let kept = file.flags() & OpenFlags::ASYNC;
+    let new = (old & !OpenFlags::SETFL) | (wanted - OpenFlags::ASYNC) | kept;
     file.ops().set_flags(file, new)?;
     file.set_flags(new);
     Ok(0)
@@ -299,25 +303,11 @@ fn owner(file: &Arc<File>, cmd: u32, arg: usize) -> Result<usize> {
             file.fasync_or_new().set_owner(owner);
         }
         F_GETOWN => {
-            let Some(owner) = state.and_then(|state| state.owner()) else {
-                return Ok(0);
-            };
-            let id = if owner.kind == F_OWNER_PGRP {
-                -owner.id
-            } else {
-                owner.id
-            };
-            return Ok(id as isize as usize);
+            return Ok(fasync::owner_number(file) as isize as usize);
         }
         F_GETOWN_EX => {
-            let owner = state.and_then(|state| state.owner());
-            let answer = match owner {
-                Some(owner) => FOwnerEx {
-                    kind: owner.kind,
-                    pid: owner.id,
-                },
-                None => FOwnerEx::default(),
-            };
+            let owner = state.and_then(|state| state.owner()?.name());
+            let answer = owner.map_or(FOwnerEx::default(), |(kind, pid)| FOwnerEx { kind, pid });
             UserPtr::from(arg).write(&answer)?;
         }
         F_SETSIG => {
@@ -359,13 +349,12 @@ pub fn sys_ioctl(fd: i32, cmd: u32, arg: usize) -> Result<usize> {
         }
         FIOASYNC => {
             let on = UserPtr::<i32>::from(arg).read()? != 0;
-            let mut flags = file.flags();
-            if flags.contains(OpenFlags::ASYNC) != on {
-                flags.set(OpenFlags::ASYNC, on);
-                file.ops().set_flags(&file, flags)?;
-                file.set_flags(flags);
+            let same = file.flags().contains(OpenFlags::ASYNC) == on;
+            if same || fasync::set(&file, fd, on) {
+                Ok(0)
+            } else {
+                Err(Errno::ENOTTY)
             }
-            Ok(0)
         }
         // The inode behind anonymous files has no type bits: theirs is their own to answer.
         FIONREAD if file.inode().mode() & abi::fs::S_IFMT == abi::fs::S_IFREG => {

@@ -10,7 +10,7 @@ use abi::{Errno, Result};
 use crate::fs::file::{DirSink, File};
 use crate::fs::inode::FileKind;
 use crate::fs::notify::{self, Event};
-use crate::fs::{LookupFlags, open, path, perm, rw};
+use crate::fs::{LookupFlags, lease, open, path, perm, rw};
 use crate::mm::user::{IoSink, IoSource, UserCStr, copy_out};
 use crate::task::current;
 use alloc::sync::Arc;
@@ -335,6 +335,7 @@ pub fn sys_truncate(path: UserCStr, length: i64) -> Result<usize> {
     if inode.writers() < 0 {
         return Err(Errno::ETXTBSY);
     }
+    lease::break_for(inode, true, false)?;
     open::truncate(inode, length, &cred)?;
     notify::dentry_event(&place.dentry, Event::MODIFY);
     Ok(0)
@@ -397,9 +398,9 @@ pub fn sys_fdatasync(fd: i32) -> Result<usize> {
 }
 
 pub fn sys_sync() -> Result<usize> {
-    for mount in current().my_fs().namespace().mounts() {
-        if let Err(error) = mount.sb.ops.sync(&mount.sb) {
-            log::warn!("sync: {}: {error:?}", mount.sb.fs_name);
+    for sb in current().my_fs().namespace().super_blocks() {
+        if let Err(error) = sb.ops.sync(&sb) {
+            log::warn!("sync: {}: {error:?}", sb.fs_name);
         }
     }
     Ok(0)

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use abi::fs::{AT_FDCWD, MNT_DETACH, MNT_EXPIRE, MNT_FORCE, MountFlags, PATH_MAX, UMOUNT_NOFOLLOW};
 use abi::{Errno, Result};
 
-use crate::fs::mount::{self, Mount, PER_MOUNT};
+use crate::fs::mount::{self, ATIME, Mount, PER_MOUNT, UnmountFlags};
 use crate::fs::{LookupFlags, Path, path, superblock};
 use crate::mm::user::{UserCStr, UserPtr};
 use crate::task::{Cap, current};
@@ -79,7 +79,7 @@ pub fn sys_mount(
         return remount(&place, flags, own, &data);
     }
     if flags.contains(MountFlags::BIND) {
-        let from = path::lookup(AT_FDCWD, &source_text, LookupFlags::FOLLOW)?;
+        let from = other_place(&source_text)?;
         mount::bind(&from, &place, flags.contains(MountFlags::REC))?;
         return Ok(0);
     }
@@ -87,11 +87,19 @@ pub fn sys_mount(
         return set_propagation(&place, flags, propagation);
     }
     if flags.contains(MountFlags::MOVE) {
-        let from = path::lookup(AT_FDCWD, &source_text, LookupFlags::FOLLOW)?;
+        let from = other_place(&source_text)?;
         mount::move_mount(&from, &place)?;
         return Ok(0);
     }
     new_mount(&place, &kind, &source_text, flags, own, &data)
+}
+
+/// The place that the source of a bind or a move names.
+fn other_place(source: &[u8]) -> Result<Path> {
+    if source.is_empty() {
+        return Err(Errno::EINVAL);
+    }
+    path::lookup(AT_FDCWD, source, LookupFlags::FOLLOW)
 }
 
 fn new_mount(
@@ -113,10 +121,6 @@ fn new_mount(
         source
     };
     let new = Mount::new(&sb, sb.root()?, own, source);
-    // The same file system twice at one place is refused.
-    if place.is_mount_root() && alloc::sync::Arc::ptr_eq(&place.mount.root, &new.root) {
-        return Err(Errno::EBUSY);
-    }
     mount::attach(&new, place)?;
     Ok(0)
 }
@@ -126,6 +130,12 @@ fn remount(place: &Path, flags: MountFlags, own: MountFlags, data: &[u8]) -> Res
         return Err(Errno::EINVAL);
     }
     let mount = &place.mount;
+    // Unless the call says when reading changes times, that stays.
+    let own = if flags.intersects(ATIME | MountFlags::STRICTATIME) {
+        own
+    } else {
+        (own - ATIME) | (mount.flags() & ATIME)
+    };
     if !flags.contains(MountFlags::BIND) {
         let sb = &mount.sb;
         sb.ops.remount(sb, data)?;
@@ -144,10 +154,10 @@ fn remount(place: &Path, flags: MountFlags, own: MountFlags, data: &[u8]) -> Res
 fn set_propagation(place: &Path, flags: MountFlags, all: MountFlags) -> Result<usize> {
     let kind = flags & all;
     let allowed = all | MountFlags::REC | MountFlags::SILENT;
-    if !allowed.contains(flags) || kind.bits().count_ones() != 1 || !place.is_mount_root() {
+    if !allowed.contains(flags) || kind.bits().count_ones() != 1 {
         return Err(Errno::EINVAL);
     }
-    mount::set_propagation(&place.mount, kind, flags.contains(MountFlags::REC));
+    mount::set_propagation(place, kind, flags.contains(MountFlags::REC))?;
     Ok(0)
 }
 
@@ -155,18 +165,17 @@ pub fn sys_umount2(target: UserCStr, flags: u32) -> Result<usize> {
     if flags & !(MNT_FORCE | MNT_DETACH | MNT_EXPIRE | UMOUNT_NOFOLLOW) != 0 {
         return Err(Errno::EINVAL);
     }
+    let mut lookup = LookupFlags::UNSEEN;
+    lookup.set(LookupFlags::FOLLOW, flags & UMOUNT_NOFOLLOW == 0);
+    let place = path::lookup(AT_FDCWD, &target.read_path()?, lookup)?;
     check_privilege()?;
     if flags & MNT_EXPIRE != 0 && flags & (MNT_FORCE | MNT_DETACH) != 0 {
         return Err(Errno::EINVAL);
     }
-    let mut lookup = LookupFlags::empty();
-    lookup.set(LookupFlags::FOLLOW, flags & UMOUNT_NOFOLLOW == 0);
-    let place = path::lookup(AT_FDCWD, &target.read_path()?, lookup)?;
-    if flags & MNT_EXPIRE != 0 {
-        // The first call only marks, and says so; there is nobody who would mark for us.
-        return Err(Errno::EAGAIN);
-    }
-    mount::unmount(place, flags & MNT_DETACH != 0)?;
+    let mut how = UnmountFlags::empty();
+    how.set(UnmountFlags::LAZY, flags & MNT_DETACH != 0);
+    how.set(UnmountFlags::EXPIRE, flags & MNT_EXPIRE != 0);
+    mount::unmount(place, how, &current().my_fs().root())?;
     Ok(0)
 }
 

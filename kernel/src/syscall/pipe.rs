@@ -85,6 +85,7 @@ pub fn sys_sendfile(out_fd: i32, in_fd: i32, offset: UserPtr<i64>, count: usize)
         .map_or_else(|| input.pos(), |offset| offset.value);
     let result =
         output.with_pos(|out_pos| splice::copy(&input, &mut in_pos, &output, out_pos, count));
+    rw::count_copy(&result);
     match &mut offset {
         Some(offset) => {
             offset.value = in_pos;
@@ -140,6 +141,7 @@ pub fn sys_copy_file_range(
         return Ok(0);
     }
     let result = splice::copy(&input, &mut in_pos, &output, &mut out_pos, len);
+    rw::count_copy(&result);
     store_offset(&mut in_user, &input, in_pos)?;
     store_offset(&mut out_user, &output, out_pos)?;
     result
@@ -258,8 +260,8 @@ pub fn sys_vmsplice(fd: i32, iov: usize, count: usize, flags: u32) -> Result<usi
     }
     // Pages are copied, not lent: what the user does to them later does not show, as with any pipe.
     if file.writable() {
-        rw::write(&file, &mut IoSource::vector(iov, count)?)
+        rw::write_uncounted(&file, &mut IoSource::vector(iov, count)?)
     } else {
-        rw::read(&file, &mut IoSink::vector(iov, count)?)
+        rw::read_uncounted(&file, &mut IoSink::vector(iov, count)?)
     }
 }

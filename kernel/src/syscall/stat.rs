@@ -306,12 +306,12 @@ pub fn sys_fstatfs(fd: i32, out: UserPtr<Statfs>) -> Result<usize> {
 
 pub fn sys_ustat(dev: u32, out: UserPtr<Ustat>) -> Result<usize> {
     let dev = DevNum::from_user(dev);
-    let mounts = current().my_fs().namespace().mounts();
-    let mount = mounts
+    let mounted = current().my_fs().namespace().super_blocks();
+    let sb = mounted
         .iter()
-        .find(|mount| mount.sb.dev == dev)
+        .find(|sb| sb.dev == dev)
         .ok_or(Errno::EINVAL)?;
-    let stat = mount.sb.statfs()?;
+    let stat = sb.statfs()?;
     let answer = Ustat {
         f_tfree: i32::try_from(stat.f_bfree).unwrap_or(i32::MAX),
         f_tinode: stat.f_ffree,

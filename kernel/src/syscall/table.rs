@@ -169,7 +169,7 @@ syscalls! {
     69 msgsnd;
     70 msgrcv;
     71 msgctl;
-    72 fcntl(fd: i32, cmd: u32, arg: usize) => fd::sys_fcntl, Partial, "no leases, no directory notification";
+    72 fcntl(fd: i32, cmd: u32, arg: usize) => fd::sys_fcntl, Partial, "no directory notification";
     73 flock(fd: i32, operation: u32) => fd::sys_flock, Full, "";
     74 fsync(fd: i32) => file::sys_fsync, Full, "";
     75 fdatasync(fd: i32) => file::sys_fdatasync, Full, "";
@@ -262,8 +262,8 @@ syscalls! {
     162 sync() => file::sys_sync, Full, "";
     163 acct;
     164 settimeofday(tv: UserPtr<Timeval>, tz: UserPtr<Timezone>) => time::sys_settimeofday, Full, "";
-    165 mount(source: UserCStr, target: UserCStr, kind: UserCStr, flags: u64, data: usize) => mount::sys_mount, Partial, "propagation is kept, not acted on";
-    166 umount2(target: UserCStr, flags: u32) => mount::sys_umount2, Partial, "MNT_EXPIRE always answers EAGAIN";
+    165 mount(source: UserCStr, target: UserCStr, kind: UserCStr, flags: u64, data: usize) => mount::sys_mount, Partial, "MS_SYNCHRONOUS, MS_DIRSYNC and MS_LAZYTIME are ignored";
+    166 umount2(target: UserCStr, flags: u32) => mount::sys_umount2, Full, "";
     167 swapon;
     168 swapoff;
     169 reboot(magic1: u32, magic2: u32, command: u32, argument: usize) => system::sys_reboot, Full, "";

@@ -23,6 +23,31 @@ pub struct Rusage {
     pub involuntary_switches: u64,
     /// The largest resident set, in KiB.
     pub max_rss_kib: u64,
+    /// Bytes and calls of reads and writes.
+    pub io: IoCounts,
+}
+
+/// What `/proc/<pid>/io` tells of calls.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct IoCounts {
+    /// Bytes that calls read.
+    pub read_bytes: u64,
+    /// Bytes that calls wrote.
+    pub written_bytes: u64,
+    /// Calls that read, with or without success.
+    pub reads: u64,
+    /// Calls that write.
+    pub writes: u64,
+}
+
+impl IoCounts {
+    /// Adds up.
+    pub fn add(&mut self, other: &IoCounts) {
+        self.read_bytes += other.read_bytes;
+        self.written_bytes += other.written_bytes;
+        self.reads += other.reads;
+        self.writes += other.writes;
+    }
 }
 
 impl Rusage {
@@ -35,6 +60,7 @@ impl Rusage {
         self.voluntary_switches += other.voluntary_switches;
         self.involuntary_switches += other.involuntary_switches;
         self.max_rss_kib = self.max_rss_kib.max(other.max_rss_kib);
+        self.io.add(&other.io);
     }
 }
 
@@ -55,9 +81,44 @@ pub struct ThreadUsage {
     pub voluntary_switches: AtomicU64,
     /// Times it was preempted.
     pub involuntary_switches: AtomicU64,
+    /// See [`IoCounts`]; these are written by the thread alone.
+    read_bytes: AtomicU64,
+    written_bytes: AtomicU64,
+    reads: AtomicU64,
+    writes: AtomicU64,
+}
+
+/// Adds to a counter that one thread alone writes.
+#[inline]
+fn bump(counter: &AtomicU64, by: u64) {
+    counter.store(counter.load(Ordering::Relaxed) + by, Ordering::Relaxed);
 }
 
 impl ThreadUsage {
+    /// The running thread's call read so many bytes.
+    #[inline]
+    pub fn count_read(&self, bytes: usize) {
+        bump(&self.read_bytes, bytes as u64);
+        bump(&self.reads, 1);
+    }
+
+    /// The running thread's call wrote so many bytes.
+    #[inline]
+    pub fn count_write(&self, bytes: usize) {
+        bump(&self.written_bytes, bytes as u64);
+        bump(&self.writes, 1);
+    }
+
+    /// The counts of reads and writes now.
+    pub fn io(&self) -> IoCounts {
+        IoCounts {
+            read_bytes: self.read_bytes.load(Ordering::Relaxed),
+            written_bytes: self.written_bytes.load(Ordering::Relaxed),
+            reads: self.reads.load(Ordering::Relaxed),
+            writes: self.writes.load(Ordering::Relaxed),
+        }
+    }
+
     /// The counters now; `running_ns` is what the present stay on the CPU adds.
     pub fn snapshot(&self, running_ns: u64) -> Rusage {
         let total = self.ran_ns.load(Ordering::Relaxed) + running_ns;
@@ -76,6 +137,7 @@ impl ThreadUsage {
             voluntary_switches: self.voluntary_switches.load(Ordering::Relaxed),
             involuntary_switches: self.involuntary_switches.load(Ordering::Relaxed),
             max_rss_kib: 0,
+            io: self.io(),
         }
     }
 }

@@ -18,7 +18,7 @@ use super::file::{self, Node};
 use super::line::{self, Line};
 use super::{node, pty, vt};
 use crate::boot;
-use crate::fs::{FileOpsRef, Inode, chrdev};
+use crate::fs::{FileOpsRef, Path, chrdev};
 use crate::log::{self, ConsoleSink};
 use crate::sync::SpinLock;
 use crate::task::{self, Cap};
@@ -181,7 +181,7 @@ pub fn redirect(tty: Option<&Arc<Tty>>) -> Result<usize> {
 }
 
 /// Opens `tty*` and `ttyS*`.
-fn open_tty(dev: DevNum, _inode: &Arc<Inode>, flags: OpenFlags) -> Result<FileOpsRef> {
+fn open_tty(dev: DevNum, _node: &Path, flags: OpenFlags) -> Result<FileOpsRef> {
     let minor = dev.minor();
     let (tty, node) = match minor {
         0 => (vt::active(), Node::Active),
@@ -192,20 +192,20 @@ fn open_tty(dev: DevNum, _inode: &Arc<Inode>, flags: OpenFlags) -> Result<FileOp
 }
 
 /// Opens `hvc*`.
-fn open_hvc(dev: DevNum, _inode: &Arc<Inode>, flags: OpenFlags) -> Result<FileOpsRef> {
+fn open_hvc(dev: DevNum, _node: &Path, flags: OpenFlags) -> Result<FileOpsRef> {
     let tty = line_by_dev((HVC_MAJOR, dev.minor())).ok_or(Errno::ENXIO)?;
     Ok(file::open_node(tty, Node::Own, flags)?.into())
 }
 
 /// Opens `/dev/tty`, `/dev/console` and `/dev/ptmx`.
-fn open_aux(dev: DevNum, inode: &Arc<Inode>, flags: OpenFlags) -> Result<FileOpsRef> {
+fn open_aux(dev: DevNum, node: &Path, flags: OpenFlags) -> Result<FileOpsRef> {
     match dev.minor() {
         0 => Ok(file::open_current()?.into()),
         1 => {
             let tty = system().ok_or(Errno::ENODEV)?;
             Ok(file::open_node(tty, Node::Console, flags)?.into())
         }
-        2 => pty::open_ptmx(inode),
+        2 => pty::open_ptmx(node),
         _ => Err(Errno::ENXIO),
     }
 }

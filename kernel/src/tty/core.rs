@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use abi::poll::PollEvents;
 use abi::signal::Signo;
@@ -15,6 +15,7 @@ use ldisc::{KeySignal, Ldisc, Port};
 
 use super::turn::Turn;
 use crate::fs::File;
+use crate::fs::fasync::{Band, FasyncList};
 use crate::sync::{SpinLock, WaitQueue};
 use crate::task::Pid;
 use crate::task::tree::{ProcessGroup, Session};
@@ -134,6 +135,10 @@ pub struct Tty {
     pub read_wait: WaitQueue,
     /// Woken when there is room for output.
     pub write_wait: WaitQueue,
+    /// The open files that are signalled (`O_ASYNC`).
+    pub fasync: FasyncList,
+    /// A write found too little room since the files were last told that there is some.
+    pub wants_room: AtomicBool,
     /// One reader, one writer at a time.
     pub readers: Turn,
     pub writers: Turn,
@@ -262,6 +267,8 @@ impl Tty {
             }),
             read_wait: WaitQueue::new(),
             write_wait: WaitQueue::new(),
+            fasync: FasyncList::default(),
+            wants_room: AtomicBool::new(false),
             readers: Turn::new(),
             writers: Turn::new(),
             epoch: AtomicU32::new(0),
@@ -300,7 +307,7 @@ impl Tty {
             self.driver.written();
         }
         if todo.wake_writers {
-            self.write_wait.wake_events(PollEvents::WRITABLE);
+            self.wake_writers();
         }
     }
 
@@ -317,6 +324,7 @@ impl Tty {
         });
         if readable {
             self.read_wait.wake_events(PollEvents::READABLE);
+            self.fasync.tell(Band::In);
         }
         if let Some(termios) = throttle {
             self.driver.throttle(true, &termios);
@@ -328,6 +336,14 @@ impl Tty {
     pub fn receive_flawed(&self, byte: u8, flaw: ldisc::Flaw) {
         self.with_ldisc(|ldisc, port| ldisc.receive_flawed(byte, flaw, port));
         self.read_wait.wake_events(PollEvents::READABLE);
+        self.fasync.tell(Band::In);
+    }
+
+    fn wake_writers(&self) {
+        self.write_wait.wake_events(PollEvents::WRITABLE);
+        if self.fasync.is_used() && self.wants_room.swap(false, Ordering::Relaxed) {
+            self.fasync.tell(Band::Out);
+        }
     }
 
     /// The driver has room again.
@@ -338,7 +354,7 @@ impl Tty {
             send_echo(&*self.driver, &mut state.echo);
         }
         drop(guard);
-        self.write_wait.wake_events(PollEvents::WRITABLE);
+        self.wake_writers();
     }
 
     /// Processes `bytes` for output as far as there is room; returns how many were used.
@@ -387,7 +403,7 @@ impl Tty {
         }
         drop(guard);
         if changed && !stop {
-            self.write_wait.wake_events(PollEvents::WRITABLE);
+            self.wake_writers();
         }
     }
 
@@ -411,7 +427,7 @@ impl Tty {
         self.driver.flush();
         self.driver.packet(TIOCPKT_FLUSHWRITE as u8);
         drop(state);
-        self.write_wait.wake_events(PollEvents::WRITABLE);
+        self.wake_writers();
     }
 
     /// After input was taken out: lets the sender go on.

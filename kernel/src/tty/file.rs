@@ -8,6 +8,7 @@ use abi::{Errno, Result};
 
 use super::core::Tty;
 use super::{consoles, ioctl, job};
+use crate::fs::fasync::{FasyncList, Owner};
 use crate::fs::{File, FileOps};
 use crate::mm::user::{IoSink, IoSource};
 use crate::sync::PollTable;
@@ -102,6 +103,16 @@ impl FileOps for TtyFile {
             .or_else(|| self.tty.driver.ioctl(&self.tty, file, cmd, arg))
             .or_else(|| ioctl::discipline(&self.tty, cmd, arg))
             .unwrap_or(Err(Errno::ENOTTY))
+    }
+
+    fn fasync(&self, _file: &File) -> Option<[Option<&FasyncList>; 2]> {
+        Some([Some(&self.tty.fasync), None])
+    }
+
+    fn default_owner(&self) -> Option<Owner> {
+        let foreground = self.tty.state.lock().control.foreground.clone();
+        let group = foreground.and_then(|(id, group)| Some(Owner::group(&group.upgrade()?, id)));
+        Some(group.unwrap_or_else(Owner::current))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Reading and writing a terminal: the loops that wait around the line discipline.
 
 use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
 
 use abi::poll::PollEvents;
 use abi::signal::Signo;
@@ -173,7 +174,10 @@ impl Tty {
             };
             let used = match step() {
                 Some(result) => result,
-                None if nonblocking => Err(Errno::EAGAIN),
+                None if nonblocking => {
+                    self.wants_room.store(true, Ordering::Relaxed);
+                    Err(Errno::EAGAIN)
+                }
                 None => self.write_wait.wait_until(step).and_then(|result| result),
             };
             match used {

@@ -25,11 +25,12 @@ use abi::{Errno, Result};
 use spin::Once;
 
 use super::core::{Driver, Tty};
-use super::devpts;
+use super::devpts::{self, Number};
 use super::file::TtyFile;
 use super::ioctl::{self, put};
 use super::turn::Turn;
-use crate::fs::{File, FileOps, FileOpsRef, Inode};
+use crate::fs::fasync::{Band, FasyncList, Owner};
+use crate::fs::{File, FileOps, FileOpsRef, Path};
 use crate::mm::user::{IoSink, IoSource, UserPtr};
 use crate::sched;
 use crate::sync::{PollTable, SpinLock, WaitQueue};
@@ -65,6 +66,10 @@ pub struct Pair {
     /// Woken when the master can read, and when it can write.
     master_read: WaitQueue,
     master_write: WaitQueue,
+    /// The master's files that are signalled (`O_ASYNC`).
+    fasync: FasyncList,
+    /// A write of the master found too little room since its files were last told that there is some.
+    wants_room: AtomicBool,
     readers: Turn,
     writers: Turn,
     /// `TIOCSPTLCK`: the slave cannot be opened.
@@ -110,6 +115,7 @@ impl Driver for SlaveDriver {
 
     fn written(&self) {
         self.0.master_read.wake_events(PollEvents::READABLE);
+        self.0.fasync.tell(Band::In);
     }
 
     fn flush(&self) {
@@ -119,6 +125,10 @@ impl Driver for SlaveDriver {
 
     fn input_room(&self) {
         self.0.master_write.wake_events(PollEvents::WRITABLE);
+        let fasync = &self.0.fasync;
+        if fasync.is_used() && self.0.wants_room.swap(false, Ordering::Relaxed) {
+            fasync.tell(Band::Out);
+        }
     }
 
     fn set_termios(&self, old: &Termios, new: &mut Termios) {
@@ -188,22 +198,21 @@ impl Driver for SlaveDriver {
 pub struct Master {
     pair: Arc<Pair>,
     slave: Arc<Tty>,
+    /// Given back once the slave is hung up.
+    number: Number,
 }
 
 /// Opens a new pseudo-terminal's master.
 ///
 /// # Errors
-/// `ENOSPC` when there are too many, `ENOMEM`.
-pub fn open_ptmx(_inode: &Arc<Inode>) -> Result<FileOpsRef> {
-    let index = devpts::allocate()?;
-    let made = make(index);
-    if made.is_err() {
-        devpts::release(index);
-    }
-    Ok(Arc::new(made?).into())
+/// `ENOSPC` when there are too many, `ENOMEM`; `ENOENT` and `ENODEV` where the node has no devpts.
+pub fn open_ptmx(node: &Path) -> Result<FileOpsRef> {
+    let number = devpts::find(node)?.allocate()?;
+    Ok(Arc::new(make(number)?).into())
 }
 
-fn make(index: u32) -> Result<Master> {
+fn make(number: Number) -> Result<Master> {
+    let index = number.index();
     let mut bytes = VecDeque::new();
     bytes
         .try_reserve_exact(QUEUE_BYTES)
@@ -218,6 +227,8 @@ fn make(index: u32) -> Result<Master> {
         }),
         master_read: WaitQueue::new(),
         master_write: WaitQueue::new(),
+        fasync: FasyncList::default(),
+        wants_room: AtomicBool::new(false),
         readers: Turn::new(),
         writers: Turn::new(),
         locked: AtomicBool::new(true),
@@ -238,16 +249,19 @@ fn make(index: u32) -> Result<Master> {
         driver,
     )?;
     pair.slave.call_once(|| Arc::downgrade(&slave));
-    devpts::publish(index, &slave)?;
-    Ok(Master { pair, slave })
+    number.publish(&slave)?;
+    Ok(Master {
+        pair,
+        slave,
+        number,
+    })
 }
 
 impl Drop for Master {
     fn drop(&mut self) {
         self.pair.master_closed.store(true, Ordering::Release);
-        devpts::withdraw(self.pair.index);
+        self.number.withdraw();
         self.slave.hang_up(false);
-        devpts::release(self.pair.index);
     }
 }
 
@@ -406,7 +420,10 @@ impl FileOps for Master {
                 let step = || self.feed(&chunk[done..count]);
                 let used = match step() {
                     Some(used) => Ok(used),
-                    None if nonblocking => Err(Errno::EAGAIN),
+                    None if nonblocking => {
+                        self.pair.wants_room.store(true, Ordering::Relaxed);
+                        Err(Errno::EAGAIN)
+                    }
                     None => self.pair.master_write.wait_until(step),
                 };
                 match used {
@@ -445,6 +462,14 @@ impl FileOps for Master {
         events
     }
 
+    fn fasync(&self, _file: &File) -> Option<[Option<&FasyncList>; 2]> {
+        Some([Some(&self.pair.fasync), None])
+    }
+
+    fn default_owner(&self) -> Option<Owner> {
+        Some(Owner::current())
+    }
+
     fn ioctl(&self, file: &File, cmd: u32, arg: usize) -> Result<usize> {
         match cmd {
             t::TIOCGPTN => put(arg, &self.pair.index),
@@ -459,7 +484,8 @@ impl FileOps for Master {
             t::TIOCSIG => self.signal(arg),
             t::TIOCGPTPEER => {
                 let flags = u32::try_from(arg).map_err(|_| Errno::EINVAL)?;
-                devpts::open_peer(self.pair.index, OpenFlags::from_bits_retain(flags))
+                self.number
+                    .open_peer(file.path(), OpenFlags::from_bits_retain(flags))
             }
             t::TIOCINQ => put(arg, &(self.pair.queue.lock().bytes.len() as i32)),
             t::TIOCOUTQ => put(arg, &0i32),

@@ -20,10 +20,13 @@ mod harness;
 mod sys;
 
 mod cred;
+mod devpts;
 mod event;
 mod file;
 mod inotify;
+mod lease;
 mod memory;
+mod mount;
 mod path;
 mod pipe;
 mod poll;
@@ -31,6 +34,7 @@ mod proc;
 mod process;
 mod rw;
 mod sched;
+mod sigio;
 mod signal;
 mod system;
 mod thread;
@@ -62,7 +66,11 @@ const FAMILIES: &[Family] = &[
     ("file", file::attributes::CASES),
     ("file", file::descriptors::CASES),
     ("path", path::CASES),
+    ("devpts", devpts::CASES),
+    ("lease", lease::CASES),
+    ("mount", mount::CASES),
     ("pipe", pipe::CASES),
+    ("sigio", sigio::CASES),
     ("proc", proc::CASES),
     ("event", event::CASES),
     ("unix", unix::CASES),

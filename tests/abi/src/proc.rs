@@ -38,6 +38,11 @@ pub const CASES: &[Case] = cases![
     meminfo_adds_up,
     uptime_and_stat_parse,
     mounts_and_mountinfo_agree,
+    io_counts_calls_and_bytes,
+    io_of_children_and_threads,
+    io_is_private,
+    status_tells_numbers_in_the_namespace,
+    sysctls_that_programs_read,
     hostname_is_written,
     truncation_is_no_error,
     size_is_zero,
@@ -531,4 +536,143 @@ fn proc_lists_this_process() -> Outcome {
     }
     let numbers: Vec<i32> = names.iter().filter_map(|name| name.parse().ok()).collect();
     check(numbers.is_sorted(), "processes are not in order")
+}
+
+/// The counts of `io`: rchar, wchar, syscr, syscw.
+fn io_counts(path: &str) -> Outcome<[u64; 4]> {
+    let text = text_of(path)?;
+    let mut counts = [0; 4];
+    for (slot, name) in counts.iter_mut().zip(["rchar", "wchar", "syscr", "syscw"]) {
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        *slot = some(line.and_then(|line| line.parse().ok()), &text)?;
+    }
+    let names: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.split(':').next())
+        .collect();
+    equal(
+        names.get(4..).unwrap_or_default(),
+        ["read_bytes", "write_bytes", "cancelled_write_bytes"],
+    )?;
+    Ok(counts)
+}
+
+/// What `body` adds to the counts of its process; reading them adds too, and that is taken off.
+fn io_of(body: impl FnOnce() -> Outcome) -> Outcome<[u64; 4]> {
+    let path = "/proc/self/io";
+    let first = io_counts(path)?;
+    let second = io_counts(path)?;
+    body()?;
+    let third = io_counts(path)?;
+    let mut added = [0; 4];
+    for (index, slot) in added.iter_mut().enumerate() {
+        let look = second[index] - first[index];
+        *slot = third[index] - second[index] - look;
+    }
+    // The texts that are read may grow by some digits.
+    Ok(added)
+}
+
+fn io_counts_calls_and_bytes() -> Outcome {
+    let fd = file_with(c"f", &[7; 5000])?;
+    let (r, w) = pipe()?;
+    let mut bytes = [0; 3000];
+    let added = io_of(|| {
+        equal(read(fd, &mut bytes)?, 3000)?;
+        equal(sys!(SYS_pread64, fd, bytes.as_mut_ptr(), 1000, 0)?, 1000)?;
+        write(w, &bytes[..2000])?;
+        equal(read(r, &mut bytes)?, 2000)?;
+        // An end of file and an error are calls, too; a descriptor that cannot read is none.
+        sys!(SYS_pread64, fd, bytes.as_mut_ptr(), 10, 9000)?;
+        fails(sys!(SYS_read, fd, 8, 10), libc::EFAULT)?;
+        fails(read(w, &mut bytes), libc::EBADF)
+    })?;
+    check((6000..6010).contains(&added[0]), &format!("{added:?}"))?;
+    equal(added[1..].to_vec(), vec![2000, 5, 1])?;
+    let (a, b) = {
+        let mut fds = [0_i32; 2];
+        sys!(
+            SYS_socketpair,
+            libc::AF_UNIX,
+            libc::SOCK_STREAM,
+            0,
+            &mut fds
+        )?;
+        (fds[0], fds[1])
+    };
+    // Messages and splices are no reads and writes, sendfile is both.
+    let added = io_of(|| {
+        sys!(SYS_sendto, a, bytes.as_ptr(), 500, 0, 0, 0)?;
+        sys!(SYS_recvfrom, b, bytes.as_mut_ptr(), 500, 0, 0, 0)?;
+        sys!(SYS_lseek, fd, 0, libc::SEEK_SET)?;
+        equal(sys!(SYS_splice, fd, 0, w, 0, 700, 0)?, 700)?;
+        equal(sys!(SYS_sendfile, a, fd, 0, 900)?, 900)
+    })?;
+    check((900..910).contains(&added[0]), &format!("{added:?}"))?;
+    equal(added[1..].to_vec(), vec![900, 1, 1])
+}
+
+fn io_of_children_and_threads() -> Outcome {
+    let (_, w) = pipe()?;
+    let added = io_of(|| {
+        let child = fork(|| {
+            let _ = write(w, &[0; 1234]);
+            0
+        })?;
+        equal(wait(child)?, 0)
+    })?;
+    equal((added[1], added[3]), (1234, 1))?;
+    let before = io_counts("/proc/self/io")?;
+    let own = io_counts("/proc/thread-self/io")?;
+    extern "C" fn body(fd: *mut libc::c_void) -> i32 {
+        let _ = sys!(SYS_write, fd as usize, c"text", 4);
+        0
+    }
+    let word = thread(body, w as usize)?;
+    await_word(word, 0);
+    let after = io_counts("/proc/self/io")?;
+    equal(after[1] - before[1], 4)?;
+    equal(io_counts("/proc/thread-self/io")?[1], own[1])
+}
+
+fn io_is_private() -> Outcome {
+    equal(stat(c"/proc/self/io")?.st_mode & 0o777, 0o400)?;
+    let parent = getpid();
+    within(|| {
+        become_user()?;
+        fails(
+            open(&c_string(&format!("/proc/{parent}/io")), libc::O_RDONLY),
+            libc::EACCES,
+        )
+    })
+}
+
+fn status_tells_numbers_in_the_namespace() -> Outcome {
+    let status = text_of("/proc/self/status")?;
+    let value = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        Ok::<_, Trouble>(some(line, name)?.trim().to_owned())
+    };
+    let pid = getpid().to_string();
+    equal((value("NStgid:")?, value("NSpid:")?), (pid.clone(), pid))?;
+    let group = sys!(SYS_getpgid, 0)?.to_string();
+    let session = sys!(SYS_getsid, 0)?.to_string();
+    equal((value("NSpgid:")?, value("NSsid:")?), (group, session))
+}
+
+fn sysctls_that_programs_read() -> Outcome {
+    for (name, value) in [
+        ("fs/overflowuid", "65534"),
+        ("fs/overflowgid", "65534"),
+        ("kernel/overflowuid", "65534"),
+        ("kernel/overflowgid", "65534"),
+        ("kernel/randomize_va_space", "2"),
+        ("fs/lease-break-time", "45"),
+        ("fs/leases-enable", "1"),
+    ] {
+        equal(text_of(&format!("/proc/sys/{name}"))?.trim(), value)?;
+    }
+    Ok(())
 }

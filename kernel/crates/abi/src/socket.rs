@@ -38,6 +38,10 @@ pub const SCM_PIDFD: i32 = 4;
 
 /// Bytes unread by the peer (`TIOCOUTQ`).
 pub const SIOCOUTQ: u32 = 0x5411;
+pub const FIOSETOWN: u32 = 0x8901;
+pub const SIOCSPGRP: u32 = 0x8902;
+pub const FIOGETOWN: u32 = 0x8903;
+pub const SIOCGPGRP: u32 = 0x8904;
 
 pub const SOCKFS_MAGIC: i64 = 0x534f_434b;
 

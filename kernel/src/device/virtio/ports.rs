@@ -20,7 +20,7 @@ use drivers::virtio::console::{Port, PortEvents, PortInfo, VirtioConsole};
 
 use crate::device::registry::{DeviceNode, NodeKind, add_virtual};
 use crate::fs::file::{File, FileOps, FileOpsRef};
-use crate::fs::inode::Inode;
+use crate::fs::mount::Path;
 use crate::fs::{chrdev, devtmpfs};
 use crate::mm::user::{IoSink, IoSource};
 use crate::sched;
@@ -193,7 +193,7 @@ impl PortEvents for NamedPort {
     }
 }
 
-fn open(dev: DevNum, _: &Arc<Inode>, _: OpenFlags) -> Result<FileOpsRef> {
+fn open(dev: DevNum, _: &Path, _: OpenFlags) -> Result<FileOpsRef> {
     let all = KNOWN.lock();
     let mut ports = all.iter().flat_map(|known| &known.named);
     let port = ports

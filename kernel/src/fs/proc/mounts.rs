@@ -8,27 +8,31 @@ use abi::{Errno, Result};
 
 use super::subject::Target;
 use super::text::Text;
-use crate::fs::mount::{Mount, Path, Propagation};
+use crate::fs::mount::{Mount, Path, Relations};
 
 /// What would break a line into wrong fields.
 const SPECIAL: &[u8] = b" \t\n\\#";
 const SPECIAL_IN_PATHS: &[u8] = b" \t\n\\";
 
-/// Calls `show` with each mount that can be reached, and its place.
-fn each(target: &Target, mut show: impl FnMut(&Arc<Mount>, &[u8]) -> Result<()>) -> Result<()> {
+/// Calls `show` with each mount that can be reached, its place, and the root that it is reached from.
+fn each(
+    target: &Target,
+    mut show: impl FnMut(&Arc<Mount>, &[u8], &Path) -> Result<()>,
+) -> Result<()> {
     let fs = target
         .task
         .as_ref()
         .and_then(|task| task.fs())
         .ok_or(Errno::EINVAL)?;
     let root = fs.root();
-    for mount in fs.namespace().mounts() {
+    fs.namespace().each(|mount| {
         let (place, reached) = mount.root_path().to_bytes(&root);
         if reached {
-            show(&mount, &place)?;
+            show(mount, &place, &root)
+        } else {
+            Ok(())
         }
-    }
-    Ok(())
+    })
 }
 
 const MOUNT_OPTIONS: &[(MountFlags, &str)] = &[
@@ -71,7 +75,7 @@ fn show_options(mount: &Mount, out: &mut Text) -> Result<()> {
 
 /// `mounts`, in the form of fstab(5).
 pub fn mounts(target: &Target, out: &mut Text) -> Result<()> {
-    each(target, |mount, place| {
+    each(target, |mount, place, _| {
         out.escaped(&mount.source, SPECIAL)?;
         out.bytes(b" ")?;
         out.escaped(place, SPECIAL_IN_PATHS)?;
@@ -102,9 +106,25 @@ fn inner_root(mount: &Arc<Mount>) -> Vec<u8> {
     })
 }
 
+fn relations(relations: &Relations, out: &mut Text) -> Result<()> {
+    if let Some(group) = relations.shared {
+        write!(out, " shared:{group}")?;
+    }
+    if let Some(group) = relations.master {
+        write!(out, " master:{group}")?;
+    }
+    if let Some(group) = relations.propagate_from {
+        write!(out, " propagate_from:{group}")?;
+    }
+    if relations.unbindable {
+        out.bytes(b" unbindable")?;
+    }
+    Ok(())
+}
+
 /// `mountinfo`.
 pub fn mountinfo(target: &Target, out: &mut Text) -> Result<()> {
-    each(target, |mount, place| {
+    each(target, |mount, place, root| {
         let parent = mount
             .position()
             .map_or(mount.id, |Path { mount, .. }| mount.id);
@@ -122,12 +142,7 @@ pub fn mountinfo(target: &Target, out: &mut Text) -> Result<()> {
         out.bytes(b" ")?;
         out.bytes(writable(mount.flags().contains(MountFlags::RDONLY)))?;
         options(mount.flags(), MOUNT_OPTIONS, out)?;
-        match mount.propagation() {
-            Propagation::Private => {}
-            Propagation::Shared(group) => write!(out, " shared:{group}")?,
-            Propagation::Slave(group) => write!(out, " master:{group}")?,
-            Propagation::Unbindable => out.bytes(b" unbindable")?,
-        }
+        relations(&mount.relations(root), out)?;
         write!(out, " - {} ", mount.sb.fs_name)?;
         out.escaped(&mount.source, SPECIAL)?;
         out.bytes(b" ")?;
@@ -140,7 +155,7 @@ pub fn mountinfo(target: &Target, out: &mut Text) -> Result<()> {
 
 /// `mountstats`.
 pub fn mountstats(target: &Target, out: &mut Text) -> Result<()> {
-    each(target, |mount, place| {
+    each(target, |mount, place, _| {
         out.bytes(b"device ")?;
         out.escaped(&mount.source, SPECIAL)?;
         out.bytes(b" mounted on ")?;

@@ -66,6 +66,7 @@ static ENTRIES: &[Entry] = &[
     Entry("smaps", 0o444, Kind::Private(memory::smaps)),
     Entry("smaps_rollup", 0o444, Kind::Private(memory::smaps_rollup)),
     Entry("wchan", 0o444, Kind::Text(attributes::wchan)),
+    Entry("io", 0o400, Kind::Private(stat::io)),
     Entry("oom_score", 0o444, Kind::Text(attributes::oom_score)),
     Entry(
         "oom_score_adj",

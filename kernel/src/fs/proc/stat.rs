@@ -47,6 +47,21 @@ fn usage_of(target: &Target) -> Rusage {
     }
 }
 
+/// `io`: the thread's counts, or the process's with those of the children it waited for. No file system here is on
+/// storage, so nothing was fetched from there or is to be written to it.
+pub fn io(target: &Target, out: &mut Text) -> Result<()> {
+    let mut io = usage_of(target).io;
+    if target.whole {
+        io.add(&target.process.usage.children.lock().io);
+    }
+    writeln!(out, "rchar: {}\nwchar: {}", io.read_bytes, io.written_bytes)?;
+    writeln!(out, "syscr: {}\nsyscw: {}", io.reads, io.writes)?;
+    writeln!(
+        out,
+        "read_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0"
+    )
+}
+
 /// The controlling terminal's number and its foreground group.
 fn terminal(target: &Target) -> (u64, i32) {
     let Some(tty) = target.process.tty() else {

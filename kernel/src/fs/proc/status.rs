@@ -79,12 +79,16 @@ fn identity(target: &Target, out: &mut Text) -> Result<()> {
         write!(out, "{group} ")?;
     }
     // Linux leaves the space even without groups.
+    writeln!(out, "{}", if cred.groups.is_empty() { " " } else { "" })?;
+    // There is one namespace of numbers.
+    writeln!(out, "NStgid:\t{tgid}\nNSpid:\t{}", target.id)?;
     writeln!(
         out,
-        "{}\nKthread:\t{}",
-        if cred.groups.is_empty() { " " } else { "" },
-        u32::from(target.is_kernel_thread())
-    )
+        "NSpgid:\t{}\nNSsid:\t{}",
+        process.pgid(),
+        process.sid()
+    )?;
+    writeln!(out, "Kthread:\t{}", u32::from(target.is_kernel_thread()))
 }
 
 fn memory(target: &Target, out: &mut Text) -> Result<()> {

@@ -19,7 +19,33 @@ pub static NODES: &[Node] = &[
 
 static FS: &[Node] = &[
     Node::Dir("inotify", INOTIFY),
+    Node::Writable(
+        "lease-break-time",
+        0o644,
+        |out| writeln!(out, "{}", fs::lease::break_time()),
+        |bytes| {
+            fs::lease::set_break_time(number(bytes)?);
+            Ok(())
+        },
+    ),
+    Node::Writable(
+        "leases-enable",
+        0o644,
+        |out| writeln!(out, "{}", i32::from(fs::lease::enabled())),
+        |bytes| {
+            fs::lease::enable(number::<i32>(bytes)? != 0);
+            Ok(())
+        },
+    ),
+    Node::Writable(
+        "mount-max",
+        0o644,
+        |out| writeln!(out, "{}", fs::mount::max_mounts()),
+        |bytes| fs::mount::set_max_mounts(number(bytes)?),
+    ),
     Node::File("nr_open", 0o444, |out| writeln!(out, "{}", fs::fd::NR_OPEN)),
+    Node::File("overflowgid", 0o444, overflow_id),
+    Node::File("overflowuid", 0o444, overflow_id),
     Node::File("pipe-max-size", 0o444, |out| {
         writeln!(out, "{}", fs::pipe::MAX_SIZE)
     }),
@@ -100,6 +126,8 @@ static KERNEL: &[Node] = &[
         writeln!(out, "{}", system::RELEASE)
     }),
     Node::File("ostype", 0o444, |out| writeln!(out, "{}", system::SYSNAME)),
+    Node::File("overflowgid", 0o444, overflow_id),
+    Node::File("overflowuid", 0o444, overflow_id),
     Node::Writable(
         "pid_max",
         0o644,
@@ -109,6 +137,8 @@ static KERNEL: &[Node] = &[
     Node::Writable("printk", 0o644, printk, set_printk),
     Node::Dir("pty", PTY),
     Node::Dir("random", RANDOM),
+    // Stack, mappings, images and the heap.
+    Node::File("randomize_va_space", 0o444, |out| out.bytes(b"2\n")),
     Node::File("version", 0o444, |out| writeln!(out, "{}", system::VERSION)),
 ];
 
@@ -152,6 +182,11 @@ static VM: &[Node] = &[
         },
     ),
 ];
+
+/// The user and group told where the true one cannot be.
+fn overflow_id(out: &mut Text) -> Result<()> {
+    writeln!(out, "{}", net::scm::OVERFLOW_ID)
+}
 
 /// A name up to its NUL, as a line.
 fn name(name: &[u8; NAME_LEN], out: &mut Text) -> Result<()> {

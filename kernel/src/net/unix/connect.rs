@@ -8,6 +8,7 @@ use abi::socket::{AF_UNSPEC, MsgFlags, SOMAXCONN};
 use abi::{Errno, Result};
 
 use super::{ESTABLISHED, End, Kind, LISTENING, PeerCred, UnixSocket, name};
+use crate::fs::fasync::Band;
 use crate::net::message::Patience;
 
 /// A connection that waits to be accepted: the server's end is made, but nobody owns it yet.
@@ -125,6 +126,7 @@ impl UnixSocket {
         target.count.store(backlog.len(), Ordering::SeqCst);
         drop(backlog);
         target.readers.wake_events(PollEvents::READABLE);
+        target.fasync.tell(Band::In);
         // Whoever polls the socket saw it hung up until now.
         self.end.writers.wake_events(PollEvents::WRITABLE);
         Ok(true)

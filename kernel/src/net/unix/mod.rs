@@ -45,6 +45,7 @@ use self::packet::Packet;
 use super::message::{Incoming, Outgoing};
 use super::options::{DEFAULT_BUFFER, Options};
 use super::scm::Scm;
+use crate::fs::fasync::{Band, FasyncList};
 use crate::sync::{Mutex, SpinLock, WaitQueue};
 use crate::task;
 
@@ -104,6 +105,10 @@ pub struct End {
     pub writers: WaitQueue,
     /// Those who wait for room at this end.
     pub room: WaitQueue,
+    /// The files of its owner that are signalled (`O_ASYNC`).
+    pub fasync: FasyncList,
+    /// A send found no room since it was last told that there is some.
+    pub wants_room: AtomicBool,
     /// What packets sent by this end and not yet received count for.
     pub sent: AtomicUsize,
     pub send_limit: AtomicUsize,
@@ -157,6 +162,8 @@ impl End {
             readers: WaitQueue::new(),
             writers: WaitQueue::new(),
             room: WaitQueue::new(),
+            fasync: FasyncList::default(),
+            wants_room: AtomicBool::new(false),
             sent: AtomicUsize::new(0),
             send_limit: AtomicUsize::new(DEFAULT_BUFFER),
             passcred: AtomicBool::new(false),
@@ -205,6 +212,14 @@ impl End {
         self.shut.fetch_or(directions, Ordering::SeqCst);
         self.readers.wake_all();
         self.writers.wake_all();
+    }
+
+    /// There is room for what this end sends.
+    pub fn tell_room(&self) {
+        self.writers.wake_events(PollEvents::WRITABLE);
+        if self.fasync.is_used() && self.wants_room.swap(false, Ordering::SeqCst) {
+            self.fasync.tell(Band::Out);
+        }
     }
 
     /// Whether a packet's sender, or somebody who connects, has to wait.
@@ -344,6 +359,11 @@ impl UnixSocket {
                 both => both,
             };
             peer.shut_down(mirrored);
+            if mirrored == BOTH {
+                peer.fasync.tell(Band::Hup);
+            } else if mirrored == RECEIVE {
+                peer.fasync.tell(Band::In);
+            }
         }
         Ok(())
     }
@@ -361,6 +381,7 @@ impl UnixSocket {
                 peer.set_error(Errno::ECONNRESET);
             }
             peer.shut_down(BOTH);
+            peer.fasync.tell(Band::Hup);
         }
         let partner = self.partner.lock().take();
         self.end.partner_id.store(0, Ordering::SeqCst);

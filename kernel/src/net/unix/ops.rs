@@ -4,10 +4,11 @@ use core::sync::atomic::Ordering;
 
 use abi::fs::FIONREAD;
 use abi::poll::PollEvents;
-use abi::socket::{MsgFlags, SIOCOUTQ};
+use abi::socket::{FIOGETOWN, FIOSETOWN, MsgFlags, SIOCGPGRP, SIOCOUTQ, SIOCSPGRP};
 use abi::{Errno, Result};
 
 use super::{Kind, RECEIVE, SEND, UnixSocket};
+use crate::fs::fasync::{self, FasyncList};
 use crate::fs::{File, FileOps};
 use crate::mm::user::{IoSink, IoSource, UserPtr};
 use crate::net::message::{Incoming, Outgoing};
@@ -101,11 +102,13 @@ impl FileOps for UnixSocket {
         });
         if self.is_writable() && !partner_is_full {
             events |= PollEvents::WRITABLE | PollEvents::WRBAND;
+        } else {
+            self.end.wants_room.store(true, Ordering::SeqCst);
         }
         events
     }
 
-    fn ioctl(&self, _file: &File, cmd: u32, arg: usize) -> Result<usize> {
+    fn ioctl(&self, file: &File, cmd: u32, arg: usize) -> Result<usize> {
         let count = match cmd {
             FIONREAD if self.end.is_listening() => return Err(Errno::EINVAL),
             FIONREAD => match self.kind() {
@@ -113,6 +116,16 @@ impl FileOps for UnixSocket {
                 _ => self.packet_bytes(),
             },
             SIOCOUTQ => self.unsent(),
+            FIOSETOWN | SIOCSPGRP => {
+                let number = UserPtr::<i32>::from(arg).read()?;
+                let owner = fasync::owner_from_number(number)?;
+                file.fasync_or_new().set_owner(owner);
+                return Ok(0);
+            }
+            FIOGETOWN | SIOCGPGRP => {
+                let number = fasync::owner_number(file);
+                return UserPtr::from(arg).write(&number).map(|()| 0);
+            }
             _ => return Err(Errno::ENOTTY),
         };
         let count = i32::try_from(count).unwrap_or(i32::MAX);
@@ -121,5 +134,9 @@ impl FileOps for UnixSocket {
 
     fn release(&self, _file: &File) {
         self.close();
+    }
+
+    fn fasync(&self, _file: &File) -> Option<[Option<&FasyncList>; 2]> {
+        Some([Some(&self.end.fasync), None])
     }
 }

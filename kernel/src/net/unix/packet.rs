@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 use super::gc::InFlight;
 use super::{End, Kind, RECEIVE, SEND, UnixSocket, name};
+use crate::fs::fasync::Band;
 use crate::net::message::{Incoming, Outgoing, Patience};
 use crate::net::scm::{self, Scm};
 
@@ -41,7 +42,7 @@ impl Drop for Packet {
         let before = self.sender.sent.fetch_sub(self.charge, Ordering::SeqCst);
         let mark = self.sender.send_limit.load(Ordering::Relaxed) / 4;
         if before > mark && before - self.charge <= mark {
-            self.sender.writers.wake_events(PollEvents::WRITABLE);
+            self.sender.tell_room();
         }
     }
 }
@@ -96,6 +97,7 @@ impl UnixSocket {
             if self.end.sent.load(Ordering::SeqCst) < limit {
                 break;
             }
+            self.end.wants_room.store(true, Ordering::SeqCst);
             patience.wait(&self.end.writers, || {
                 self.end.sent.load(Ordering::SeqCst) < limit
                     || self.end.is_shut(SEND)
@@ -194,6 +196,7 @@ impl UnixSocket {
         end.count.store(packets.len(), Ordering::SeqCst);
         drop(packets);
         end.readers.wake_events(PollEvents::READABLE);
+        end.fasync.tell(Band::In);
         Ok(Attempt::Sent)
     }
 

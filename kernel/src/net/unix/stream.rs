@@ -10,6 +10,7 @@ use unixsock::{AppendError, StreamQueue};
 
 use super::gc::InFlight;
 use super::{End, RECEIVE, SEND, UnixSocket};
+use crate::fs::fasync::Band;
 use crate::fs::limits;
 use crate::net::message::{Incoming, Outgoing, Patience};
 use crate::net::scm::{self, Scm};
@@ -54,6 +55,7 @@ impl UnixSocket {
             let limit = self.end.send_limit.load(Ordering::Relaxed);
             result = match self.send_piece(peer, message, &mut fds, limit) {
                 Ok(0) => {
+                    self.end.wants_room.store(true, Ordering::SeqCst);
                     let room = || {
                         peer.charge.load(Ordering::SeqCst) < limit
                             || self.end.is_shut(SEND)
@@ -128,6 +130,7 @@ impl UnixSocket {
         if was_empty || peer.eager.load(Ordering::Relaxed) {
             peer.readers.wake_events(PollEvents::READABLE);
         }
+        peer.fasync.tell(Band::In);
         Ok(len)
     }
 
@@ -200,7 +203,7 @@ impl UnixSocket {
             // Writers sleep until three quarters of their room are free.
             let mark = peer.send_limit.load(Ordering::Relaxed) / 4;
             if before > mark && after <= mark {
-                peer.writers.wake_events(PollEvents::WRITABLE);
+                peer.tell_room();
             }
         }
         if before != 0 && message.sender.is_none() {

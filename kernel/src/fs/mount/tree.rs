@@ -1,0 +1,407 @@
+//! Changes of the tree: mounting, binding, moving, unmounting, and what these do elsewhere by propagation.
+
+use alloc::collections::BTreeSet;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use abi::fs::MountFlags;
+use abi::{Errno, Result};
+use bitflags::bitflags;
+
+use super::propagation::{self, Receiver, Relation};
+use super::{Mount, PER_MOUNT, Path, TREE, Tree, key};
+use crate::fs::dentry::Dentry;
+
+/// The most mounts that a tree may have (`fs.mount-max`): shared mounts in shared mounts multiply.
+static MAX_MOUNTS: AtomicUsize = AtomicUsize::new(100_000);
+
+pub fn max_mounts() -> usize {
+    MAX_MOUNTS.load(Ordering::Relaxed)
+}
+
+/// Sets the limit; EINVAL below 1 and beyond what Linux's has room for.
+pub fn set_max_mounts(max: i64) -> Result<()> {
+    let max = u32::try_from(max).map_err(|_| Errno::EINVAL)?;
+    if max == 0 {
+        return Err(Errno::EINVAL);
+    }
+    MAX_MOUNTS.store(max as usize, Ordering::Relaxed);
+    Ok(())
+}
+
+bitflags! {
+    /// How a mount is taken away.
+    #[derive(Clone, Copy)]
+    pub struct UnmountFlags: u32 {
+        /// With all below, though in use.
+        const LAZY = 1;
+        /// Only if nobody used it since the last call that asked this.
+        const EXPIRE = 2;
+    }
+}
+
+/// Puts `mount` on `place`, on which nothing stands. [`TREE`] is held.
+fn attach_locked(mount: &Arc<Mount>, place: &Path) {
+    place.dentry.add_mount();
+    mount.links.lock().position = Some(place.clone());
+    let old = place
+        .mount
+        .links
+        .lock()
+        .children
+        .insert(key(&place.dentry), mount.clone());
+    debug_assert!(old.is_none(), "a mount always stands on the topmost one");
+}
+
+/// Takes `mount` from its place. [`TREE`] is held.
+fn detach_locked(mount: &Arc<Mount>) {
+    let position = mount.links.lock().position.take();
+    if let Some(place) = position {
+        let removed = place
+            .mount
+            .links
+            .lock()
+            .children
+            .remove(&key(&place.dentry));
+        place.dentry.remove_mount();
+        drop(removed);
+    }
+}
+
+/// `top` and all below now stand in that namespace.
+pub(super) fn commit(tree: &mut Tree, top: &Arc<Mount>, namespace: u64) {
+    for mount in top.subtree() {
+        let old = core::mem::replace(&mut mount.links.lock().namespace, namespace);
+        if old == 0 {
+            tree.mounted += 1;
+        }
+    }
+}
+
+/// Takes mounts out of the tree and out of their groups. The answer is to be dropped after [`TREE`].
+pub(super) fn dismantle(tree: &mut Tree, mounts: Vec<Arc<Mount>>) -> Vec<Arc<Mount>> {
+    for mount in &mounts {
+        detach_locked(mount);
+        propagation::leave(tree, mount);
+        let old = core::mem::replace(&mut mount.links.lock().namespace, 0);
+        if old != 0 {
+            tree.mounted -= 1;
+        }
+    }
+    mounts
+}
+
+/// The topmost mount on the target of a call: ENOENT if it was removed.
+fn target(place: &Path) -> Result<Path> {
+    let place = place.clone().descend();
+    if place.dentry.is_deleted() {
+        return Err(Errno::ENOENT);
+    }
+    Ok(place)
+}
+
+/// Puts `source` with all below on `place`, and copies of it where that propagates to. ENOSPC changes nothing.
+fn graft(tree: &mut Tree, source: &Arc<Mount>, place: &Path) -> Result<()> {
+    let receivers = propagation::receivers(&place.mount, |mount| {
+        mount.is_mounted() && mount.root.is_ancestor_of(&place.dentry)
+    });
+    let mounts = source.subtree();
+    let new = mounts.len().saturating_mul(receivers.len() + 1);
+    if tree.mounted.saturating_add(new) > max_mounts() {
+        return Err(Errno::ENOSPC);
+    }
+    if place.mount.is_shared() {
+        for mount in &mounts {
+            propagation::share(tree, mount);
+        }
+    }
+    let copies = copies_for(tree, source, &receivers);
+    detach_locked(source);
+    attach_locked(source, place);
+    commit(tree, source, place.mount.namespace());
+    for (receiver, copy) in receivers.iter().zip(&copies) {
+        let at = Path {
+            mount: receiver.mount.clone(),
+            dentry: place.dentry.clone(),
+        };
+        slip_under(copy, &at);
+        commit(tree, copy, receiver.mount.namespace());
+    }
+    Ok(())
+}
+
+/// A copy of `source` for each receiver.
+fn copies_for(tree: &mut Tree, source: &Arc<Mount>, receivers: &[Receiver]) -> Vec<Arc<Mount>> {
+    let mut copies: Vec<Arc<Mount>> = Vec::with_capacity(receivers.len());
+    for receiver in receivers {
+        let original = receiver
+            .from
+            .checked_sub(1)
+            .and_then(|index| copies.get(index))
+            .unwrap_or(source)
+            .clone();
+        copies.push(copy_tree(
+            tree,
+            &original,
+            &original.root,
+            true,
+            receiver.relation,
+        ));
+    }
+    copies
+}
+
+/// Puts `copy` on `place`. What stands there already now stands on the copy, so that it is still what is seen.
+fn slip_under(copy: &Arc<Mount>, place: &Path) {
+    let over = place.mount.child_at(&place.dentry);
+    if let Some(over) = &over {
+        detach_locked(over);
+    }
+    attach_locked(copy, place);
+    if let Some(over) = &over {
+        attach_locked(over, &copy.root_path().descend());
+    }
+}
+
+/// Mounts `mount`, which is new, on `place`.
+pub fn attach(mount: &Arc<Mount>, place: &Path) -> Result<()> {
+    let mut tree = TREE.lock();
+    let place = target(place)?;
+    if !place.mount.is_mounted() {
+        return Err(Errno::EINVAL);
+    }
+    // The same file system twice at one place is refused.
+    if place.is_mount_root() && Arc::ptr_eq(&place.mount.sb, &mount.sb) {
+        return Err(Errno::EBUSY);
+    }
+    if mount.root.inode().is_dir() != place.inode().is_dir() {
+        return Err(Errno::ENOTDIR);
+    }
+    graft(&mut tree, mount, &place)
+}
+
+/// Binds `from` at `to`; with `recursive`, what is mounted below comes along.
+pub fn bind(from: &Path, to: &Path, recursive: bool) -> Result<()> {
+    let mut tree = TREE.lock();
+    let to = target(to)?;
+    if !to.mount.is_mounted() || !from.mount.is_mounted() || from.mount.is_unbindable() {
+        return Err(Errno::EINVAL);
+    }
+    if from.inode().is_dir() != to.inode().is_dir() {
+        return Err(Errno::ENOTDIR);
+    }
+    let copy = copy_tree(
+        &mut tree,
+        &from.mount,
+        &from.dentry,
+        recursive,
+        Relation::Like,
+    );
+    let mut unused = Vec::new();
+    let done = graft(&mut tree, &copy, &to);
+    if done.is_err() {
+        unused = dismantle(&mut tree, copy.subtree());
+    }
+    drop(tree);
+    drop(unused);
+    done
+}
+
+/// Copies `mount` as seen from `root`, and with `recursive` what is mounted below `root` and may be copied.
+fn copy_tree(
+    tree: &mut Tree,
+    mount: &Arc<Mount>,
+    root: &Arc<Dentry>,
+    recursive: bool,
+    relation: Relation,
+) -> Arc<Mount> {
+    let top = copy_one(tree, mount, root, relation);
+    if !recursive {
+        return top;
+    }
+    let mut pairs = alloc::vec![(mount.clone(), top.clone())];
+    while let Some((original, copy)) = pairs.pop() {
+        for child in original.children() {
+            let Some(place) = child.position() else {
+                continue;
+            };
+            if child.is_unbindable() || !copy.root.is_ancestor_of(&place.dentry) {
+                continue;
+            }
+            let child_copy = copy_one(tree, &child, &child.root, relation);
+            attach_locked(
+                &child_copy,
+                &Path {
+                    mount: copy.clone(),
+                    dentry: place.dentry,
+                },
+            );
+            pairs.push((child, child_copy));
+        }
+    }
+    top
+}
+
+fn copy_one(
+    tree: &mut Tree,
+    mount: &Arc<Mount>,
+    root: &Arc<Dentry>,
+    relation: Relation,
+) -> Arc<Mount> {
+    let copy = Mount::new(&mount.sb, root, mount.flags(), &mount.source);
+    propagation::relate(tree, &copy, mount, relation);
+    copy
+}
+
+/// Moves the mount whose root is `from` to `to`.
+pub fn move_mount(from: &Path, to: &Path) -> Result<()> {
+    let mut tree = TREE.lock();
+    let to = target(to)?;
+    let position = from.mount.position().ok_or(Errno::EINVAL)?;
+    if !to.mount.is_mounted() || !from.mount.is_mounted() || !from.is_mount_root() {
+        return Err(Errno::EINVAL);
+    }
+    if from.inode().is_dir() != to.inode().is_dir() || position.mount.is_shared() {
+        return Err(Errno::EINVAL);
+    }
+    let has_unbindable = || {
+        let all = from.mount.subtree();
+        all.iter().any(|mount| mount.is_unbindable())
+    };
+    if to.mount.is_shared() && has_unbindable() {
+        return Err(Errno::EINVAL);
+    }
+    let mut above = Some(to.mount.clone());
+    while let Some(mount) = above {
+        if Arc::ptr_eq(&mount, &from.mount) {
+            return Err(Errno::ELOOP);
+        }
+        above = mount.position().map(|place| place.mount);
+    }
+    graft(&mut tree, &from.mount, &to)
+}
+
+/// Takes the mount whose root is `path` away. `root` is the caller's root directory.
+pub fn unmount(path: Path, how: UnmountFlags, root: &Path) -> Result<()> {
+    let mut tree = TREE.lock();
+    if !path.is_mount_root() || !path.mount.is_mounted() || path.mount.position().is_none() {
+        return Err(Errno::EINVAL);
+    }
+    let Path { mount, dentry } = path;
+    drop(dentry);
+    if how.contains(UnmountFlags::EXPIRE) {
+        if Arc::ptr_eq(&mount, &root.mount) {
+            return Err(Errno::EINVAL);
+        }
+        if mount.has_children() || Arc::strong_count(&mount) > 2 {
+            return Err(Errno::EBUSY);
+        }
+        if !mount.unused.swap(true, Ordering::Relaxed) {
+            return Err(Errno::EAGAIN);
+        }
+    }
+    if !how.contains(UnmountFlags::LAZY) && is_busy(&mount) {
+        return Err(Errno::EBUSY);
+    }
+    let gone = unmount_tree(&mut tree, &mount);
+    drop(tree);
+    drop(gone);
+    Ok(())
+}
+
+/// Whether `mount`, or one that would go with it by propagation, is in use.
+fn is_busy(mount: &Arc<Mount>) -> bool {
+    // Two references are expected: the tree's and ours. Every open file, working directory or walk has one more.
+    if mount.has_children() || Arc::strong_count(mount) > 2 {
+        return true;
+    }
+    let Some(place) = mount.position() else {
+        return false;
+    };
+    let others: Vec<_> = propagation::receivers(&place.mount, |_| true)
+        .iter()
+        .filter_map(|receiver| receiver.mount.child_at(&place.dentry))
+        .collect();
+    drop(place);
+    others.iter().any(|other| {
+        // What covers it entirely stands on it, and will take its place.
+        let cover = usize::from(other.child_at(&other.root).is_some());
+        other.children().len() == cover && Arc::strong_count(other) > 2 + cover
+    })
+}
+
+/// Unmounts `top`, all below, and what goes with these by propagation.
+fn unmount_tree(tree: &mut Tree, top: &Arc<Mount>) -> Vec<Arc<Mount>> {
+    let mut gone = top.subtree();
+    let also = propagation::also_unmounted(&gone);
+    gone.extend(also.iter().cloned());
+    let ids: BTreeSet<u64> = gone.iter().map(|mount| mount.id).collect();
+    let stays = |mount: &Mount| !ids.contains(&mount.id);
+    // What covered a mount that goes comes to stand where that stood.
+    let mut moved = Vec::new();
+    for mount in &also {
+        let cover = mount.child_at(&mount.root).filter(|cover| stays(cover));
+        let mut place = mount.position();
+        while let Some(at) = place.take_if(|at| !stays(&at.mount)) {
+            place = at.mount.position();
+        }
+        moved.extend(cover.zip(place));
+    }
+    for (cover, _) in &moved {
+        detach_locked(cover);
+    }
+    let gone = dismantle(tree, gone);
+    for (cover, place) in &moved {
+        attach_locked(cover, place);
+    }
+    gone
+}
+
+/// Changes flags of the mount; to read-only only while nobody writes.
+pub fn remount(mount: &Arc<Mount>, flags: MountFlags) -> Result<()> {
+    let _tree = TREE.lock();
+    if !mount.is_mounted() {
+        return Err(Errno::EINVAL);
+    }
+    let to_read_only = flags.contains(MountFlags::RDONLY) && !mount.is_read_only();
+    if to_read_only && mount.writers.load(Ordering::Relaxed) > 0 {
+        return Err(Errno::EBUSY);
+    }
+    mount.set_flags((mount.flags() - PER_MOUNT) | (flags & PER_MOUNT));
+    Ok(())
+}
+
+/// Swaps the root mount: `new_root` becomes the top, the old top stands on `put_old` (`pivot_root`).
+pub fn pivot(old_root: &Path, new_root: &Path, put_old: &Path) -> Result<()> {
+    let _tree = TREE.lock();
+    let put_old = target(put_old)?;
+    let old_position = old_root.mount.position();
+    let new_position = new_root.mount.position();
+    let shared = |place: &Option<Path>| place.as_ref().is_some_and(|at| at.mount.is_shared());
+    if put_old.mount.is_shared() || shared(&old_position) || shared(&new_position) {
+        return Err(Errno::EINVAL);
+    }
+    if !old_root.mount.is_mounted() || !new_root.mount.is_mounted() {
+        return Err(Errno::EINVAL);
+    }
+    if new_root.dentry.is_deleted() {
+        return Err(Errno::ENOENT);
+    }
+    if Arc::ptr_eq(&old_root.mount, &new_root.mount) || Arc::ptr_eq(&old_root.mount, &put_old.mount)
+    {
+        return Err(Errno::EBUSY);
+    }
+    if !old_root.is_mount_root() || !new_root.is_mount_root() || new_position.is_none() {
+        return Err(Errno::EINVAL);
+    }
+    let old_position = old_position.ok_or(Errno::EINVAL)?;
+    if !put_old.is_below(new_root) || !new_root.is_below(old_root) {
+        return Err(Errno::EINVAL);
+    }
+    detach_locked(&new_root.mount);
+    detach_locked(&old_root.mount);
+    attach_locked(&new_root.mount, &old_position);
+    attach_locked(&old_root.mount, &put_old);
+    Ok(())
+}
