@@ -39,6 +39,7 @@ pub enum Cap {
     SYS_TIME = 25,
     SYS_TTY_CONFIG = 26,
     MKNOD = 27,
+    LEASE = 28,
     SETFCAP = 31,
     MAC_OVERRIDE = 32,
     SYSLOG = 34,

@@ -40,9 +40,8 @@ pub fn main(families: &[Family]) -> ! {
     if filter == "--list" {
         // Some cases run this for something that writes, and close the pipe on it.
         let mut out = std::io::stdout().lock();
-        let written = all
-            .map(|(family, name, _)| writeln!(out, "{family}/{name}"))
-            .collect::<std::io::Result<()>>();
+        let mut all = all;
+        let written = all.try_for_each(|(family, name, _)| writeln!(out, "{family}/{name}"));
         process::exit(i32::from(written.is_err()));
     }
     let root = prepare();

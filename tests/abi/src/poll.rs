@@ -72,7 +72,7 @@ fn poll_of_too_many_is_einval() -> Outcome {
 fn poll_is_interrupted() -> Outcome {
     catch(libc::SIGALRM, libc::SA_RESTART)?;
     let time = [0_i64, 0, 0, 10_000];
-    sys!(SYS_setitimer, libc::ITIMER_REAL as i32, &time, 0)?;
+    sys!(SYS_setitimer, libc::ITIMER_REAL, &time, 0)?;
     // Never restarted, whatever the handler's flags say.
     fails(sys!(SYS_poll, 0, 0, -1), libc::EINTR)?;
     equal(hits(libc::SIGALRM), 1)

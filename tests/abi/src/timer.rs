@@ -241,12 +241,7 @@ fn nanosleep_sleeps_at_least_so_long() -> Outcome {
 
 fn nanosleep_tells_the_rest_when_interrupted() -> Outcome {
     catch(libc::SIGALRM, 0)?;
-    sys!(
-        SYS_setitimer,
-        libc::ITIMER_REAL as i32,
-        &old_setting(20_000, 0),
-        0
-    )?;
+    sys!(SYS_setitimer, libc::ITIMER_REAL, &old_setting(20_000, 0), 0)?;
     let mut rest = zeroed::<libc::timespec>();
     fails(
         sys!(SYS_nanosleep, &span(100 * SECOND), &mut rest),
@@ -324,7 +319,7 @@ fn alarm_answers_the_seconds_left() -> Outcome {
     let left = sys!(SYS_alarm, 50)?;
     check((90..=100).contains(&left), "the rest of 100 s")?;
     let mut now = zeroed::<libc::itimerval>();
-    sys!(SYS_getitimer, libc::ITIMER_REAL as i32, &mut now)?;
+    sys!(SYS_getitimer, libc::ITIMER_REAL, &mut now)?;
     check(
         (40..=50).contains(&now.it_value.tv_sec),
         "the rest as a timer",
@@ -346,7 +341,7 @@ fn alarm_survives_exec() -> Outcome {
         let _ = sys!(SYS_dup3, write_end, 1, 0);
         let _ = sys!(
             SYS_setitimer,
-            libc::ITIMER_REAL as i32,
+            libc::ITIMER_REAL,
             &old_setting(300_000, 0),
             0
         );
@@ -366,7 +361,7 @@ fn itimer_real_repeats() -> Outcome {
     catch(libc::SIGALRM, 0)?;
     sys!(
         SYS_setitimer,
-        libc::ITIMER_REAL as i32,
+        libc::ITIMER_REAL,
         &old_setting(1_000, 2_000),
         0
     )?;
@@ -374,7 +369,7 @@ fn itimer_real_repeats() -> Outcome {
     let mut now = zeroed::<libc::itimerval>();
     sys!(
         SYS_setitimer,
-        libc::ITIMER_REAL as i32,
+        libc::ITIMER_REAL,
         &old_setting(0, 0),
         &mut now
     )?;
@@ -390,7 +385,7 @@ fn itimer_virtual_and_prof_count_cpu_time() -> Outcome {
         (libc::ITIMER_PROF, libc::SIGPROF),
     ] {
         catch(signal, 0)?;
-        sys!(SYS_setitimer, which as i32, &old_setting(10_000, 0), 0)?;
+        sys!(SYS_setitimer, which, &old_setting(10_000, 0), 0)?;
         // Asleep it does not run.
         sys!(SYS_nanosleep, &span(50_000_000), 0)?;
         equal(hits(signal), 0)?;
@@ -401,7 +396,7 @@ fn itimer_virtual_and_prof_count_cpu_time() -> Outcome {
 
 fn itimer_is_stopped_by_zero() -> Outcome {
     catch(libc::SIGALRM, 0)?;
-    let which = libc::ITIMER_REAL as i32;
+    let which = libc::ITIMER_REAL;
     sys!(SYS_setitimer, which, &old_setting(50_000_000, 7), 0)?;
     sys!(SYS_setitimer, which, 0, 0)?;
     let mut now = old_setting(1, 1);
