@@ -29,6 +29,7 @@ mod proc;
 mod process;
 mod signal;
 mod thread;
+mod tty;
 mod unix;
 
 use harness::Family;
@@ -47,6 +48,10 @@ const FAMILIES: &[Family] = &[
     ("event", event::CASES),
     ("unix", unix::CASES),
     ("inotify", inotify::CASES),
+    ("tty", tty::line::CASES),
+    ("tty", tty::pair::CASES),
+    ("tty", tty::job::CASES),
+    ("tty", tty::hangup::CASES),
 ];
 
 fn main() {
