@@ -17,6 +17,7 @@ pub const CASES: &[Case] = cases![
     vhangup_needs_a_capability,
     tiocvhangup_ends_reads,
     a_hung_up_terminal_can_be_opened_again,
+    a_hang_up_leaves_what_is_not_attributes,
 ];
 
 fn a_leaders_end_hangs_up_on_the_foreground() -> Outcome {
@@ -191,4 +192,21 @@ fn a_hung_up_terminal_can_be_opened_again() -> Outcome {
     again.echoes(b"new\n", b"new\r\n")?;
     again.reads(b"new\n")?;
     fails(write(pty.slave, b"x"), libc::EIO)
+}
+
+fn a_hang_up_leaves_what_is_not_attributes() -> Outcome {
+    let pty = Pty::open()?;
+    let size = [24_u16, 80, 0, 0];
+    sys!(SYS_ioctl, pty.slave, libc::TIOCSWINSZ, &size)?;
+    sys!(SYS_ioctl, pty.slave, libc::TIOCEXCL, 0)?;
+    sys!(SYS_ioctl, pty.slave, libc::TCXONC, libc::TCOOFF)?;
+    sys!(SYS_ioctl, pty.slave, libc::TIOCVHANGUP, 0)?;
+    let slave = open(&pty.path()?, libc::O_RDWR | libc::O_NOCTTY)?;
+    equal(ask(slave, libc::TIOCGEXCL)?, 1)?;
+    let mut got = [0_u16; 4];
+    sys!(SYS_ioctl, slave, libc::TIOCGWINSZ, &mut got)?;
+    equal(std::hint::black_box(got), size)?;
+    equal(ready(slave, libc::POLLOUT)?, 0)?;
+    sys!(SYS_ioctl, slave, libc::TCXONC, libc::TCOON)?;
+    equal(ready(slave, libc::POLLOUT)?, libc::POLLOUT)
 }

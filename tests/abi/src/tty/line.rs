@@ -49,6 +49,7 @@ pub const CASES: &[Case] = cases![
     output_without_opost_is_as_written,
     tabs_become_spaces_by_column,
     a_full_raw_buffer_holds_the_writer,
+    a_full_screen_holds_the_writer,
     much_passes_unchanged_both_ways,
 ];
 
@@ -712,6 +713,36 @@ fn a_full_raw_buffer_holds_the_writer() -> Outcome {
     equal(got, sent)?;
     await_ready(pty.master, libc::POLLOUT)?;
     Ok(())
+}
+
+fn a_full_screen_holds_the_writer() -> Outcome {
+    let pty = Pty::open()?;
+    set_nonblocking(pty.slave, true)?;
+    let lines = b"line\n".repeat(200);
+    let mut written = 0;
+    let last = loop {
+        match write(pty.slave, &lines) {
+            Ok(count) => written += count,
+            Err(errno) => break errno,
+        }
+        check(written < 1 << 24, "a writer is held some time")?;
+    };
+    equal(last, Errno(libc::EAGAIN))?;
+    equal(ready(pty.slave, libc::POLLOUT)?, 0)?;
+    // What was taken is shown to the byte, each newline as two.
+    let mut shown = Vec::new();
+    while shown.len() < written + written / 5 {
+        shown.extend(read_some(pty.master)?);
+    }
+    let want: Vec<u8> = b"line\r\n"
+        .iter()
+        .copied()
+        .cycle()
+        .take(shown.len())
+        .collect();
+    check(shown == want, "lines come whole and in order")?;
+    await_ready(pty.slave, libc::POLLOUT)?;
+    pty.shows_no_more()
 }
 
 /// Writes so many bytes of a pattern, and reads them at the other end.
