@@ -64,6 +64,10 @@ impl Drop for TtyFile {
         // A pseudo-terminal lives on with its master, and so does this.
         if last && !self.tty.driver.is_pty() {
             state.exclusive = false;
+            state.stopped_by_ioctl = false;
+            if core::mem::take(&mut state.stopped) {
+                self.tty.driver.set_stopped(false);
+            }
         }
         drop(state);
         if last {

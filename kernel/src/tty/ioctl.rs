@@ -158,10 +158,8 @@ fn set(tty: &Arc<Tty>, new: &Termios, before: Before) -> Result<usize> {
     if before != Before::Nothing {
         tty.drain()?;
     }
-    let mut new = *new;
-    // The discipline is changed by TIOCSETD alone.
-    new.c_line = tty.termios().c_line;
-    tty.set_termios(&new);
+    // Its `c_line` is kept and told, as on Linux, but the discipline is changed by TIOCSETD alone.
+    tty.set_termios(new);
     Ok(0)
 }
 

@@ -193,8 +193,6 @@ impl Tty {
             state.ldisc.flush_input();
             state.echo.clear();
             self.driver.flush();
-            state.stopped = false;
-            state.stopped_by_ioctl = false;
             // Open files compare their epoch under the lock or after waking.
             self.epoch.fetch_add(1, Ordering::Release);
             core::mem::take(&mut state.control)

@@ -39,6 +39,7 @@ mod signal;
 mod system;
 mod thread;
 mod timer;
+mod tty;
 mod unix;
 mod xattr;
 
@@ -82,6 +83,10 @@ const FAMILIES: &[Family] = &[
     ("xattr", xattr::CASES),
     ("poll", poll::CASES),
     ("rw", rw::CASES),
+    ("tty", tty::line::CASES),
+    ("tty", tty::pair::CASES),
+    ("tty", tty::job::CASES),
+    ("tty", tty::hangup::CASES),
 ];
 
 fn main() {
