@@ -20,6 +20,7 @@ mod harness;
 mod sys;
 
 mod devpts;
+mod dnotify;
 mod event;
 mod file;
 mod inotify;
@@ -55,6 +56,7 @@ const FAMILIES: &[Family] = &[
     ("event", event::CASES),
     ("unix", unix::CASES),
     ("inotify", inotify::CASES),
+    ("dnotify", dnotify::CASES),
 ];
 
 fn main() {
