@@ -24,7 +24,7 @@ use crate::task::{self, Pid, Process, Task, pid};
 pub enum Band {
     In = 1,
     Out = 2,
-    /// A lease is to be given up.
+    /// A lease is to be given up, or a directory changed.
     Msg = 3,
     Hup = 6,
 }
@@ -206,8 +206,13 @@ impl Async {
 
     /// Signals the owner, if there is one.
     pub fn tell(&self, band: Band) {
+        self.tell_of(band, self.fd.load(Ordering::Relaxed));
+    }
+
+    /// As [`Self::tell`], of this descriptor.
+    pub fn tell_of(&self, band: Band, fd: i32) {
         if let Some(owner) = self.owner() {
-            owner.tell(self.signal(), band, self.fd.load(Ordering::Relaxed));
+            owner.tell(self.signal(), band, fd);
         }
     }
 }

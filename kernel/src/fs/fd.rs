@@ -8,6 +8,7 @@ use abi::{Errno, Result};
 use ksync::SpinLock;
 use vfs::FdMap;
 
+use crate::fs::dnotify;
 use crate::fs::file::{File, FileMode};
 use crate::task;
 use crate::task::rlimit::Resource;
@@ -349,6 +350,7 @@ fn close_file(file: &Arc<File>, owner: u64) -> Result<()> {
     let result = file.ops().flush(file);
     if let Some(extra) = file.inode().extra() {
         extra.locks.release_owner(owner);
+        dnotify::forget(file, Some(owner));
     }
     result
 }

@@ -14,10 +14,10 @@ use spin::Once;
 
 use crate::fs::fasync::{self, Async, FasyncList, Owner};
 use crate::fs::inode::{FileKind, Inode};
-use crate::fs::lease;
 use crate::fs::mount::Path;
 use crate::fs::notify::{self, Event};
 use crate::fs::pipe::Pipe;
+use crate::fs::{dnotify, lease};
 use crate::mm::MemoryObject;
 use crate::mm::object::MappedFile;
 use crate::mm::user::{IoSink, IoSource};
@@ -386,6 +386,7 @@ impl Drop for File {
         if let Some(extra) = inode.extra() {
             extra.locks.release_file(self);
             lease::release(self);
+            dnotify::forget(self, None);
         }
         fasync::release(self);
         match &self.ops {

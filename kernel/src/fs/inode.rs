@@ -12,6 +12,7 @@ use bitflags::bitflags;
 use ksync::SpinLock;
 use spin::Once;
 
+use crate::fs::dnotify::DirNotify;
 use crate::fs::file::FileOpsRef;
 use crate::fs::lease::Leases;
 use crate::fs::locks::LockContext;
@@ -289,6 +290,7 @@ impl From<&'static dyn InodeOps> for InodeOpsRef {
 pub struct InodeExtra {
     pub locks: LockContext,
     pub leases: Leases,
+    pub dnotify: DirNotify,
     pub xattrs: XattrStore,
     /// The pipe behind a FIFO while it is open.
     pub fifo: SpinLock<Option<Arc<Pipe>>>,

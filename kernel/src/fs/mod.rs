@@ -13,7 +13,7 @@
 //! | [`file`], [`fd`], [`rw`], [`fasync`] | open file descriptions and [`FileOps`], descriptor tables, reads and writes |
 //! | [`context`] | a process's root, working directory and umask |
 //! | [`locks`], [`lease`] | flock, POSIX and OFD locks; leases |
-//! | [`notify`], [`inotify`] | the one place that hears of what happens to files; who asks it |
+//! | [`notify`], [`inotify`], [`dnotify`] | the one place that hears of what happens to files; who asks it |
 //! | [`pipe`], [`fifo`], [`splice`] | pipes, FIFOs, bytes moved between files |
 //! | [`tmpfs`], [`devtmpfs`], [`memfd`], [`anon`] | file systems in memory, files without a name |
 //! | [`proc`], [`sysfs`] | the kernel, its processes and its devices as files |
@@ -44,6 +44,7 @@ pub mod chrdev;
 pub mod context;
 pub mod dentry;
 pub mod devtmpfs;
+pub mod dnotify;
 pub mod epoll;
 pub mod eventfd;
 pub mod fasync;

@@ -384,6 +384,9 @@ fn rename_locked(
         Event::empty()
     };
     let cookie = MOVE_COOKIE.fetch_add(1, Ordering::Relaxed);
+    if core::ptr::eq(old_dir.as_ref(), new_dir.as_ref()) {
+        notify::entry_event(old_dir, Event::RENAMED | dir_bit, &old_name, 0);
+    }
     notify::entry_event(old_dir, Event::MOVED_FROM | dir_bit, &old_name, cookie);
     notify::entry_event(new_dir, Event::MOVED_TO | dir_bit, new_name, cookie);
     if let Some(target) = target.filter(|_| !exchange) {

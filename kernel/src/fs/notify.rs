@@ -6,6 +6,7 @@ use core::any::Any;
 use bitflags::bitflags;
 
 use crate::fs::dentry::Dentry;
+use crate::fs::dnotify;
 use crate::fs::file::File;
 use crate::fs::inode::Inode;
 
@@ -27,6 +28,8 @@ bitflags! {
         const MOVE_SELF = 0x800;
         const UNMOUNT = 0x2000;
         const ISDIR = 0x4000_0000;
+        /// An entry got another name in the same directory. For dnotify alone.
+        const RENAMED = 0x0040_0000;
         /// The name no longer leads to the file. For watchers alone, never told.
         const UNLINKED = 0x0080_0000;
     }
@@ -53,6 +56,9 @@ pub fn event(inode: &Inode, event: Event) {
     if let Some(watcher) = watcher(inode) {
         watcher.notify(event, None, 0);
     }
+    if event.contains(Event::ISDIR) {
+        dnotify::tell(inode, event);
+    }
 }
 
 /// Something happened to an entry of the directory.
@@ -61,6 +67,7 @@ pub fn entry_event(dir: &Inode, event: Event, name: &[u8], cookie: u32) {
     if let Some(watcher) = watcher(dir) {
         watcher.notify(event, Some(name), cookie);
     }
+    dnotify::tell(dir, event);
 }
 
 /// Something happened to the file at a dentry: tells its watcher and that of its directory.
@@ -75,7 +82,7 @@ pub fn dentry_event(dentry: &Arc<Dentry>, what: Event) {
         Event::empty()
     };
     if let Some(parent) = dentry.parent()
-        && watcher(parent.inode()).is_some()
+        && (watcher(parent.inode()).is_some() || dnotify::watches(parent.inode()))
     {
         let unlinked = if dentry.is_deleted() {
             Event::UNLINKED

@@ -5,16 +5,16 @@ use alloc::sync::Arc;
 use abi::fs::{
     CLOSE_RANGE_CLOEXEC, CLOSE_RANGE_UNSHARE, F_ADD_SEALS, F_CREATED_QUERY, F_DUPFD,
     F_DUPFD_CLOEXEC, F_DUPFD_QUERY, F_GET_SEALS, F_GETFD, F_GETFL, F_GETLEASE, F_GETLK, F_GETOWN,
-    F_GETOWN_EX, F_GETPIPE_SZ, F_GETSIG, F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW, F_RDLCK, F_SETFD,
-    F_SETFL, F_SETLEASE, F_SETLK, F_SETLKW, F_SETOWN, F_SETOWN_EX, F_SETPIPE_SZ, F_SETSIG, F_UNLCK,
-    F_WRLCK, FD_CLOEXEC, FIGETBSZ, FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, FIONREAD, FIOQSIZE,
-    FOwnerEx, Flock, LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, MFD_ALLOW_SEALING, MFD_CLOEXEC, MFD_EXEC,
-    MFD_HUGETLB, MFD_NOEXEC_SEAL, OpenFlags, SEEK_CUR, SEEK_END, SEEK_SET,
+    F_GETOWN_EX, F_GETPIPE_SZ, F_GETSIG, F_NOTIFY, F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW, F_RDLCK,
+    F_SETFD, F_SETFL, F_SETLEASE, F_SETLK, F_SETLKW, F_SETOWN, F_SETOWN_EX, F_SETPIPE_SZ, F_SETSIG,
+    F_UNLCK, F_WRLCK, FD_CLOEXEC, FIGETBSZ, FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, FIONREAD,
+    FIOQSIZE, FOwnerEx, Flock, LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, MFD_ALLOW_SEALING, MFD_CLOEXEC,
+    MFD_EXEC, MFD_HUGETLB, MFD_NOEXEC_SEAL, OpenFlags, SEEK_CUR, SEEK_END, SEEK_SET,
 };
 use abi::{Errno, Result};
 use vfs::{LockKind, Range, RangeLock};
 
-use crate::fs::{File, FileKind, FileMode, fasync, lease, locks, memfd, perm, pipe};
+use crate::fs::{File, FileKind, FileMode, dnotify, fasync, lease, locks, memfd, perm, pipe};
 use crate::mm::user::{UserCStr, UserPtr};
 use crate::task::current;
 
@@ -134,6 +134,7 @@ fn fcntl_open(file: &Arc<File>, fd: i32, table: u64, cmd: u32, arg: usize) -> Re
         F_GET_SEALS => memfd::get(file),
         F_GETLEASE => Ok(lease::get(file) as usize),
         F_SETLEASE => lease::set(file, fd, arg as i32).map(|()| 0),
+        F_NOTIFY => dnotify::ask(file, table, fd, arg as u32).map(|()| 0),
         F_CREATED_QUERY => Ok(usize::from(file.mode().contains(FileMode::CREATED))),
         _ => Err(Errno::EINVAL),
     }

@@ -169,7 +169,7 @@ syscalls! {
     69 msgsnd;
     70 msgrcv;
     71 msgctl;
-    72 fcntl(fd: i32, cmd: u32, arg: usize) => fd::sys_fcntl, Partial, "no directory notification";
+    72 fcntl(fd: i32, cmd: u32, arg: usize) => fd::sys_fcntl, Full, "";
     73 flock(fd: i32, operation: u32) => fd::sys_flock, Full, "";
     74 fsync(fd: i32) => file::sys_fsync, Full, "";
     75 fdatasync(fd: i32) => file::sys_fdatasync, Full, "";

@@ -21,6 +21,7 @@ mod sys;
 
 mod cred;
 mod devpts;
+mod dnotify;
 mod event;
 mod file;
 mod inotify;
@@ -87,6 +88,7 @@ const FAMILIES: &[Family] = &[
     ("tty", tty::pair::CASES),
     ("tty", tty::job::CASES),
     ("tty", tty::hangup::CASES),
+    ("dnotify", dnotify::CASES),
 ];
 
 fn main() {

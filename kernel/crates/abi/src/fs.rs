@@ -173,6 +173,15 @@ pub const F_OFD_SETLKW: u32 = 38;
 pub const F_SETLEASE: u32 = 1024;
 pub const F_GETLEASE: u32 = 1025;
 pub const F_NOTIFY: u32 = 1026;
+
+pub const DN_ACCESS: u32 = 1;
+pub const DN_MODIFY: u32 = 2;
+pub const DN_CREATE: u32 = 4;
+pub const DN_DELETE: u32 = 8;
+pub const DN_RENAME: u32 = 16;
+pub const DN_ATTRIB: u32 = 32;
+pub const DN_MULTISHOT: u32 = 0x8000_0000;
+
 pub const F_DUPFD_QUERY: u32 = 1027;
 pub const F_CREATED_QUERY: u32 = 1028;
 pub const F_DUPFD_CLOEXEC: u32 = 1030;

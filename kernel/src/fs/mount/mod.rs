@@ -66,6 +66,8 @@ pub const ATIME: MountFlags = MountFlags::NOATIME
 struct Tree {
     /// The numbers of peer groups in use: the smallest free one is given out, as users may see.
     groups: BTreeSet<u32>,
+    /// No smaller number is free.
+    first_free: u32,
     /// How many mounts stand in namespaces.
     mounted: usize,
 }
@@ -73,6 +75,7 @@ struct Tree {
 /// Serialises changes of the mount tree.
 static TREE: Mutex<Tree> = Mutex::new(Tree {
     groups: BTreeSet::new(),
+    first_free: 1,
     mounted: 0,
 });
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);

@@ -54,10 +54,11 @@ fn remove<T>(all: &mut Vec<Weak<T>>, one: &Arc<T>) {
 
 impl Group {
     fn new(tree: &mut Tree, master: Option<Arc<Group>>) -> Arc<Self> {
-        let id = (1..)
+        let id = (tree.first_free..)
             .find(|id| !tree.groups.contains(id))
             .expect("groups are fewer than numbers: memory ends first");
         tree.groups.insert(id);
+        tree.first_free = id + 1;
         let group = Arc::new(Self {
             id,
             links: Mutex::new(GroupLinks {
@@ -90,6 +91,7 @@ impl Group {
     /// The last peer left: those who listened to it listen to its master from now on, or to nobody.
     fn dissolve(self: &Arc<Self>, tree: &mut Tree) {
         tree.groups.remove(&self.id);
+        tree.first_free = tree.first_free.min(self.id);
         let (slaves, groups) = (self.slaves(), self.slave_groups());
         let master = self.links.lock().master.take();
         if let Some(master) = &master {

@@ -18,6 +18,15 @@ pub static NODES: &[Node] = &[
 ];
 
 static FS: &[Node] = &[
+    Node::Writable(
+        "dir-notify-enable",
+        0o644,
+        |out| writeln!(out, "{}", i32::from(fs::dnotify::enabled())),
+        |bytes| {
+            fs::dnotify::enable(number::<i32>(bytes)? != 0);
+            Ok(())
+        },
+    ),
     Node::Dir("inotify", INOTIFY),
     Node::Writable(
         "lease-break-time",
