@@ -146,10 +146,73 @@ fn a_source_that_cannot_be_had_fails_in_fetch() {
     let sum = "0".repeat(64);
     let source = format!("[[source]]\nurl = \"file:///none\"\nfile = \"f\"\nsha256 = \"{sum}\"\n");
     scratch.package("a", &format!("{CUSTOM}{source}"));
+    let before = scratch.cached();
     assert_has(
         &scratch.error(),
         &["packages/a/recipe.toml:10:", "phase fetch", "/none"],
     );
+    assert_eq!(scratch.cached(), before);
+}
+
+/// A `[[source]]` that is on this host, with the checksum that it has.
+fn local_source(scratch: &Scratch, name: &str, content: &[u8]) -> String {
+    let file = scratch.dir.join(name);
+    fs::write(&file, content).unwrap();
+    let sum = crate::recipe::tree::sha256_file(&file).unwrap();
+    let url = file.display();
+    format!("[[source]]\nurl = \"file://{url}\"\nfile = \"{name}\"\nsha256 = \"{sum}\"\n")
+}
+
+#[test]
+fn a_corrupt_archive_fails_in_unpack() {
+    let scratch = Scratch::new();
+    let source = local_source(&scratch, "source.tar.gz", b"\x1f\x8b\x08 and no more");
+    scratch.package("a", &format!("{CUSTOM}{source}"));
+    assert_has(
+        &scratch.error(),
+        &["packages/a/recipe.toml:10:", "phase unpack", "tar: Error"],
+    );
+    // The source is what was pinned, and may stay; nothing was built from it.
+    let built = |path: &std::path::PathBuf| path.starts_with(scratch.dir.join("cache/packages"));
+    assert!(!scratch.cached().iter().any(built));
+}
+
+#[test]
+fn a_patch_that_does_not_fit_fails_in_patch() {
+    let scratch = Scratch::new();
+    let patch = "[[patch]]\nfile = \"a.diff\"\nreason = \"x\"\n";
+    scratch.package("a", &format!("{CUSTOM}{patch}"));
+    let patches = scratch.dir.join("packages/a/patches");
+    fs::create_dir(&patches).unwrap();
+    fs::write(
+        patches.join("a.diff"),
+        "--- a/text\n+++ b/text\n@@ -1 +1 @@\n-old\n+new\n",
+    )
+    .unwrap();
+    let before = scratch.cached();
+    assert_has(
+        &scratch.error(),
+        &["packages/a/recipe.toml:10:", "phase patch", "a/text"],
+    );
+    assert_eq!(scratch.cached(), before);
+}
+
+#[test]
+fn what_was_built_before_survives_a_failure() {
+    let scratch = Scratch::new();
+    let install = "[install]\nscript = \"mkdir $DESTDIR/usr; echo > $DESTDIR/usr/x\"\n";
+    scratch.package("a", &format!("{CUSTOM}{install}"));
+    scratch.open().unwrap().build(&[]).unwrap();
+    let before = scratch.cached();
+    assert!(!before.is_empty());
+    for (line, says) in [
+        ("compile = \"false\"", "phase compile"),
+        ("flavour = 1", "`flavour`"),
+    ] {
+        scratch.package("a", &format!("{CUSTOM}{line}\n{install}"));
+        assert_has(&scratch.error(), &["packages/a/recipe.toml:10:", says]);
+        assert_eq!(scratch.cached(), before);
+    }
 }
 
 #[test]
@@ -176,6 +239,7 @@ fn a_failing_script_shows_its_last_lines_and_leaves_the_cache_alone() {
 #[test]
 fn each_later_phase_fails_by_its_name_and_leaves_the_cache_alone() {
     let cases = [
+        ("configure = \"exit 3\"\n", "phase configure", ":10:"),
         ("check = \"exit 3\"\n", "phase check", ":10:"),
         ("[install]\nscript = \"exit 3\"\n", "phase install", ":11:"),
         (

@@ -59,7 +59,8 @@ impl Case {
 
 /// All of them.
 pub fn all() -> impl Iterator<Item = Case> {
-    archive_cases().into_iter().chain(word_cases())
+    let cases = [archive_cases(), word_cases(), command_cases()];
+    cases.into_iter().flatten()
 }
 
 /// Boots whose initramfs is bad.
@@ -180,7 +181,8 @@ fn word_cases() -> Vec<Case> {
     // There `maxcpus=two` is 0, which takes the interrupts of the serial port as well.
     misspelt.linux.clear();
     vec![
-        Case::words("long-line", long, hello),
+        // The emulator can hand Linux no more than Linux takes.
+        Case::archive("long-line", archives::good, &[hello, "more than fits"]).cmdline(&long),
         Case::words("not-text", not_text, hello),
         misspelt,
         Case::words(
@@ -222,6 +224,51 @@ fn word_cases() -> Vec<Case> {
                 r#"echo cpus $(grep -c ^processor /proc/cpuinfo); poweroff -f""#
             ),
             "cpus 1",
+        ),
+    ]
+}
+
+/// Ends that a command of `/proc/sysrq-trigger` brings about.
+fn command_cases() -> Vec<Case> {
+    let command = |name, command: &str, linux: &'static str, expect: &[&'static str]| {
+        let shell = format!(
+            r#"rdinit=/bin/sh -- -c "mount -t proc none /proc; {command} > /proc/sysrq-trigger'""#
+        );
+        Case::archive(name, archives::good, expect)
+            .cmdline(&shell)
+            .linux(linux)
+    };
+    let crash = "Kernel panic - not syncing: sysrq triggered crash";
+    vec![
+        command(
+            "crash",
+            "sh -c 'echo c",
+            crash,
+            &[
+                "Kernel panic on CPU",
+                "Reason: sysrq triggered crash",
+                " kernel::device::sysrq::handle+0x",
+                " syscall_entry+0x",
+                "sysrq: Trigger a crash",
+            ],
+        ),
+        command(
+            "crash-elsewhere",
+            "taskset 2 sh -c 'echo c",
+            crash,
+            &["Kernel panic on CPU 1", "Reason: sysrq triggered crash"],
+        ),
+        command(
+            "reset",
+            "sh -c 'echo b",
+            "sysrq: Resetting",
+            &["sysrq: Resetting"],
+        ),
+        command(
+            "power-off",
+            "sh -c 'echo o",
+            "sysrq: Power Off",
+            &["sysrq: Power Off"],
         ),
     ]
 }
