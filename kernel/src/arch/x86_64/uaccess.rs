@@ -395,7 +395,7 @@ macro_rules! words_access {
         /// # Safety
         /// `to` is valid for writing them, aligned or not.
         #[inline]
-        pub unsafe fn $load(to: *mut u8, from: usize) -> Result<()> {
+        unsafe fn $load(to: *mut u8, from: usize) -> Result<()> {
             let ok = range_ok(from, 8 * $words) && copy_words!(to, from, nostack, $($offset)*);
             if ok { Ok(()) } else { Err(Errno::EFAULT) }
         }
@@ -408,7 +408,7 @@ macro_rules! words_access {
         /// # Safety
         /// `from` is valid for reading them, aligned or not.
         #[inline]
-        pub unsafe fn $store(to: usize, from: *const u8) -> Result<()> {
+        unsafe fn $store(to: usize, from: *const u8) -> Result<()> {
             let ok = range_ok(to, 8 * $words) && copy_words!(to, from, nostack, $($offset)*);
             if ok { Ok(()) } else { Err(Errno::EFAULT) }
         }
@@ -419,6 +419,54 @@ words_access!(load_words_1, store_words_1, 1, 0);
 words_access!(load_words_2, store_words_2, 2, 0 8);
 words_access!(load_words_3, store_words_3, 3, 0 8 16);
 words_access!(load_words_4, store_words_4, 4, 0 8 16 24);
+
+/// Copies a value of a size that the compiler knows in: of few words by the words, else by the copy routine.
+///
+/// # Errors
+/// `EFAULT`; some of it may have been copied.
+///
+/// # Safety
+/// `to` is valid for writing `size` bytes, aligned or not.
+#[inline(always)]
+pub unsafe fn load_value(to: *mut u8, from: usize, size: usize) -> Result<()> {
+    // SAFETY: each writes `size` bytes at most, which the caller vouches for.
+    unsafe {
+        match size {
+            8 => load_words_1(to, from),
+            16 => load_words_2(to, from),
+            24 => load_words_3(to, from),
+            32 => load_words_4(to, from),
+            _ => match copy_from_user(to, from, size) {
+                0 => Ok(()),
+                _ => Err(Errno::EFAULT),
+            },
+        }
+    }
+}
+
+/// Copies a value of a size that the compiler knows out, likewise.
+///
+/// # Errors
+/// `EFAULT`; some of it may have been copied.
+///
+/// # Safety
+/// `from` is valid for reading `size` bytes, aligned or not.
+#[inline(always)]
+pub unsafe fn store_value(to: usize, from: *const u8, size: usize) -> Result<()> {
+    // SAFETY: each reads `size` bytes at most, which the caller vouches for.
+    unsafe {
+        match size {
+            8 => store_words_1(to, from),
+            16 => store_words_2(to, from),
+            24 => store_words_3(to, from),
+            32 => store_words_4(to, from),
+            _ => match copy_to_user(to, from, size) {
+                0 => Ok(()),
+                _ => Err(Errno::EFAULT),
+            },
+        }
+    }
+}
 
 /// Compares a user word with `old` and, if equal, makes it `new`; answers what it was. One locked instruction.
 ///

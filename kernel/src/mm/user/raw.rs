@@ -52,23 +52,12 @@ pub(super) fn read_value<T: FromBytes>(addr: usize) -> Result<T> {
     let mut value = MaybeUninit::<T>::uninit();
     let to = value.as_mut_ptr();
     match (size_of::<T>(), align_of::<T>()) {
-        // SAFETY: the word is as large as `T`, and `to` is aligned for it.
+        // SAFETY: the word is as large as `T` and `to` is aligned for it.
         (4, 4) => unsafe { to.cast::<u32>().write(uaccess::load_u32(addr)?) },
         // SAFETY: as above.
         (8, 8) => unsafe { to.cast::<u64>().write(uaccess::load_u64(addr)?) },
-        // SAFETY: `to` is valid for writing `T`, which has so many words.
-        (8, _) => unsafe { uaccess::load_words_1(to.cast(), addr)? },
-        // SAFETY: as above.
-        (16, _) => unsafe { uaccess::load_words_2(to.cast(), addr)? },
-        // SAFETY: as above.
-        (24, _) => unsafe { uaccess::load_words_3(to.cast(), addr)? },
-        // SAFETY: as above.
-        (32, _) => unsafe { uaccess::load_words_4(to.cast(), addr)? },
         // SAFETY: `to` is valid for writing `T`.
-        (size, _) => match unsafe { uaccess::copy_from_user(to.cast(), addr, size) } {
-            0 => {}
-            _ => return Err(Errno::EFAULT),
-        },
+        (size, _) => unsafe { uaccess::load_value(to.cast(), addr, size)? },
     }
     // SAFETY: every byte was written, and `T: FromBytes` accepts any bytes.
     Ok(unsafe { value.assume_init() })
@@ -79,19 +68,12 @@ pub(super) fn read_value<T: FromBytes>(addr: usize) -> Result<T> {
 pub(super) fn write_value<T: IntoBytes + Immutable>(addr: usize, value: &T) -> Result<()> {
     let from = core::ptr::from_ref(value);
     match (size_of::<T>(), align_of::<T>()) {
-        // SAFETY: the word is as large as `T`, which has no padding by `IntoBytes`, and `from` is aligned for it.
+        // SAFETY: the word is as large as `T`, has no padding by `IntoBytes`, and `from` is aligned for it.
         (4, 4) => uaccess::store_u32(addr, unsafe { from.cast::<u32>().read() }),
         // SAFETY: as above.
         (8, 8) => uaccess::store_u64(addr, unsafe { from.cast::<u64>().read() }),
-        // SAFETY: `from` is valid for reading `T`, which has so many words.
-        (8, _) => unsafe { uaccess::store_words_1(addr, from.cast()) },
-        // SAFETY: as above.
-        (16, _) => unsafe { uaccess::store_words_2(addr, from.cast()) },
-        // SAFETY: as above.
-        (24, _) => unsafe { uaccess::store_words_3(addr, from.cast()) },
-        // SAFETY: as above.
-        (32, _) => unsafe { uaccess::store_words_4(addr, from.cast()) },
-        _ => copy_out(addr, value.as_bytes()),
+        // SAFETY: `from` is valid for reading `T`, which has no padding.
+        (size, _) => unsafe { uaccess::store_value(addr, from.cast(), size) },
     }
 }
 
