@@ -24,6 +24,7 @@ mod fd;
 mod file;
 mod futex;
 mod inotify;
+mod ioprio;
 mod klog;
 mod limits;
 mod message;

@@ -31,13 +31,14 @@ fn target(pid: Pid) -> Result<Arc<Task>> {
     }
 }
 
-fn owns(cred: &Cred, task: &Task) -> bool {
+/// Whether the caller's credentials are those of the thread's user.
+pub(super) fn owns(cred: &Cred, task: &Task) -> bool {
     let theirs = task.cred();
     cred.euid == theirs.uid || cred.euid == theirs.euid
 }
 
 /// Threads that getpriority and setpriority name.
-fn threads_of(which: u32, who: u32) -> Result<Vec<Arc<Task>>> {
+pub(super) fn threads_of(which: u32, who: u32) -> Result<Vec<Arc<Task>>> {
     const PRIO_PROCESS: u32 = 0;
     const PRIO_PGRP: u32 = 1;
     const PRIO_USER: u32 = 2;

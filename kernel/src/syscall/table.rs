@@ -348,8 +348,8 @@ syscalls! {
     248 add_key;
     249 request_key;
     250 keyctl;
-    251 ioprio_set;
-    252 ioprio_get;
+    251 ioprio_set(which: u32, who: u32, ioprio: u32) => ioprio::sys_ioprio_set, Full, "";
+    252 ioprio_get(which: u32, who: u32) => ioprio::sys_ioprio_get, Full, "";
     253 inotify_init() => inotify::sys_inotify_init, Full, "";
     254 inotify_add_watch(fd: i32, path: UserCStr, mask: u32) => inotify::sys_inotify_add_watch, Full, "";
     255 inotify_rm_watch(fd: i32, wd: i32) => inotify::sys_inotify_rm_watch, Full, "";

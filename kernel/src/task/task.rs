@@ -78,6 +78,8 @@ pub struct Task {
     pub vfork_done: SpinLock<Option<Arc<VforkDone>>>,
     /// Signal sent when the parent thread dies; 0 for none.
     pub parent_death_signal: AtomicU32,
+    /// I/O priority as of `ioprio_set(2)`; 0 for none of its own.
+    pub ioprio: AtomicU32,
     /// Timer slack in nanoseconds.
     pub timer_slack_ns: AtomicU64,
     /// What `PR_SET_TIMERSLACK` of 0 goes back to: the parent's slack at the fork.
@@ -163,6 +165,7 @@ impl Task {
             usage: ThreadUsage::default(),
             vfork_done: SpinLock::new(None),
             parent_death_signal: AtomicU32::new(0),
+            ioprio: AtomicU32::new(0),
             timer_slack_ns: AtomicU64::new(50_000),
             default_timer_slack_ns: AtomicU64::new(50_000),
             start_ns: crate::time::boottime_ns(),

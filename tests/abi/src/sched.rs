@@ -39,6 +39,9 @@ pub const CASES: &[Case] = cases![
     wait4_answers_the_usage_of_one,
     rlimit_cpu_sends_xcpu_then_kill,
     membarrier_needs_registration,
+    ioprio_is_kept_and_inherited,
+    ioprio_follows_nice_until_it_is_set,
+    ioprio_refuses_nonsense,
 ];
 
 const OTHER: i32 = libc::SCHED_OTHER;
@@ -546,4 +549,50 @@ fn membarrier_needs_registration() -> Outcome {
     sys!(SYS_membarrier, 8, 0, 0)?;
     fails(sys!(SYS_membarrier, 1 << 20, 0, 0), libc::EINVAL)?;
     fails(sys!(SYS_membarrier, 1, 1, 0), libc::EINVAL)
+}
+
+const IO_RT: i32 = 1 << 13;
+const IO_BE: i32 = 2 << 13;
+const IO_IDLE: i32 = 3 << 13;
+const WHO_PROCESS: i32 = 1;
+
+fn ioprio() -> Sys<i32> {
+    sys!(SYS_ioprio_get, WHO_PROCESS, 0).map(|ioprio| ioprio as i32)
+}
+
+fn ioprio_is_kept_and_inherited() -> Outcome {
+    for wanted in [IO_BE | 3, IO_RT | 7, IO_IDLE] {
+        sys!(SYS_ioprio_set, WHO_PROCESS, 0, wanted)?;
+        equal(ioprio()?, wanted)?;
+        within(|| equal(ioprio()?, wanted))?;
+    }
+    // The best of a group.
+    sys!(SYS_ioprio_set, WHO_PROCESS, 0, IO_BE | 5)?;
+    equal(sys!(SYS_ioprio_get, 2, 0)?, (IO_BE | 5) as usize)
+}
+
+fn ioprio_follows_nice_until_it_is_set() -> Outcome {
+    // One thread is asked for what was set, a group for what holds.
+    let group = || sys!(SYS_ioprio_get, 2, 0).map(|ioprio| ioprio as i32);
+    equal((ioprio()?, group()?), (0, IO_BE | 4))?;
+    sys!(SYS_setpriority, PROCESS, 0, 19)?;
+    equal((ioprio()?, group()?), (0, IO_BE | 7))?;
+    sys!(SYS_setpriority, PROCESS, 0, -20)?;
+    equal((ioprio()?, group()?), (0, IO_BE))
+}
+
+fn ioprio_refuses_nonsense() -> Outcome {
+    let set = |ioprio: i32| sys!(SYS_ioprio_set, WHO_PROCESS, 0, ioprio);
+    fails(set(IO_BE | 8), libc::EINVAL)?;
+    fails(set(1), libc::EINVAL)?;
+    fails(set(4 << 13), libc::EINVAL)?;
+    fails(sys!(SYS_ioprio_set, 0, 0, IO_BE), libc::EINVAL)?;
+    fails(sys!(SYS_ioprio_set, 4, 0, IO_BE), libc::EINVAL)?;
+    fails(sys!(SYS_ioprio_get, WHO_PROCESS, 0x3fff_ffff), libc::ESRCH)?;
+    become_user()?;
+    fails(set(IO_RT), libc::EPERM)?;
+    fails(sys!(SYS_ioprio_set, WHO_PROCESS, 1, IO_BE), libc::EPERM)?;
+    set(IO_BE | 7)?;
+    set(IO_BE | 1)?;
+    Ok(())
 }
