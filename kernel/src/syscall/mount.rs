@@ -1,5 +1,6 @@
 //! Mounting: mount, umount2, pivot_root.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use abi::fs::{AT_FDCWD, MNT_DETACH, MNT_EXPIRE, MNT_FORCE, MountFlags, PATH_MAX, UMOUNT_NOFOLLOW};
@@ -139,13 +140,11 @@ fn remount(place: &Path, flags: MountFlags, own: MountFlags, data: &[u8]) -> Res
     if !flags.contains(MountFlags::BIND) {
         let sb = &mount.sb;
         sb.ops.remount(sb, data)?;
-        let read_only = flags.contains(MountFlags::RDONLY);
-        if read_only && !sb.is_read_only() {
-            mount::remount(mount, own)?;
+        if !flags.contains(MountFlags::RDONLY) {
+            sb.set_flags(sb.flags() - MountFlags::RDONLY);
+        } else if !sb.is_read_only() {
+            current().my_fs().namespace().make_read_only(sb)?;
         }
-        let mut sb_flags = sb.flags();
-        sb_flags.set(MountFlags::RDONLY, read_only);
-        sb.set_flags(sb_flags);
     }
     mount::remount(mount, own)?;
     Ok(0)
@@ -172,10 +171,20 @@ pub fn sys_umount2(target: UserCStr, flags: u32) -> Result<usize> {
     if flags & MNT_EXPIRE != 0 && flags & (MNT_FORCE | MNT_DETACH) != 0 {
         return Err(Errno::EINVAL);
     }
+    let root = current().my_fs().root();
+    let is_root = place.is_mount_root() && Arc::ptr_eq(&place.mount, &root.mount);
+    if is_root && flags & (MNT_DETACH | MNT_EXPIRE) == 0 {
+        // Nobody can do without a root: its file system is made as safe as if it were gone.
+        let sb = &place.mount.sb;
+        if !sb.is_read_only() {
+            current().my_fs().namespace().make_read_only(sb)?;
+        }
+        return Ok(0);
+    }
     let mut how = UnmountFlags::empty();
     how.set(UnmountFlags::LAZY, flags & MNT_DETACH != 0);
     how.set(UnmountFlags::EXPIRE, flags & MNT_EXPIRE != 0);
-    mount::unmount(place, how, &current().my_fs().root())?;
+    mount::unmount(place, how, &root)?;
     Ok(0)
 }
 

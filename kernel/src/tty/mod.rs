@@ -10,7 +10,7 @@
 //! | `file` | open terminals, and the rules of opening |
 //! | `line`, `serial` | terminals on serial ports and virtio consoles |
 //! | `vt` | the screen and keyboard: virtual consoles |
-//! | `pty`, `devpts` | pseudo-terminals and their directory |
+//! | `pty`, `devpts`, `ptmx` | pseudo-terminals, their directories, and how one is found |
 //! | `consoles`, `node` | which terminal is the console, device numbers; nodes in `/dev` and sysfs |
 //! | `worker` | the thread that takes input from interrupts to line disciplines |
 //!
@@ -39,6 +39,7 @@ mod ioctl;
 mod job;
 mod line;
 mod node;
+mod ptmx;
 mod pty;
 mod serial;
 mod turn;

@@ -25,9 +25,9 @@ use abi::{Errno, Result};
 use spin::Once;
 
 use super::core::{Driver, Tty};
-use super::devpts::{self, Number};
 use super::file::TtyFile;
 use super::ioctl::{self, put};
+use super::ptmx::{self, Number};
 use super::turn::Turn;
 use crate::fs::fasync::{Band, FasyncList, Owner};
 use crate::fs::{File, FileOps, FileOpsRef, Path};
@@ -207,7 +207,7 @@ pub struct Master {
 /// # Errors
 /// `ENOSPC` when there are too many, `ENOMEM`; `ENOENT` and `ENODEV` where the node has no devpts.
 pub fn open_ptmx(node: &Path) -> Result<FileOpsRef> {
-    let number = devpts::find(node)?.allocate()?;
+    let number = ptmx::find(node)?.allocate()?;
     Ok(Arc::new(make(number)?).into())
 }
 

@@ -38,6 +38,8 @@ pub const CASES: &[Case] = cases![
     the_same_file_system_twice,
     remount_keeps_atime,
     there_is_a_limit,
+    umount_of_the_root_makes_it_read_only,
+    read_only_needs_no_writers_anywhere,
 ];
 
 const SHARED: u64 = libc::MS_SHARED;
@@ -640,4 +642,45 @@ fn there_is_a_limit() -> Outcome {
     equal((w.count("a/x")?, w.count("b/x")?), (0, 0))?;
     check(std::fs::write(path, "0").is_err(), "a limit of 0")?;
     equal(text_of(path)?, before)
+}
+
+fn umount_of_the_root_makes_it_read_only() -> Outcome {
+    let _w = Scratch::new()?;
+    tmpfs(c"a")?;
+    bind(c"a", c"b")?;
+    let writer = file_with(c"b/f", b"text")?;
+    within(|| {
+        sys!(SYS_chroot, c"a")?;
+        sys!(SYS_chdir, c"/")?;
+        fails(umount_with(c"/", libc::MNT_EXPIRE), libc::EINVAL)?;
+        fails(umount(c"/"), libc::EBUSY)?;
+        close(writer)?;
+        Ok(())
+    })?;
+    close(writer)?;
+    within(|| {
+        sys!(SYS_chroot, c"a")?;
+        sys!(SYS_chdir, c"/")?;
+        umount(c"/")?;
+        umount(c"/")?;
+        fails(file_with(c"/g", b""), libc::EROFS)?;
+        stat(c"/f").map(drop).map_err(Trouble::from)
+    })?;
+    fails(open(c"b/f", libc::O_WRONLY), libc::EROFS)
+}
+
+fn read_only_needs_no_writers_anywhere() -> Outcome {
+    let _w = Scratch::new()?;
+    tmpfs(c"a")?;
+    bind(c"a", c"b")?;
+    let writer = file_with(c"b/f", b"text")?;
+    let read_only = libc::MS_REMOUNT | libc::MS_RDONLY;
+    fails(make(c"a", read_only), libc::EBUSY)?;
+    // One mount alone may be, where nobody writes.
+    make(c"a", read_only | libc::MS_BIND)?;
+    fails(open(c"a/f", libc::O_WRONLY), libc::EROFS)?;
+    fails(make(c"b", read_only | libc::MS_BIND), libc::EBUSY)?;
+    close(writer)?;
+    make(c"b", read_only)?;
+    fails(open(c"b/f", libc::O_WRONLY), libc::EROFS)
 }

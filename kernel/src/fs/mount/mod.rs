@@ -3,7 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`place`] | [`Path`]: a dentry as seen through a mount |
-//! | [`tree`] | what `mount`, `umount2` and `pivot_root` do to the tree |
+//! | [`tree`], [`unmount`] | what `mount`, `pivot_root` and `umount2` do to the tree |
 //! | [`propagation`] | peer groups, their slaves, and who hears of a change |
 //! | [`namespace`] | [`MountNamespace`]: the tree that a set of processes sees |
 //!
@@ -26,6 +26,7 @@ mod namespace;
 mod place;
 mod propagation;
 mod tree;
+mod unmount;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -45,9 +46,8 @@ pub use namespace::MountNamespace;
 pub use place::Path;
 use propagation::Propagation;
 pub use propagation::{Relations, set_propagation};
-pub use tree::{
-    UnmountFlags, attach, bind, max_mounts, move_mount, pivot, remount, set_max_mounts, unmount,
-};
+pub use tree::{attach, bind, max_mounts, move_mount, pivot, remount, set_max_mounts};
+pub use unmount::{UnmountFlags, unmount};
 
 /// The flags that belong to a mount, not to its file system.
 pub const PER_MOUNT: MountFlags = MountFlags::RDONLY

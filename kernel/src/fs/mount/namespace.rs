@@ -4,7 +4,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
-use abi::Result;
+use abi::fs::MountFlags;
+use abi::{Errno, Result};
 
 use super::{Mount, NEXT_ID, Path, TREE, tree};
 use crate::fs::superblock::SuperBlock;
@@ -54,6 +55,25 @@ impl MountNamespace {
         drop(mounts);
         drop(tree);
         all
+    }
+
+    /// Makes a file system read-only, through whatever mount it is reached.
+    ///
+    /// # Errors
+    /// `EBUSY` while somebody writes.
+    pub fn make_read_only(&self, sb: &Arc<SuperBlock>) -> Result<()> {
+        let tree = TREE.lock();
+        let mounts = self.mounts();
+        let writes = |mount: &&Arc<Mount>| {
+            Arc::ptr_eq(&mount.sb, sb) && mount.writers.load(Ordering::Relaxed) > 0
+        };
+        let busy = mounts.iter().any(|mount| writes(&mount));
+        if !busy {
+            sb.set_flags(sb.flags() | MountFlags::RDONLY);
+        }
+        drop(mounts);
+        drop(tree);
+        if busy { Err(Errno::EBUSY) } else { Ok(()) }
     }
 
     fn mounts(&self) -> Vec<Arc<Mount>> {
