@@ -9,7 +9,8 @@ use smallvec::SmallVec;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::{UserSlice, raw};
-use crate::mm::addr::user_range_ok;
+use crate::mm::addr::{PAGE_SIZE, user_range_ok};
+use crate::mm::frame::FrameRef;
 
 /// The most one call transfers, as on Linux: `INT_MAX` rounded down to a page.
 pub const MAX_RW_COUNT: usize = 0x7fff_f000;
@@ -224,6 +225,8 @@ impl<'a> IoSink<'a> {
 
 enum Origin<'a> {
     Kernel(&'a [u8]),
+    /// Pages of a file, and the place among their bytes; one that is not there reads as zeros.
+    Pages(&'a [Option<FrameRef>], usize),
     User(usize),
     Vector(Segments),
 }
@@ -241,6 +244,15 @@ impl<'a> IoSource<'a> {
         IoSource {
             left: bytes.len(),
             origin: Origin::Kernel(bytes),
+            done: 0,
+        }
+    }
+
+    /// From `len` bytes of a file's pages, `offset` bytes behind the first one's start.
+    pub fn pages(pages: &'a [Option<FrameRef>], offset: usize, len: usize) -> Self {
+        IoSource {
+            left: len.min((pages.len() * PAGE_SIZE).saturating_sub(offset)),
+            origin: Origin::Pages(pages, offset),
             done: 0,
         }
     }
@@ -300,6 +312,7 @@ impl<'a> IoSource<'a> {
         self.done += count;
         match &mut self.origin {
             Origin::Kernel(bytes) => *bytes = &bytes[count..],
+            Origin::Pages(_, at) => *at += count,
             Origin::User(addr) => *addr += count,
             Origin::Vector(segments) => {
                 while let Some(piece) = segments.piece(count) {
@@ -329,6 +342,16 @@ impl<'a> IoSource<'a> {
                     rest.copy_from_slice(now);
                     *bytes = later;
                     (rest.len(), now.len())
+                }
+                Origin::Pages(pages, at) => {
+                    let offset = *at % PAGE_SIZE;
+                    let len = rest.len().min(PAGE_SIZE - offset);
+                    match pages.get(*at / PAGE_SIZE) {
+                        Some(Some(page)) => page.read(offset, &mut rest[..len]),
+                        _ => rest[..len].fill(0),
+                    }
+                    *at += len;
+                    (len, len)
                 }
                 Origin::User(addr) => {
                     let n = raw::copy_in_some(*addr, rest);
