@@ -38,40 +38,61 @@ pub fn copy(
     count: usize,
 ) -> Result<usize> {
     let count = count.min(MAX_RW_COUNT);
-    let mut bytes = buffer(count.min(COPY_STEP))?;
-    let mut total = 0;
-    while total < count {
-        let want = bytes.len().min(count - total);
-        let chunk = bytes.get_mut(..want).ok_or(Errno::EFAULT)?;
-        let mut pos = *in_pos;
-        let got = match input
-            .ops()
-            .read(input, &mut IoSink::kernel(chunk), &mut pos)
-        {
-            Ok(0) => break,
-            Ok(got) => got,
-            Err(error) if total == 0 => return Err(error),
-            Err(_) => break,
-        };
-        let chunk = chunk.get(..got).ok_or(Errno::EFAULT)?;
-        match output
-            .ops()
-            .write(output, &mut IoSource::kernel(chunk), out_pos)
-        {
-            Ok(put) => {
-                total += put;
-                *in_pos += put as u64;
-                if put < got {
-                    break;
+    // Within one file the same page could be read and written at once.
+    let in_place = !Arc::ptr_eq(input.inode(), output.inode());
+    let total = match input.inode().page_cache().filter(|_| in_place) {
+        Some(cache) => {
+            input.accessed();
+            steps(count, in_pos, |pos, want| {
+                let run = cache.run(pos, want)?;
+                match run.len() {
+                    0 => Ok((0, 0)),
+                    got => Ok((got, output.ops().write(output, &mut run.source(), out_pos)?)),
                 }
-            }
-            Err(error) if total == 0 => return Err(error),
-            Err(_) => break,
+            })
         }
-    }
+        None => {
+            let mut bytes = buffer(count.min(COPY_STEP))?;
+            steps(count, in_pos, |mut pos, want| {
+                let want = want.min(bytes.len());
+                let chunk = bytes.get_mut(..want).ok_or(Errno::EFAULT)?;
+                let mut sink = IoSink::kernel(chunk);
+                let got = input.ops().read(input, &mut sink, &mut pos)?;
+                if got == 0 {
+                    return Ok((0, 0));
+                }
+                let chunk = bytes.get(..got).ok_or(Errno::EFAULT)?;
+                let mut source = IoSource::kernel(chunk);
+                Ok((got, output.ops().write(output, &mut source, out_pos)?))
+            })
+        }
+    }?;
     if total != 0 {
         notify::file_event(input, notify::Event::ACCESS);
         notify::file_event(output, notify::Event::MODIFY);
+    }
+    Ok(total)
+}
+
+/// Takes steps, each from a position and of at most so many bytes, until there are `count`, the input ends, or the
+/// output takes less than the input gave: a step answers both. An error counts only if nothing was copied before.
+fn steps(
+    count: usize,
+    in_pos: &mut u64,
+    mut step: impl FnMut(u64, usize) -> Result<(usize, usize)>,
+) -> Result<usize> {
+    let mut total = 0;
+    while total < count {
+        let (got, put) = match step(*in_pos, count - total) {
+            Ok(moved) => moved,
+            Err(error) if total == 0 => return Err(error),
+            Err(_) => break,
+        };
+        total += put;
+        *in_pos += put as u64;
+        if got == 0 || put < got {
+            break;
+        }
     }
     Ok(total)
 }

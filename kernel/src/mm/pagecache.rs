@@ -28,6 +28,29 @@ const PAGE: u64 = PAGE_SIZE as u64;
 /// Pages looked up under one hold of the lock.
 const BATCH: usize = 16;
 
+type Pages = SmallVec<[Option<FrameRef>; BATCH]>;
+
+/// Some bytes of a file in place: its pages, held; one that is not there reads as zeros.
+#[derive(Default)]
+pub struct PageRun {
+    pages: Pages,
+    /// Where the bytes begin in the first page.
+    offset: usize,
+    len: usize,
+}
+
+impl PageRun {
+    /// How many bytes it has.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The bytes, to be written elsewhere.
+    pub fn source(&self) -> IoSource<'_> {
+        IoSource::pages(&self.pages, self.offset, self.len)
+    }
+}
+
 /// Where a cache's pages come from; tmpfs and shared memory have none and start as zeros.
 pub trait PageSource: Send + Sync {
     /// Fills a new page at `index` from storage; past the end with zeros. May sleep.
@@ -153,7 +176,7 @@ impl PageCache {
         let first = pos / PAGE;
         let last = (pos + want - 1) / PAGE;
         let count = ((last - first + 1) as usize).min(BATCH);
-        let mut pages: SmallVec<[Option<FrameRef>; BATCH]> = SmallVec::new();
+        let mut pages: Pages = SmallVec::new();
         {
             let index = self.index.lock();
             pages.extend((first..first + count as u64).map(|i| index.get(i).cloned()));
@@ -170,6 +193,31 @@ impl PageCache {
             done += len as u64;
         }
         Ok(done)
+    }
+
+    /// Up to `max` bytes of the file from `pos` as they lie in its pages; none at its end.
+    pub fn run(&self, pos: u64, max: usize) -> Result<PageRun> {
+        let want = (max as u64).min(self.size().saturating_sub(pos));
+        if want == 0 {
+            return Ok(PageRun::default());
+        }
+        let offset = (pos % PAGE) as usize;
+        let count = (offset as u64 + want).div_ceil(PAGE).min(BATCH as u64);
+        let first = pos / PAGE;
+        let mut pages = Pages::new();
+        {
+            let index = self.index.lock();
+            pages.extend((first..first + count).map(|i| index.get(i).cloned()));
+        }
+        if self.source.is_some() {
+            for (i, page) in pages.iter_mut().enumerate() {
+                if page.is_none() {
+                    *page = Some(self.page(first + i as u64)?);
+                }
+            }
+        }
+        let len = (want as usize).min(pages.len() * PAGE_SIZE - offset);
+        Ok(PageRun { pages, offset, len })
     }
 
     /// Copies all of `source` to `pos`, growing the file. A short count when memory runs out part-way.

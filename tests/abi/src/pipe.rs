@@ -42,6 +42,7 @@ pub const CASES: &[Case] = cases![
     tee_leaves_the_data,
     vmsplice_writes_memory,
     sendfile_copies_and_moves_the_offset,
+    sendfile_copies_holes_and_odd_places,
     sendfile_to_append_is_einval,
     copy_file_range_copies_within_limits,
 ];
@@ -485,6 +486,50 @@ fn sendfile_copies_and_moves_the_offset() -> Outcome {
     equal(std::hint::black_box(offset), 10)?;
     equal(sys!(SYS_lseek, input, 0, libc::SEEK_CUR)?, 4)?;
     equal(text_of("out")?, "012389")
+}
+
+fn sendfile_copies_holes_and_odd_places() -> Outcome {
+    const SIZE: usize = 200_000;
+    // Data, a hole of many pages, data, and a hole to the end.
+    let input = file_with(c"in", b"")?;
+    let piece: Vec<u8> = (0..6000_u32).map(|at| (at % 251) as u8 + 1).collect();
+    for at in [0, 100_001] {
+        sys!(SYS_pwrite64, input, piece.as_ptr(), piece.len(), at)?;
+    }
+    sys!(SYS_ftruncate, input, SIZE)?;
+    let content = std::fs::read("in")?;
+    for (from, at, len) in [
+        (0, 0, SIZE),
+        (1, 4095, 70_000),
+        (4097, 3, 150_000),
+        (99_999, 8192, 1),
+    ] {
+        let output = file_with(c"out", b"")?;
+        sys!(SYS_ftruncate, output, 0)?;
+        sys!(SYS_lseek, output, at, libc::SEEK_SET)?;
+        let mut offset = from as i64;
+        equal(sys!(SYS_sendfile, output, input, &mut offset, len)?, len)?;
+        equal(offset as usize, from + len)?;
+        let copied = std::fs::read("out")?;
+        equal(copied.len(), at + len)?;
+        check(copied[at..] == content[from..from + len], "other bytes")?;
+        close(output)?;
+    }
+    // The end of the input is where it ends, and behind it is nothing.
+    let output = file_with(c"out", b"")?;
+    let mut offset = SIZE as i64 - 10;
+    equal(sys!(SYS_sendfile, output, input, &mut offset, 100)?, 10)?;
+    equal(sys!(SYS_sendfile, output, input, &mut offset, 100)?, 0)?;
+    // Within one file, one page to the next.
+    let both = open(c"in", libc::O_RDWR)?;
+    sys!(SYS_lseek, both, SIZE, libc::SEEK_SET)?;
+    let mut offset = 100_000_i64;
+    equal(sys!(SYS_sendfile, both, both, &mut offset, 9000)?, 9000)?;
+    let copied = std::fs::read("in")?;
+    check(
+        copied[SIZE..] == content[100_000..109_000],
+        "other bytes in place",
+    )
 }
 
 fn sendfile_to_append_is_einval() -> Outcome {

@@ -11,7 +11,8 @@ use smallvec::SmallVec;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::{UserSlice, raw};
-use crate::mm::addr::user_range_ok;
+use crate::mm::addr::{PAGE_SIZE, user_range_ok};
+use crate::mm::frame::FrameRef;
 
 /// The most one call transfers, as on Linux: `INT_MAX` rounded down to a page.
 pub const MAX_RW_COUNT: usize = 0x7fff_f000;
@@ -96,7 +97,41 @@ pub struct Cursor<K> {
 /// Where read bytes go.
 pub type IoSink<'a> = Cursor<&'a mut [u8]>;
 /// Where written bytes come from.
-pub type IoSource<'a> = Cursor<&'a [u8]>;
+pub type IoSource<'a> = Cursor<Origin<'a>>;
+
+/// The kernel's side of a source.
+pub enum Origin<'a> {
+    Bytes(&'a [u8]),
+    /// Pages of a file, and the place among their bytes; one that is not there reads as zeros.
+    Pages(&'a [Option<FrameRef>], usize),
+}
+
+impl Origin<'_> {
+    /// Takes the next `out.len()` bytes, which must be there.
+    fn take(&mut self, out: &mut [u8]) {
+        match self {
+            Origin::Bytes(bytes) => {
+                let (now, later) = bytes.split_at(out.len());
+                out.copy_from_slice(now);
+                *bytes = later;
+            }
+            Origin::Pages(pages, at) => {
+                let mut filled = 0;
+                while filled < out.len() {
+                    let offset = *at % PAGE_SIZE;
+                    let len = (out.len() - filled).min(PAGE_SIZE - offset);
+                    let part = &mut out[filled..filled + len];
+                    match pages.get(*at / PAGE_SIZE) {
+                        Some(Some(page)) => page.read(offset, part),
+                        _ => part.fill(0),
+                    }
+                    *at += len;
+                    filled += len;
+                }
+            }
+        }
+    }
+}
 
 impl<K> Cursor<K> {
     #[inline]
@@ -230,7 +265,13 @@ impl<'a> IoSink<'a> {
 impl<'a> IoSource<'a> {
     /// From memory of the kernel.
     pub fn kernel(bytes: &'a [u8]) -> Self {
-        Self::new(Place::Kernel(bytes), bytes.len())
+        Self::new(Place::Kernel(Origin::Bytes(bytes)), bytes.len())
+    }
+
+    /// From `len` bytes of a file's pages, `offset` bytes behind the first one's start.
+    pub fn pages(pages: &'a [Option<FrameRef>], offset: usize, len: usize) -> Self {
+        let len = len.min((pages.len() * PAGE_SIZE).saturating_sub(offset));
+        Self::new(Place::Kernel(Origin::Pages(pages, offset)), len)
     }
 
     /// Keeps only `max` more bytes.
@@ -245,11 +286,7 @@ impl<'a> IoSource<'a> {
         if out.len() > self.left {
             return Err(Errno::EINVAL);
         }
-        let kernel = |bytes: &mut &'a [u8], out: &mut [u8]| {
-            let (now, later) = bytes.split_at(out.len());
-            out.copy_from_slice(now);
-            *bytes = later;
-        };
+        let kernel = |origin: &mut Origin<'a>, out: &mut [u8]| origin.take(out);
         self.transfer(out.len(), out, kernel, |addr, out, part| {
             raw::copy_in_some(addr, &mut out[part])
         })
