@@ -73,7 +73,5 @@ pub fn halt(reason: &str) -> ! {
     serial_write(b"Ironbark cannot start: ");
     serial_write(reason.as_bytes());
     serial_write(b". Halted.\n");
-    loop {
-        super::cpu::halt_forever();
-    }
+    super::cpu::halt_forever()
 }
