@@ -57,6 +57,10 @@ pub fn start_all() {
         }
         return;
     };
+    let present = others.clone().count() + 1;
+    if present > MAX_CPUS {
+        ::log::warn!("smp: of {present} CPUs {MAX_CPUS} can be used");
+    }
     prepare(page);
     let start = time::monotonic_ns();
     for apic_id in others {
