@@ -114,11 +114,12 @@ impl<'a> Reader<'a> {
             let Some((0, name)) = name.split_last() else {
                 return Err(self.error("name without an end"));
             };
-            let data_start = align4(name_start + name_len as usize);
+            // Aligned from the header on: what precedes the archive may have any length.
+            let data_start = self.at.saturating_add(align4(HEADER + name_len as usize));
             let data = self
                 .slice(data_start, size as usize)
                 .ok_or_else(|| self.error("truncated file"))?;
-            self.at = align4(data_start + size as usize).min(self.archive.len());
+            self.at = (data_start + align4(size as usize)).min(self.archive.len());
             if name == TRAILER {
                 continue;
             }
@@ -284,6 +285,17 @@ mod tests {
             (0o100644, 99, 5)
         );
         assert_eq!(entries[1].name, b"dir/long-name.txt");
+    }
+
+    #[test]
+    fn an_archive_may_begin_at_any_offset() {
+        for padding in 1..8 {
+            let mut archive = vec![0; padding];
+            archive.extend(entry("name", 0o100644, b"hello"));
+            archive.extend(entry("other", 0o100644, b"world!"));
+            let data: Vec<_> = Reader::new(&archive).map(|e| e.unwrap().data).collect();
+            assert_eq!(data, [&b"hello"[..], b"world!"], "behind {padding} bytes");
+        }
     }
 
     #[test]
