@@ -25,7 +25,6 @@ mod file;
 mod futex;
 mod inotify;
 mod ioprio;
-mod klog;
 mod limits;
 mod message;
 pub mod mm;

@@ -110,3 +110,7 @@ pub fn sys_reboot(magic1: u32, magic2: u32, command: u32, _argument: usize) -> R
     }
     Ok(0)
 }
+
+pub fn sys_syslog(action: i32, buffer: usize, len: i32) -> Result<usize> {
+    crate::log::syslog(action, buffer, len)
+}

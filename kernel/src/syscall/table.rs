@@ -200,7 +200,7 @@ syscalls! {
     100 times(buf: UserPtr<Tms>) => time::sys_times, Full, "";
     101 ptrace;
     102 getuid() => cred::sys_getuid, Full, "";
-    103 syslog(action: i32, buffer: usize, len: i32) => klog::sys_syslog, Full, "";
+    103 syslog(action: i32, buffer: usize, len: i32) => system::sys_syslog, Full, "";
     104 getgid() => cred::sys_getgid, Full, "";
     105 setuid(uid: u32) => cred::sys_setuid, Full, "";
     106 setgid(gid: u32) => cred::sys_setgid, Full, "";

@@ -16,6 +16,7 @@ pub const CASES: &[Case] = cases![
     dev_random_and_urandom_give_bytes,
     syslog_reads_and_sizes,
     kmsg_takes_and_gives_records,
+    syslog_reader_wakes_for_a_record,
     unshare_of_files_and_fs,
     unshare_refuses_nonsense,
     personality_is_kept,
@@ -213,6 +214,26 @@ fn kmsg_takes_and_gives_records() -> Outcome {
             Ok(more) => check(!more.is_empty(), "an end of the log")?,
         }
     }
+}
+
+fn syslog_reader_wakes_for_a_record() -> Outcome {
+    const READ: i32 = 2;
+    const SIZE_UNREAD: i32 = 9;
+    let mut text = [0_u8; 2048];
+    while sys!(SYS_syslog, SIZE_UNREAD, 0, 0)? > 0 {
+        sys!(SYS_syslog, READ, text.as_mut_ptr(), 2048)?;
+    }
+    let me = getpid();
+    let child = fork(|| {
+        let _ = await_state(me, "S");
+        let _ = std::fs::write("/dev/kmsg", "<5>abi test: news\n");
+        0
+    })?;
+    let count = sys!(SYS_syslog, READ, text.as_mut_ptr(), 2048)?;
+    let said = String::from_utf8_lossy(text.get(..count).unwrap_or_default()).into_owned();
+    check(said.starts_with("<13>["), &said)?;
+    check(said.ends_with("abi test: news\n"), &said)?;
+    equal(wait(child)?, 0)
 }
 
 fn unshare_of_files_and_fs() -> Outcome {
