@@ -7,7 +7,8 @@ use crate::log;
 /// Carries out one command; an unknown one shows which there are.
 ///
 /// # Panics
-/// On `c`: that is what it is for.
+/// On `c`: that is what it is for. Kept out of its callers, so that a backtrace names it.
+#[inline(never)]
 pub fn handle(key: u8) {
     match key {
         b'0'..=b'9' => {
