@@ -1,6 +1,6 @@
 //! What memory asks of the tiers above it: limits, candidates to kill. They register once at boot.
 
-use ksync::SpinLock;
+use spin::Once;
 
 /// A resource limit that memory enforces.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,6 +24,9 @@ pub trait TaskHooks: Sync {
     fn oom_kill(&self, badness: fn(pages: u64, adj: i32) -> i64);
     /// Lets others run for a moment.
     fn relax(&self);
+    /// The kernel took from the reserve on behalf of the running task: before it returns to user space it must wait
+    /// until there is memory again. Called from anywhere, with locks held and interrupts off.
+    fn took_from_reserve(&self);
 }
 
 struct Nobody;
@@ -40,16 +43,17 @@ impl TaskHooks for Nobody {
     }
     fn oom_kill(&self, _: fn(u64, i32) -> i64) {}
     fn relax(&self) {}
+    fn took_from_reserve(&self) {}
 }
 
-static HOOKS: SpinLock<&'static dyn TaskHooks> = SpinLock::new(&Nobody);
+static HOOKS: Once<&'static dyn TaskHooks> = Once::new();
 
 /// Registers the tier above. Before, limits are infinite and nobody can be killed.
 pub fn register(hooks: &'static dyn TaskHooks) {
-    *HOOKS.lock() = hooks;
+    HOOKS.call_once(|| hooks);
 }
 
 /// Whoever is registered.
 pub(crate) fn get() -> &'static dyn TaskHooks {
-    *HOOKS.lock()
+    HOOKS.get().copied().unwrap_or(&Nobody)
 }

@@ -4,6 +4,7 @@ use frames::FrameMeta;
 
 use super::addr::{HHDM_BASE, PAGE_SIZE, VMAP_BASE};
 use super::frame::{self, FRAMES};
+use super::hooks;
 use super::page_table::{KernelTables, load_kernel_root};
 use crate::arch::layout;
 use crate::arch::pte::{self, Pte};
@@ -68,6 +69,7 @@ pub fn init() {
     }
     // What the kernel may need at moments when it cannot wait: a sixty-fourth, 1 to 64 MiB.
     FRAMES.set_reserve((free / 64).clamp(256, 16384));
+    FRAMES.set_on_dip(|| hooks::get().took_from_reserve());
     frame::init_zero_page();
     log::info!(
         "memory: {} MiB free, {} KiB of metadata and tables",

@@ -1,7 +1,8 @@
 //! Out of memory: give back caches, then kill by badness; the machine goes on.
 //!
 //! Users' allocations stop at the reserve (crate `frames`), so that the kernel's own, which mostly cannot fail well, go
-//! on while the victim dies.
+//! on while the victim dies. A task for which the kernel took from the reserve pays on its way out to user space: it waits
+//! there until there is memory for users again, so that no number of system calls can use the reserve up.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -43,6 +44,17 @@ pub fn badness(pages: u64, adj: i32) -> i64 {
     }
     let total = FRAMES.total() as i64;
     (pages as i64 + i64::from(adj) * total / 1000).max(1)
+}
+
+/// Before a task takes much of the kernel's memory, and on its way out to user space when the kernel took from the
+/// reserve for it: waits until users may allocate again. False when the task is to die instead.
+pub fn pay_back() -> bool {
+    while !FRAMES.has_user_frames() {
+        if !wait_for_memory() {
+            return false;
+        }
+    }
+    true
 }
 
 /// A fault found no memory: reclaims, else kills somebody and lets time pass. False when the running task is itself to

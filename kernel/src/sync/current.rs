@@ -41,6 +41,11 @@ pub fn current() -> CurrentTask {
     }
 }
 
+/// The running task; `None` before the scheduler has started on this CPU.
+pub fn try_current() -> Option<CurrentTask> {
+    (!arch::current_task_ptr().is_null()).then(current)
+}
+
 /// A counted reference to the running task.
 pub fn current_arc() -> Arc<Task> {
     let task: *const Task = current().task;

@@ -29,7 +29,9 @@ mod poll;
 mod rwlock;
 mod wait;
 
-pub use current::{CurrentTask, TaskCell, TaskRef, current, current_arc, incoming, take_boxed};
+pub use current::{
+    CurrentTask, TaskCell, TaskRef, current, current_arc, incoming, take_boxed, try_current,
+};
 pub use ksync::{HandOverLock, IrqGuard, IrqSpinLock, SpinGuard, SpinLock};
 pub use mutex::Mutex;
 pub use per_cpu::PerCpu;

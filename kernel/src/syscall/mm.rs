@@ -8,6 +8,7 @@ use abi::mman::{LockAllFlags, MLOCK_ONFAULT, MapFlags, Prot, RemapFlags, SyncFla
 use abi::signal::{SigInfo, Signo};
 use abi::{Errno, Result};
 
+use crate::arch;
 use crate::fs::File;
 use crate::mm::hooks::{self, Limit, TaskHooks};
 use crate::mm::oom;
@@ -15,10 +16,11 @@ use crate::mm::user::copy_out;
 use crate::mm::{Backing, MapRequest, PAGE_SIZE, USER_END};
 use crate::sched;
 use crate::signal;
+use crate::sync;
 use crate::task::cred::Cap;
 use crate::task::process::Process;
 use crate::task::rlimit::Resource;
-use crate::task::{self, current};
+use crate::task::{self, TaskFlags, current};
 
 /// The personality bit that makes readable memory executable.
 const READ_IMPLIES_EXEC: u32 = 0x0040_0000;
@@ -251,7 +253,12 @@ impl TaskHooks for Hooks {
         let Some((rate, victim)) = worst else {
             return;
         };
-        if victim.threads().iter().any(|t| signal::fatal_pending(t)) {
+        // Whoever is dying already gives its memory back once it gets to run.
+        let dies = victim.signal.group_exit().is_some()
+            || victim.threads().iter().any(|thread| {
+                signal::fatal_pending(thread) || thread.flags().contains(TaskFlags::EXITING)
+            });
+        if dies {
             return;
         }
         oom::count_kill();
@@ -264,6 +271,12 @@ impl TaskHooks for Hooks {
 
     fn relax(&self) {
         sched::yield_now();
+    }
+
+    fn took_from_reserve(&self) {
+        if let Some(task) = sync::try_current() {
+            task.arch.mark(arch::WORK_MEMORY);
+        }
     }
 }
 

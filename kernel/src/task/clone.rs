@@ -12,6 +12,7 @@ use super::rlimit::Resource;
 use super::task::{NewTask, Task, TaskFlags, VforkDone};
 use super::tree;
 use crate::arch;
+use crate::mm::oom;
 use crate::mm::user::UserPtr;
 use crate::sched::{self as scheduler, SchedState};
 use crate::signal;
@@ -189,6 +190,10 @@ fn check_limits(me: &CurrentTask) -> Result<()> {
     let exempt = cred.uid == 0 || cred.capable(Cap::SYS_RESOURCE) || cred.capable(Cap::SYS_ADMIN);
     if !exempt && super::usage::tasks_of_user(cred.uid) >= limit {
         return Err(Errno::EAGAIN);
+    }
+    // A task takes so much of the kernel's memory that many at once would use the reserve up before any of them pays.
+    if !me.process.is_init() && !oom::pay_back() {
+        return Err(Errno::ENOMEM);
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering;
 use crate::arch::{self, UserRegs};
 use crate::mm::user::UserPtr;
 use crate::sync::{CurrentTask, current};
-use crate::{sched, signal};
+use crate::{mm, sched, signal};
 
 /// Called by the entry code with interrupts on, again until no bit is left.
 pub fn exit_to_user_work(regs: &mut UserRegs) {
@@ -17,6 +17,14 @@ pub fn exit_to_user_work(regs: &mut UserRegs) {
     if work & arch::WORK_NOTIFY != 0 {
         me.arch.unmark(arch::WORK_NOTIFY);
         store_child_tid(&me);
+    }
+    if work & arch::WORK_MEMORY != 0 {
+        me.arch.unmark(arch::WORK_MEMORY);
+        // The first process cannot be killed, and others may need it to go on.
+        if !me.process.is_init() {
+            // False: it is to die, which the signal sees to.
+            let _ = mm::oom::pay_back();
+        }
     }
     if work & arch::WORK_SIGNAL != 0 {
         me.arch.unmark(arch::WORK_SIGNAL);

@@ -100,6 +100,8 @@ pub struct FrameAllocator {
     total: AtomicU64,
     /// What [`Priority::User`] leaves free.
     reserve: AtomicU64,
+    /// Called when [`Priority::Kernel`] takes from the reserve, with interrupts as they are and perhaps off.
+    on_dip: IrqSpinLock<Option<fn()>>,
     /// Frames handed out past the per-CPU caches, by kind.
     kinds: [AtomicI64; KINDS],
     cpus: [CpuCache; MAX_CPUS],
@@ -121,6 +123,7 @@ impl FrameAllocator {
             free: AtomicU64::new(0),
             total: AtomicU64::new(0),
             reserve: AtomicU64::new(0),
+            on_dip: IrqSpinLock::new(None),
             kinds: [const { AtomicI64::new(0) }; KINDS],
             cpus: [const { CpuCache::new() }; MAX_CPUS],
         }
@@ -200,15 +203,34 @@ impl FrameAllocator {
         self.buddy.lock().block_counts(self.metas())
     }
 
-    fn above_reserve(&self, wanted: u64, priority: Priority) -> bool {
+    /// Has `told` called whenever the kernel's own needs are met from the reserve, so that whoever caused them can be
+    /// made to wait where that is possible. It must neither allocate nor wait.
+    pub fn set_on_dip(&self, told: fn()) {
+        *self.on_dip.lock() = Some(told);
+    }
+
+    fn above_reserve(&self, wanted: u64) -> bool {
+        self.free.load(Ordering::Relaxed)
+            >= self.reserve.load(Ordering::Relaxed).saturating_add(wanted)
+    }
+
+    /// Whether frames may be taken: users' above the reserve, the kernel's always.
+    fn may_take(&self, wanted: u64, priority: Priority) -> bool {
+        if self.above_reserve(wanted) {
+            return true;
+        }
+        if priority == Priority::Kernel {
+            let told = *self.on_dip.lock();
+            if let Some(told) = told {
+                told();
+            }
+        }
         priority == Priority::Kernel
-            || self.free.load(Ordering::Relaxed)
-                >= self.reserve.load(Ordering::Relaxed).saturating_add(wanted)
     }
 
     /// Whether a refill for [`Priority::User`] would be granted.
     pub fn has_user_frames(&self) -> bool {
-        self.above_reserve(BATCH as u64, Priority::User)
+        self.above_reserve(BATCH as u64)
     }
 
     /// One frame with one owner. `cpu` is the CPU that this runs on, and it stays there.
@@ -237,7 +259,7 @@ impl FrameAllocator {
 
     #[cold]
     fn refill(&self, stack: &mut Stack, priority: Priority) -> bool {
-        if !self.above_reserve(BATCH as u64, priority) {
+        if !self.may_take(BATCH as u64, priority) {
             return false;
         }
         let mut buddy = self.buddy.lock();
@@ -255,7 +277,7 @@ impl FrameAllocator {
     }
 
     fn alloc_shared(&self, order: u8, priority: Priority) -> Option<u32> {
-        if !self.above_reserve(1 << order, priority) {
+        if !self.may_take(1 << order, priority) {
             return None;
         }
         let mut buddy = self.buddy.lock();

@@ -16,8 +16,10 @@ pub const WORK_RESCHED: u32 = 1;
 pub const WORK_SIGNAL: u32 = 2;
 /// Something else is to be done before returning to user space.
 pub const WORK_NOTIFY: u32 = 4;
+/// The kernel took from the memory reserve for this task.
+pub const WORK_MEMORY: u32 = 8;
 /// The bits for which `task::exit_to_user_work` is called.
-pub(super) const WORK_EXIT: u32 = WORK_RESCHED | WORK_SIGNAL | WORK_NOTIFY;
+pub(super) const WORK_EXIT: u32 = WORK_RESCHED | WORK_SIGNAL | WORK_NOTIFY | WORK_MEMORY;
 /// In `local`: the FPU registers are not this thread's; its state is in memory.
 pub(super) const LOCAL_FPU: u32 = 1;
 
