@@ -16,11 +16,12 @@ use crate::mm::user::copy_out;
 use crate::mm::{Backing, MapRequest, PAGE_SIZE, USER_END};
 use crate::sched;
 use crate::signal;
-use crate::sync;
+use crate::sync::{self, SpinLock};
 use crate::task::cred::Cap;
 use crate::task::process::Process;
 use crate::task::rlimit::Resource;
 use crate::task::{self, TaskFlags, current};
+use crate::time;
 
 /// The personality bit that makes readable memory executable.
 const READ_IMPLIES_EXEC: u32 = 0x0040_0000;
@@ -213,6 +214,31 @@ pub fn sys_munlockall() -> Result<usize> {
     current().my_mm().unlock_all().map(|()| 0)
 }
 
+/// The process that was killed last for want of memory, and when.
+static VICTIM: SpinLock<Option<(Arc<Process>, u64)>> = SpinLock::new(None);
+/// How long the others wait for its memory before another is chosen: it may itself wait, for a lock whose holder waits
+/// for memory.
+const PATIENCE_NS: u64 = 100_000_000;
+/// How long who waits for memory sleeps before it looks again.
+const RELAX_NS: u64 = 1_000_000;
+
+/// Whether the memory of the one killed last is still to come back.
+fn victim_is_dying() -> bool {
+    let last = VICTIM.lock().clone();
+    last.is_some_and(|(victim, since)| {
+        time::monotonic_ns() < since + PATIENCE_NS
+            && victim.threads().iter().any(|thread| thread.mm().is_some())
+    })
+}
+
+/// Whether a process gives its memory back by itself once it gets to run.
+fn dies(process: &Process) -> bool {
+    process.signal.group_exit().is_some()
+        || process.threads().iter().any(|thread| {
+            signal::fatal_pending(thread) || thread.flags().contains(TaskFlags::EXITING)
+        })
+}
+
 /// What memory management asks of tasks.
 struct Hooks;
 
@@ -236,9 +262,12 @@ impl TaskHooks for Hooks {
     }
 
     fn oom_kill(&self, badness: fn(pages: u64, adj: i32) -> i64) {
+        if victim_is_dying() {
+            return;
+        }
         let mut worst: Option<(i64, Arc<Process>)> = None;
         task::for_each_process(|process| {
-            if process.is_init() {
+            if process.is_init() || dies(process) {
                 return;
             }
             let Some(mm) = process.threads().iter().find_map(|t| t.mm()) else {
@@ -253,24 +282,21 @@ impl TaskHooks for Hooks {
         let Some((rate, victim)) = worst else {
             return;
         };
-        // Whoever is dying already gives its memory back once it gets to run.
-        let dies = victim.signal.group_exit().is_some()
-            || victim.threads().iter().any(|thread| {
-                signal::fatal_pending(thread) || thread.flags().contains(TaskFlags::EXITING)
-            });
-        if dies {
-            return;
-        }
         oom::count_kill();
         log::warn!(
             "Out of memory: killed process {} ({rate} pages)",
             victim.pid
         );
         let _ = signal::send_to_process(&victim, SigInfo::kernel(Signo::KILL));
+        let last = VICTIM.lock().replace((victim, time::monotonic_ns()));
+        drop(last);
     }
 
     fn relax(&self) {
-        sched::yield_now();
+        // A signal ends the sleep at once; others get to run all the same.
+        if sched::sleep_until(time::monotonic_ns() + RELAX_NS).is_err() {
+            sched::yield_now();
+        }
     }
 
     fn took_from_reserve(&self) {
