@@ -59,7 +59,12 @@ impl Case {
 
 /// All of them.
 pub fn all() -> impl Iterator<Item = Case> {
-    let cases = [archive_cases(), word_cases(), command_cases()];
+    let cases = [
+        archive_cases(),
+        word_cases(),
+        command_cases(),
+        vec![fork_bomb()],
+    ];
     cases.into_iter().flatten()
 }
 
@@ -271,4 +276,20 @@ fn command_cases() -> Vec<Case> {
             &["sysrq: Power Off"],
         ),
     ]
+}
+
+/// Two thousand shells that wait for each other, where there is memory for half of them: some are killed, and the
+/// machine goes on.
+fn fork_bomb() -> Case {
+    let bomb = "b() { [ $1 -gt 0 ] && { b $(($1 - 1)) & b $(($1 - 1)) & wait; }; }; b 10";
+    let after = "echo survived $((40 + 2)); poweroff -f";
+    Case::archive(
+        "fork-bomb",
+        archives::good,
+        &["Out of memory: killed process", "survived 42"],
+    )
+    .cmdline(&format!(
+        r#"rdinit=/bin/sh -- -c "sh -c '{bomb}' 2>/dev/null; {after}""#
+    ))
+    .mem(64)
 }
