@@ -59,7 +59,7 @@ pub use life::{
     add_thread, begin_group_exit, end_exec, exit_process, on_exec_reset, remove_thread,
     wait_for_other_threads,
 };
-pub use notify::{hang_up_if_orphaned, notify_parent_exit, send_parent_death};
+pub use notify::{hang_up_if_orphaned, notify_parent_exit, send_parent_death, wants_exit};
 pub use send::{force_to_process, send_to_process, send_to_task};
 pub use state::{GroupExit, RestartFn, SignalShared, TaskSignal};
 

@@ -42,7 +42,16 @@ pub fn notify_parent_exit(process: &Arc<Process>, parent: &Arc<Process>, status:
         // Its code is the kernel's, so that no limit refuses it.
         let _ = send_to_process(parent, info);
     }
-    !(is_chld && (action.is_ignore() || action.has(SaFlags::NOCLDWAIT)))
+    wants_exit(process, parent)
+}
+
+/// Whether the parent will wait for the process: not if it ignores SIGCHLD, or asks for no zombies.
+pub fn wants_exit(process: &Process, parent: &Process) -> bool {
+    if Signo::new(process.exit_signal() as i32) != Some(Signo::CHLD) {
+        return true;
+    }
+    let action = parent.signal.hand.get().get(Signo::CHLD);
+    !(action.is_ignore() || action.has(SaFlags::NOCLDWAIT))
 }
 
 /// `si_code` and `si_status` of a wait status.

@@ -101,9 +101,16 @@ fn become_zombie(process: &Arc<Process>, status: WaitStatus) {
     let total = *process.usage.exited.lock();
     *process.final_usage.lock() = total;
     process.exe.lock().take();
+    // One that nobody will wait for is never seen as a zombie: a parent that waits right now must not take it.
+    let unwanted = process
+        .parent()
+        .is_some_and(|parent| !signal::wants_exit(process, &parent));
     let guard = tree::lock();
     let adopted = tree::reparent_children(&guard, process);
-    process.links.lock().life = Life::Zombie(status);
+    process.links.lock().life = match unwanted {
+        true => Life::Reaped,
+        false => Life::Zombie(status),
+    };
     drop(guard);
     process.exit_event.wake_all();
     stop_orphaned_groups(
@@ -119,6 +126,11 @@ fn become_zombie(process: &Arc<Process>, status: WaitStatus) {
         }
     }
     match process.parent() {
+        Some(parent) if unwanted => {
+            signal::notify_parent_exit(process, &parent, status);
+            reap(process);
+            parent.child_events.wake_all();
+        }
         Some(parent) => notify_parent(process, &parent, status),
         None => reap(process),
     }
