@@ -5,6 +5,7 @@
 //! | `table` | the single source: number, name, arguments, handler, support level, note |
 //! | `args` | what register values become: integers, pointers, strings |
 //! | `counters` | calls and failures of each, a CPU at a time |
+//! | `work` | tracers and filters between a watched thread's call and its handler |
 //! | families | thin handlers: decode in ABI order, refuse unknown bits, call one subsystem, copy out |
 //!
 //! Nobody imports this module but `arch` (the dispatcher) and `fs::proc` (the counters).
@@ -43,6 +44,7 @@ mod stat;
 mod system;
 mod time;
 mod timerfd;
+mod work;
 mod xattr;
 
 pub use table::row;
@@ -64,6 +66,16 @@ fn number(regs: &UserRegs) -> usize {
 /// Runs the call that `regs.orig_rax` names and stores its answer in `regs.rax`.
 #[inline]
 pub fn dispatch(regs: &mut UserRegs) {
+    if current().arch.syscall_work() == 0 {
+        call(regs);
+    } else {
+        work::dispatch(regs);
+    }
+}
+
+/// Calls the handler, whoever watches.
+#[inline(always)]
+fn call(regs: &mut UserRegs) {
     let number = number(regs);
     let counters = counters::here();
     match table::HANDLERS.get(number) {

@@ -20,6 +20,13 @@ pub const WORK_NOTIFY: u32 = 4;
 pub const WORK_MEMORY: u32 = 8;
 /// The bits for which `task::exit_to_user_work` is called.
 pub(super) const WORK_EXIT: u32 = WORK_RESCHED | WORK_SIGNAL | WORK_NOTIFY | WORK_MEMORY;
+
+/// System-call work: a tracer stops the thread at the call's entry and exit (`PTRACE_SYSCALL`).
+pub const SYSCALL_TRACE: u32 = 1;
+/// System-call work: a tracer stops the thread at the entry and the call is not made (`PTRACE_SYSEMU`).
+pub const SYSCALL_EMULATE: u32 = 2;
+/// System-call work: seccomp decides about the call.
+pub const SYSCALL_SECCOMP: u32 = 4;
 /// In `local`: the FPU registers are not this thread's; its state is in memory.
 pub(super) const LOCAL_FPU: u32 = 1;
 
@@ -81,6 +88,7 @@ impl UserRegs {
 pub struct ThreadArch {
     pub(super) work: AtomicU32,
     pub(super) local: AtomicU32,
+    syscall_work: AtomicU32,
     kernel_sp: UnsafeCell<u64>,
     kernel_stack_top: u64,
     fs_base: AtomicU64,
@@ -104,6 +112,7 @@ impl ThreadArch {
         Ok(ThreadArch {
             work: AtomicU32::new(0),
             local: AtomicU32::new(LOCAL_FPU),
+            syscall_work: AtomicU32::new(0),
             kernel_sp: UnsafeCell::new(0),
             kernel_stack_top: kernel_stack_top as u64,
             fs_base: AtomicU64::new(0),
@@ -131,6 +140,22 @@ impl ThreadArch {
         if self.work.load(Ordering::Relaxed) & bits != 0 {
             self.work.fetch_and(!bits, Ordering::AcqRel);
         }
+    }
+
+    /// Who wants to see the thread's system calls: `SYSCALL_*` bits.
+    #[inline(always)]
+    pub fn syscall_work(&self) -> u32 {
+        self.syscall_work.load(Ordering::Acquire)
+    }
+
+    /// Sets `SYSCALL_*` bits: they hold from the thread's next system call on. Whoever set up the work did so before.
+    pub fn watch_syscalls(&self, bits: u32) {
+        self.syscall_work.fetch_or(bits, Ordering::AcqRel);
+    }
+
+    /// Clears `SYSCALL_*` bits.
+    pub fn unwatch_syscalls(&self, bits: u32) {
+        self.syscall_work.fetch_and(!bits, Ordering::AcqRel);
     }
 
     /// The address past the thread's kernel stack.
