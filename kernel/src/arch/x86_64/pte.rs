@@ -97,7 +97,7 @@ pub fn flush_page(address: usize) {
     unsafe { asm!("invlpg [{}]", in(reg) address, options(nostack, preserves_flags)) };
 }
 
-/// Drops all translations of this CPU's current address space but the global ones.
+/// Drops all translations of this CPU's current address space (PCID) but the global ones.
 #[inline(always)]
 pub fn flush_user() {
     let cr3: u64;
@@ -125,14 +125,15 @@ pub fn flush_all() {
     }
 }
 
-/// Makes the table at `phys` this CPU's top-level table and drops translations of the former.
+/// Makes the table at the address in `value` this CPU's top-level table. Where PCIDs are on, bits 0 to 11 choose one and
+/// bit 63 keeps its translations; without the bit they are dropped, as all are without PCIDs.
 ///
 /// # Safety
-/// The table maps the kernel as every other does, and stays allocated while loaded.
+/// The table maps the kernel as every other does, and stays allocated while loaded; translations that are kept are true.
 #[inline(always)]
-pub unsafe fn load_root(phys: u64) {
+pub unsafe fn load_root(value: u64) {
     // SAFETY: the caller's promise.
-    unsafe { asm!("mov cr3, {}", in(reg) phys, options(nostack, preserves_flags)) };
+    unsafe { asm!("mov cr3, {}", in(reg) value, options(nostack, preserves_flags)) };
 }
 
 /// Sets the page attribute table so that index 1 (`WRITE_THROUGH` alone) is write-combining; the others keep

@@ -196,12 +196,12 @@ impl Root {
             .descend(pte::index(address, 3), made)
     }
 
-    /// Loads it on this CPU.
+    /// Loads it on this CPU under a PCID (0 without them), whose translations the CPU drops unless it `keeps` them.
     #[inline]
-    pub fn load(&self) {
+    pub fn load(&self, pcid: u64, keeps: bool) {
         // SAFETY: a root has the kernel's half; `tlb` keeps count of who has loaded it, and the space is not dropped
-        // before every CPU has left.
-        unsafe { pte::load_root(self.0.phys()) };
+        // before every CPU has left. It also knows which translations are still true.
+        unsafe { pte::load_root(self.0.phys() | pcid | u64::from(keeps) << 63) };
     }
 }
 

@@ -5,14 +5,24 @@
 //!
 //! Order: a CPU joins the set before it loads the root; whoever changes an entry does so before it reads the set. So
 //! either the changer sees the CPU, or the CPU sees the change.
+//!
+//! Where the processor has PCIDs, each CPU keeps the translations of the last few spaces it ran, and a CPU that has
+//! left a space is told of no change. Instead every flush begins a new generation of the space, and each CPU remembers
+//! the generation that its kept translations are true for: when it loads the space again and the generation has gone
+//! on, it drops them. The order above makes that safe: a flush begins the generation before it reads the set, a CPU
+//! joins the set before it reads the generation.
+//!
+//! References: Intel SDM volume 3, 4.10; Linux's `arch/x86/mm/tlb.c` does the same.
 
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering, fence};
+use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence};
 
 use alloc::sync::Arc;
 
 use super::load_kernel_root;
 use crate::arch::cpu::{self, CpuMask};
+use crate::arch::features::{self, Feature};
+use crate::arch::irq::IrqGuard;
 use crate::arch::{ipi, pte};
 use crate::mm::space::AddressSpace;
 use crate::per_cpu;
@@ -21,24 +31,84 @@ use crate::sync::PerCpu;
 /// Above this many pages everything is dropped instead of page by page.
 const FULL_FLUSH_PAGES: usize = 32;
 
-/// The CPUs that have a space loaded.
+/// Spaces whose translations a CPU keeps; a few more than tasks usually take turns.
+const KEPT: usize = 6;
+
+/// Where translations of a space may be.
 #[derive(Default)]
-pub struct SpaceCpus(AtomicU64);
+pub struct SpaceTlb {
+    /// The CPUs that have it loaded.
+    cpus: AtomicU64,
+    /// Flushes so far; counted only where there are PCIDs.
+    generation: AtomicU64,
+}
+
+/// The translations that a CPU keeps under one PCID.
+struct Kept {
+    /// The space's `id`, 0 for none.
+    space: AtomicU64,
+    /// The generation they are true for.
+    generation: AtomicU64,
+}
 
 /// One CPU's spaces.
 ///
 /// # Invariants
-/// Both are changed by their CPU alone; `loaded` is the space whose set this CPU is in.
+/// All are changed by their CPU alone; `loaded` is the space whose set this CPU is in. The entry of `kept` at `slot` is
+/// of `loaded`, and its index plus one is the PCID in use; PCID 0 is for the kernel's own root.
 struct Loaded {
     loaded: AtomicPtr<AddressSpace>,
     /// The space of the running task: what page faults are about. Null for kernel threads.
     current: AtomicPtr<AddressSpace>,
+    slot: AtomicUsize,
+    /// The slot that the next new space takes.
+    victim: AtomicUsize,
+    kept: [Kept; KEPT],
 }
 
 static LOADED: PerCpu<Loaded> = per_cpu!(Loaded {
     loaded: AtomicPtr::new(null_mut()),
     current: AtomicPtr::new(null_mut()),
+    slot: AtomicUsize::new(0),
+    victim: AtomicUsize::new(0),
+    kept: [const {
+        Kept {
+            space: AtomicU64::new(0),
+            generation: AtomicU64::new(0),
+        }
+    }; KEPT],
 });
+
+impl Loaded {
+    /// Loads the root of a space, whose set this CPU has joined. Interrupts are off.
+    #[inline]
+    fn load(&self, space: &AddressSpace) {
+        if !features::has(Feature::PCID) {
+            return space.root().load(0, false);
+        }
+        let (slot, keeps) = self.find_slot(space);
+        self.slot.store(slot, Ordering::Relaxed);
+        space.root().load(slot as u64 + 1, keeps);
+    }
+
+    /// The slot for a space, and whether what it keeps is still true.
+    fn find_slot(&self, space: &AddressSpace) -> (usize, bool) {
+        let now = space.tlb().generation.load(Ordering::SeqCst);
+        let id = space.id();
+        let same = |kept: &Kept| kept.space.load(Ordering::Relaxed) == id;
+        let found = self.kept.iter().position(same);
+        let slot = found.unwrap_or_else(|| {
+            let victim = self.victim.load(Ordering::Relaxed);
+            self.victim.store((victim + 1) % KEPT, Ordering::Relaxed);
+            victim
+        });
+        let kept = &self.kept[slot];
+        let keeps = found.is_some() && kept.generation.load(Ordering::Relaxed) == now;
+        kept.space.store(id, Ordering::Relaxed);
+        kept.generation.store(now, Ordering::Relaxed);
+        (slot, keeps)
+    }
+}
 
 /// The scheduler switches to a task with this space, or to a kernel thread. Exec and exit call it as well. The task
 /// holds the space for as long as it is current.
@@ -56,14 +126,14 @@ pub fn switch_to(space: Option<&Arc<AddressSpace>>) {
         return;
     }
     let bit = 1 << cpu::current_id().0;
-    space.cpus().0.fetch_or(bit, Ordering::SeqCst);
-    space.root().load();
+    space.tlb().cpus.fetch_or(bit, Ordering::SeqCst);
+    here.load(space);
     here.loaded.store(next, Ordering::Relaxed);
     if !prev.is_null() {
         // SAFETY: this CPU is in the set of `prev`, and a space is not dropped before its set is empty.
         unsafe { &*prev }
-            .cpus()
-            .0
+            .tlb()
+            .cpus
             .fetch_and(!bit, Ordering::Release);
     }
 }
@@ -81,11 +151,15 @@ struct Range {
     space: *const AddressSpace,
     start: usize,
     end: usize,
+    /// The generation that this flush began; 0 without PCIDs.
+    generation: u64,
 }
 
 impl Range {
-    fn flush_here(&self) {
-        if self.end - self.start > FULL_FLUSH_PAGES << 12 {
+    /// Drops the range on this CPU, which has the space loaded. Interrupts are off where there are PCIDs.
+    fn flush_here(&self, here: &Loaded) {
+        let in_turn = self.generation == 0 || self.advance(here);
+        if !in_turn || self.end - self.start > FULL_FLUSH_PAGES << 12 {
             pte::flush_user();
             return;
         }
@@ -93,26 +167,52 @@ impl Range {
             .step_by(4096)
             .for_each(pte::flush_page);
     }
+
+    /// Notes what this CPU's translations will be true for. False when an earlier flush has not reached it yet: then
+    /// this one has to drop everything.
+    fn advance(&self, here: &Loaded) -> bool {
+        let Some(kept) = here.kept.get(here.slot.load(Ordering::Relaxed)) else {
+            return false;
+        };
+        let before = kept.generation.load(Ordering::Relaxed);
+        if before >= self.generation {
+            // A whole flush made for a later one has done it all.
+            return true;
+        }
+        kept.generation.store(self.generation, Ordering::Relaxed);
+        before + 1 == self.generation
+    }
 }
 
 /// The other CPUs' part of a flush.
 fn flush_remote(range: usize) {
     // SAFETY: the sender waits until every CPU has run this, so its stack still holds the range.
     let range = unsafe { &*(range as *const Range) };
-    if core::ptr::eq(LOADED.here().loaded.load(Ordering::Relaxed), range.space) {
-        range.flush_here();
+    let here = LOADED.here();
+    if core::ptr::eq(here.loaded.load(Ordering::Relaxed), range.space) {
+        range.flush_here(here);
     }
 }
 
 /// Drops the translations of `[start, end)` of a space on every CPU that has it. Entries were changed before. Interrupts
 /// are on if other CPUs run the space.
 pub fn flush(space: &AddressSpace, start: usize, end: usize) {
+    let mut range = Range {
+        space,
+        start,
+        end,
+        generation: 0,
+    };
+    if features::has(Feature::PCID) {
+        range.generation = space.tlb().generation.fetch_add(1, Ordering::SeqCst) + 1;
+    }
     fence(Ordering::SeqCst);
-    let cpus = space.cpus().0.load(Ordering::Relaxed);
+    let cpus = space.tlb().cpus.load(Ordering::Relaxed);
     let bit = 1 << cpu::current_id().0;
-    let range = Range { space, start, end };
     if cpus & bit != 0 {
-        range.flush_here();
+        let irq = IrqGuard::new();
+        flush_remote(&raw const range as usize);
+        drop(irq);
     }
     if cpus & !bit != 0 {
         let range = &raw const range as usize;
@@ -134,7 +234,7 @@ pub fn flush_space(space: &AddressSpace) {
 #[inline]
 pub fn only_here(space: &AddressSpace) -> bool {
     fence(Ordering::SeqCst);
-    space.cpus().0.load(Ordering::Relaxed) & !(1 << cpu::current_id().0) == 0
+    space.tlb().cpus.load(Ordering::Relaxed) & !(1 << cpu::current_id().0) == 0
 }
 
 fn leave_here(space: usize) {
@@ -148,8 +248,8 @@ fn leave_here(space: usize) {
         // SAFETY: the space is being dropped by whoever waits for this.
         let space = unsafe { &*(space as *const AddressSpace) };
         space
-            .cpus()
-            .0
+            .tlb()
+            .cpus
             .fetch_and(!(1 << cpu::current_id().0), Ordering::Release);
     }
 }
@@ -158,7 +258,7 @@ fn leave_here(space: usize) {
 pub fn evict(space: &AddressSpace) {
     let address = core::ptr::from_ref(space) as usize;
     leave_here(address);
-    let cpus = space.cpus().0.load(Ordering::Acquire);
+    let cpus = space.tlb().cpus.load(Ordering::Acquire);
     if cpus != 0 {
         ipi::call(&CpuMask(cpus), leave_here, address);
     }

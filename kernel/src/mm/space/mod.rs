@@ -58,7 +58,7 @@ pub use mappers::Mappers;
 pub use remote::FutexKey;
 
 use super::object::{MappedFile, MemoryObject};
-use super::page_table::tlb::{self, SpaceCpus};
+use super::page_table::tlb::{self, SpaceTlb};
 use super::page_table::{Root, Table};
 use crate::sync::RwLock;
 
@@ -122,12 +122,12 @@ pub(crate) struct Map {
 ///
 /// # Invariants
 /// - Every page that a table maps lies in an area of `map`, with rights that the area allows.
-/// - `cpus` holds every CPU that has `root` loaded.
+/// - `tlb` holds every CPU that has `root` loaded.
 pub struct AddressSpace {
     id: u64,
     me: Weak<AddressSpace>,
     root: Root,
-    cpus: SpaceCpus,
+    tlb: SpaceTlb,
     map: RwLock<Map>,
     counts: Counts,
     /// The chain of this space's upper tables (by `link`), so that its end need not search for them.
@@ -158,7 +158,7 @@ impl AddressSpace {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             me: me.clone(),
             root,
-            cpus: SpaceCpus::default(),
+            tlb: SpaceTlb::default(),
             map: RwLock::new(map),
             counts: Counts::default(),
             upper: AtomicU32::new(0),
@@ -171,10 +171,16 @@ impl AddressSpace {
         self.id
     }
 
-    /// The CPUs that have it loaded.
+    /// Where its translations may be.
     #[inline(always)]
-    pub(super) fn cpus(&self) -> &SpaceCpus {
-        &self.cpus
+    pub(super) fn tlb(&self) -> &SpaceTlb {
+        &self.tlb
+    }
+
+    /// Whether one task alone runs in it, or none any more: then nobody else can come to run in it either.
+    #[inline]
+    fn has_one_user(&self) -> bool {
+        self.me.strong_count() <= 1
     }
 
     /// The page tables.

@@ -54,7 +54,7 @@ pub(super) struct Gather<'a> {
     space: &'a AddressSpace,
     start: usize,
     end: usize,
-    /// No other CPU has the space: pages may go at once, since nothing here runs user code before the flush.
+    /// No other thread has the space: pages may go at once, since nothing runs user code there before the flush.
     alone: bool,
     dirty: bool,
     gone: Tally,
@@ -68,7 +68,7 @@ impl<'a> Gather<'a> {
             space,
             start,
             end,
-            alone: tlb::only_here(space),
+            alone: space.has_one_user() && tlb::only_here(space),
             dirty: false,
             gone: Tally::default(),
             garbage: ArrayVec::new(),
