@@ -62,6 +62,11 @@ pub(super) fn idle_mask() -> u64 {
     IDLE_MASK.load(Ordering::Relaxed)
 }
 
+/// Whether this CPU runs its idle task. With interrupts off.
+pub fn idles_here() -> bool {
+    idle_mask() & arch::cpu::current_id().bit() != 0
+}
+
 /// A run queue, locked, with interrupts off.
 ///
 /// A pair of guards bound by one pattern would not do: the last one bound is dropped first, and an interrupt between the

@@ -209,6 +209,11 @@ impl Task {
         *self.comm.lock()
     }
 
+    /// The same for an interrupt, which may have come while the name changes.
+    pub fn try_comm(&self) -> Option<Comm> {
+        self.comm.try_lock().map(|comm| *comm)
+    }
+
     /// Sets the name: 15 bytes at most, the rest is cut.
     pub fn set_comm(&self, name: &[u8]) {
         *self.comm.lock() = comm_of(name);
