@@ -154,6 +154,7 @@ pub fn yield_now() {
 /// Gives up the CPU if others should have it; for long loops in the kernel.
 #[inline]
 pub fn cond_resched() {
+    ksync::check::may_sleep();
     if current().arch.work() & arch::WORK_RESCHED != 0 {
         schedule();
     }
@@ -173,6 +174,7 @@ pub fn schedule() {
 }
 
 fn schedule_with(yielding: bool) {
+    ksync::check::may_sleep();
     let _irq = IrqGuard::new();
     let here = arch::cpu::current_id();
     let lock = CPUS.of(here);

@@ -9,6 +9,8 @@ use crate::syscall::{counters, table::TABLE};
 use crate::time::profile;
 
 pub static NODES: &[Node] = &[
+    #[cfg(debug_assertions)]
+    Node::File("locks", 0o444, crate::fs::proc::locks::show),
     Node::Writable("profile", 0o600, profile, |_| {
         profile::clear();
         Ok(())
