@@ -137,6 +137,7 @@ calls! {
     rt_sigaction(signal: i32, new: &Action, old: &mut Action, set_bytes: usize) = SYS_rt_sigaction;
     rt_sigprocmask(how: i32, new: &u64, old: &mut u64, set_bytes: usize) = SYS_rt_sigprocmask;
     rt_sigsuspend(mask: &u64, set_bytes: usize) = SYS_rt_sigsuspend;
+    sched_setaffinity(tid: i32, bytes: usize, mask: &[u64; 1]) = SYS_sched_setaffinity;
     sched_yield() = SYS_sched_yield;
     semctl(set: i32, index: i32, command: i32) = SYS_semctl;
     semget(key: i32, count: i32, flags: i32) = SYS_semget;

@@ -33,6 +33,19 @@ pub const CMDLINE: &str = "ironbark.exec=/dev/ttyS1";
 /// The longest status a trailer can carry, in digits.
 const STATUS_DIGITS: usize = 3;
 
+/// A number that nobody in a guest can guess, in hexadecimal.
+pub fn nonce() -> Result<String> {
+    let mut random = [0; 16];
+    File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut random))
+        .context("cannot read /dev/urandom")?;
+    let mut nonce = String::new();
+    for byte in random {
+        let _ = write!(nonce, "{byte:02x}");
+    }
+    Ok(nonce)
+}
+
 /// A command that is to be run in a guest.
 pub struct Job {
     command: String,
@@ -41,17 +54,9 @@ pub struct Job {
 
 impl Job {
     pub fn new(command: &str) -> Result<Self> {
-        let mut random = [0; 16];
-        File::open("/dev/urandom")
-            .and_then(|mut file| file.read_exact(&mut random))
-            .context("cannot read /dev/urandom")?;
-        let mut nonce = String::new();
-        for byte in random {
-            let _ = write!(nonce, "{byte:02x}");
-        }
         Ok(Self {
             command: command.to_owned(),
-            nonce,
+            nonce: nonce()?,
         })
     }
 

@@ -32,6 +32,15 @@ pub fn embed(elf_path: &Path) -> Result<()> {
     std::fs::write(elf_path, image).with_context(|| format!("writing {}", elf_path.display()))
 }
 
+/// The kernel's functions by address.
+pub fn names(elf_path: &Path) -> Result<BTreeMap<u64, String>> {
+    let image =
+        std::fs::read(elf_path).with_context(|| format!("reading {}", elf_path.display()))?;
+    let elf =
+        Elf::parse(&image).with_context(|| format!("{} is no ELF file", elf_path.display()))?;
+    Ok(functions(&elf))
+}
+
 /// Where the section lies in the file.
 fn section(elf: &Elf<'_>) -> Result<std::ops::Range<usize>> {
     let found = elf

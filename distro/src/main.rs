@@ -12,6 +12,7 @@
 //! | [`machine`], [`emulator`] | the emulator's command line, and its process |
 //! | [`overlay`], [`exec`], [`guest`] | what one guest gets; the channel of `--exec`; a guest's life |
 //! | [`programs`] | our own programs for the guest |
+//! | [`profile`] | what the kernel's sampling profiler found |
 //! | [`run`], [`test`], [`bench`], [`lint`] | the sub-commands of these names |
 
 #![forbid(unsafe_code)]
@@ -30,6 +31,7 @@ mod linux;
 mod machine;
 mod overlay;
 mod paths;
+mod profile;
 mod programs;
 mod recipe;
 mod run;

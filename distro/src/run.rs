@@ -9,11 +9,12 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::emulator::Emulator;
-use crate::guest::{Guest, Media, Outcome, System};
+use crate::guest::{Guest, Media, Outcome, Report, System};
 use crate::kernel::Profile;
 use crate::machine::{Firmware, Machine, Port, Wiring};
 use crate::overlay::Extras;
 use crate::paths::Paths;
+use crate::profile::Profiler;
 use crate::recipe::Recipes;
 use crate::scratch::Scratch;
 use crate::setup::{self, Need};
@@ -82,6 +83,10 @@ pub struct RunArgs {
     /// The time limit in seconds [default: 600 with --exec, else none]
     #[arg(long, value_name = "S")]
     pub timeout: Option<u64>,
+    /// Show where the kernel spends its time while the command runs: the hottest functions on stderr, and
+    /// a flame graph in this file [default: target/profile.svg]
+    #[arg(long, value_name = "FILE", requires = "exec", num_args = 0..=1, require_equals = true)]
+    pub profile: Option<Option<PathBuf>>,
     /// Show the machine's screen in a window
     #[arg(long, conflicts_with = "exec")]
     pub window: bool,
@@ -99,7 +104,17 @@ pub fn run(args: &RunArgs, paths: &Paths, ui: &Ui) -> Result<i32> {
         needs.push(Need::Uefi);
     }
     setup::ensure(&needs, ui)?;
-    let system = system(&args.system, paths, ui)?;
+    let mut system = system(&args.system, paths, ui)?;
+    let profile = match &args.profile {
+        Some(_) if args.system.kernel == Which::Linux => bail!("--profile is of our kernel"),
+        Some(file) => {
+            system
+                .cmdline
+                .push_str(&Profiler::cmdline(args.machine.icount));
+            Some(Profiler::new(file.as_deref(), paths)?)
+        }
+        None => None,
+    };
     let limit = args.timeout.map(Duration::from_secs);
     let guest = Guest {
         machine: &args.machine,
@@ -109,7 +124,7 @@ pub fn run(args: &RunArgs, paths: &Paths, ui: &Ui) -> Result<i32> {
         idle_limit: Duration::from_secs(1 << 32),
     };
     match &args.exec {
-        Some(command) => exec(&guest, command, paths, ui),
+        Some(command) => exec(&guest, command, profile.as_ref(), paths, ui),
         None => interactive(&guest, args.window, limit, paths, ui),
     }
 }
@@ -173,9 +188,19 @@ pub fn userland_with(more: &[&str], paths: &Paths, ui: &Ui) -> Result<PathBuf> {
     programs::add_to_userland(&root, paths, ui)
 }
 
-fn exec(guest: &Guest, command: &str, paths: &Paths, ui: &Ui) -> Result<i32> {
+fn exec(
+    guest: &Guest,
+    command: &str,
+    profile: Option<&Profiler>,
+    paths: &Paths,
+    ui: &Ui,
+) -> Result<i32> {
     let mut out = std::io::stdout().lock();
-    let report = match guest.exec(command, &mut out, paths, ui) {
+    let report = match profile {
+        None => guest.exec(command, &mut out, paths, ui),
+        Some(profile) => profiled(guest, command, profile, &mut out, paths, ui),
+    };
+    let report = match report {
         Err(error) if is_broken_pipe(&error) => return Ok(STATUS_BROKEN_PIPE),
         other => other?,
     };
@@ -204,6 +229,23 @@ fn exec(guest: &Guest, command: &str, paths: &Paths, ui: &Ui) -> Result<i32> {
             Ok(STATUS_DIED)
         }
     }
+}
+
+/// The same, and shows what the kernel's profiler found if the command came to its end.
+fn profiled(
+    guest: &Guest,
+    command: &str,
+    profile: &Profiler,
+    out: &mut impl Write,
+    paths: &Paths,
+    ui: &Ui,
+) -> Result<Report> {
+    let mut splitter = profile.splitter(out);
+    let report = guest.exec(&profile.around(command), &mut splitter, paths, ui)?;
+    if let Some(table) = splitter.rest()? {
+        profile.finish(&table, &guest.system.kernel, ui)?;
+    }
+    Ok(report)
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -38,6 +38,8 @@ pub const BUILD_ID: &str = env!("BUILD_ID");
 /// Everything, in order, on the boot CPU's boot stack. Each step may use what the steps before it set up.
 pub fn start() -> ! {
     arch::init_early(); // descriptor tables: faults are shown from here on
+    #[cfg(debug_assertions)]
+    sync::check::start();
     log::init();
     hello();
     mm::init();

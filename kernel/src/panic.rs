@@ -60,6 +60,8 @@ fn panic(info: &PanicInfo<'_>) -> ! {
         catch::abandon();
     }
     arch::irq::disable();
+    #[cfg(debug_assertions)]
+    ksync::check::disable();
     let here = cpu::current_id().0;
     match OWNER.compare_exchange(NOBODY, here, Ordering::AcqRel, Ordering::Acquire) {
         Ok(_) => {}
@@ -80,6 +82,8 @@ fn panic(info: &PanicInfo<'_>) -> ! {
 /// would push it off the screen. Then as after a panic.
 pub fn give_up(reason: fmt::Arguments<'_>) -> ! {
     arch::irq::disable();
+    #[cfg(debug_assertions)]
+    ksync::check::disable();
     let here = cpu::current_id().0;
     if OWNER
         .compare_exchange(NOBODY, here, Ordering::AcqRel, Ordering::Acquire)

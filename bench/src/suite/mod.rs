@@ -9,6 +9,7 @@
 //! | `signal` | dispositions, masks, delivery, timers |
 //! | `ipc`, `ready` | what processes talk through; waiting for descriptors |
 //! | `sched` | switches between processes, and how soon one wakes |
+//! | `scale` | the same work on 1, 2 and 4 processors |
 //!
 //! A test runs in a process of its own. It is made (not timed), run with a number of iterations
 //! (timed, clean-up of what an iteration leaves included), and verified (not timed). An iteration
@@ -21,6 +22,7 @@ mod memory;
 mod path;
 mod process;
 mod ready;
+mod scale;
 mod sched;
 mod signal;
 mod syscall;
@@ -134,6 +136,10 @@ pub static GROUPS: &[Group] = &[
     Group {
         name: "sched",
         tests: &[sched::TESTS],
+    },
+    Group {
+        name: "scale",
+        tests: &[scale::TESTS],
     },
 ];
 

@@ -34,6 +34,7 @@ fn here() -> usize {
 unsafe impl GlobalAlloc for KernelHeap {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ksync::check::may_allocate();
         if let Some(size) = SlabHeap::slab_size(layout.size(), layout.align()) {
             let object = SLABS.alloc(&FRAMES, here(), size);
             if !object.is_null() {

@@ -62,6 +62,11 @@ pub(super) fn idle_mask() -> u64 {
     IDLE_MASK.load(Ordering::Relaxed)
 }
 
+/// Whether this CPU runs its idle task. With interrupts off.
+pub fn idles_here() -> bool {
+    idle_mask() & arch::cpu::current_id().bit() != 0
+}
+
 /// A run queue, locked, with interrupts off.
 ///
 /// A pair of guards bound by one pattern would not do: the last one bound is dropped first, and an interrupt between the
@@ -149,6 +154,7 @@ pub fn yield_now() {
 /// Gives up the CPU if others should have it; for long loops in the kernel.
 #[inline]
 pub fn cond_resched() {
+    ksync::check::may_sleep();
     if current().arch.work() & arch::WORK_RESCHED != 0 {
         schedule();
     }
@@ -168,6 +174,7 @@ pub fn schedule() {
 }
 
 fn schedule_with(yielding: bool) {
+    ksync::check::may_sleep();
     let _irq = IrqGuard::new();
     let here = arch::cpu::current_id();
     let lock = CPUS.of(here);

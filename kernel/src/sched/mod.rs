@@ -36,9 +36,9 @@ mod timer;
 mod wake;
 
 pub use self::core::{
-    block_current, cond_resched, exit_current, finish_first_switch, nr_running, nr_spawned,
-    nr_switches, on_reschedule_ipi, running_ns, schedule, set_running, set_sleeping, spawn,
-    start_on_this_cpu, yield_now,
+    block_current, cond_resched, exit_current, finish_first_switch, idles_here, nr_running,
+    nr_spawned, nr_switches, on_reschedule_ipi, running_ns, schedule, set_running, set_sleeping,
+    spawn, start_on_this_cpu, yield_now,
 };
 pub use idle::{idle_ns, run_idle};
 pub use kthread::spawn_kernel_thread;

@@ -75,6 +75,7 @@ unsafe impl<T: Clone + Send> Send for TaskCell<T> {}
 
 impl<T: Clone> TaskCell<T> {
     /// A cell of a task that does not run yet.
+    #[track_caller]
     pub const fn new(value: T) -> TaskCell<T> {
         TaskCell {
             lock: IrqSpinLock::new(()),

@@ -7,6 +7,7 @@
 //! | `mutex`, `rwlock` | sleeping locks, for what is held across blocking and user memory |
 //! | `per_cpu` | [`PerCpu`]: one value a CPU, each on cache lines of its own |
 //! | `poll` | [`PollTable`]: waiting for one of many queues |
+//! | `check` | in debug kernels, what the checks of locking must know |
 //!
 //! # Lock order
 //! ```text
@@ -22,6 +23,8 @@
 //!   the state. One of the two therefore sees the other, and no wake-up is lost.
 //! - The kernel is not preemptible: a task keeps its CPU until it blocks.
 
+#[cfg(debug_assertions)]
+pub mod check;
 mod current;
 mod mutex;
 mod per_cpu;

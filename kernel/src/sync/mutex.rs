@@ -4,6 +4,8 @@ use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use ksync::check::{Attempt, Kind, LockClass};
+
 use super::WaitQueue;
 
 const FREE: u32 = 0;
@@ -16,6 +18,7 @@ const CONTENDED: u32 = 2;
 /// # Invariants
 /// `value` is reached only through the one guard that exists while `state` is not `FREE`.
 pub struct Mutex<T: ?Sized> {
+    class: LockClass,
     state: AtomicU32,
     waiters: WaitQueue,
     value: UnsafeCell<T>,
@@ -28,8 +31,10 @@ unsafe impl<T: ?Sized + Send> Sync for Mutex<T> {}
 
 impl<T> Mutex<T> {
     /// An unlocked lock.
+    #[track_caller]
     pub const fn new(value: T) -> Mutex<T> {
         Mutex {
+            class: LockClass::here(),
             state: AtomicU32::new(FREE),
             waiters: WaitQueue::new(),
             value: UnsafeCell::new(value),
@@ -41,14 +46,12 @@ impl<T: ?Sized> Mutex<T> {
     /// Takes the lock, sleeping for it if need be; signals do not end the wait.
     #[inline]
     pub fn lock(&self) -> MutexGuard<'_, T> {
-        if self
-            .state
-            .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
-            .is_err()
-        {
+        let attempt = self.class.before(self.address(), Kind::Sleeping);
+        let waits = !self.take();
+        if waits {
             self.waiters.wait_uninterruptible(|| self.take_contended());
         }
-        MutexGuard { lock: self }
+        self.guard(attempt, waits)
     }
 
     /// Takes the lock; a fatal signal ends the wait.
@@ -57,14 +60,32 @@ impl<T: ?Sized> Mutex<T> {
     /// `EINTR` when the task is being killed.
     #[inline]
     pub fn lock_killable(&self) -> abi::Result<MutexGuard<'_, T>> {
-        if self
-            .state
-            .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
-            .is_err()
-        {
+        let attempt = self.class.before(self.address(), Kind::Sleeping);
+        let waits = !self.take();
+        if waits {
             self.waiters.wait_killable(|| self.take_contended())?;
         }
-        Ok(MutexGuard { lock: self })
+        Ok(self.guard(attempt, waits))
+    }
+
+    #[inline(always)]
+    fn take(&self) -> bool {
+        self.state
+            .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// The guard of a lock that was just taken.
+    #[inline(always)]
+    fn guard(&self, attempt: Attempt, waited: bool) -> MutexGuard<'_, T> {
+        self.class
+            .acquired(self.address(), Kind::Sleeping, attempt, waited);
+        MutexGuard { lock: self }
+    }
+
+    #[inline(always)]
+    fn address(&self) -> *const () {
+        core::ptr::from_ref(self).cast()
     }
 
     /// Who had to wait leaves the lock marked as contended: others may still sleep.
@@ -79,6 +100,7 @@ impl<T: ?Sized> Mutex<T> {
 }
 
 impl<T: Default> Default for Mutex<T> {
+    #[track_caller]
     fn default() -> Self {
         Mutex::new(T::default())
     }
@@ -109,8 +131,10 @@ impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
 impl<T: ?Sized> Drop for MutexGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        if self.lock.state.swap(FREE, Ordering::Release) == CONTENDED {
-            self.lock.waiters.wake_one();
+        let lock = self.lock;
+        lock.class.released(lock.address(), Kind::Sleeping);
+        if lock.state.swap(FREE, Ordering::Release) == CONTENDED {
+            lock.waiters.wake_one();
         }
     }
 }

@@ -4,6 +4,8 @@ use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use ksync::check::{Kind, LockClass};
+
 use super::WaitQueue;
 
 const WRITER: u32 = 1 << 31;
@@ -15,6 +17,7 @@ const WRITER_WAITS: u32 = 1 << 30;
 /// # Invariants
 /// The low bits of `state` count readers; `WRITER` excludes any.
 pub struct RwLock<T: ?Sized> {
+    class: LockClass,
     state: AtomicU32,
     readers: WaitQueue,
     writers: WaitQueue,
@@ -28,8 +31,10 @@ unsafe impl<T: ?Sized + Send + Sync> Sync for RwLock<T> {}
 
 impl<T> RwLock<T> {
     /// An unlocked lock.
+    #[track_caller]
     pub const fn new(value: T) -> RwLock<T> {
         RwLock {
+            class: LockClass::here(),
             state: AtomicU32::new(0),
             readers: WaitQueue::new(),
             writers: WaitQueue::new(),
@@ -42,16 +47,22 @@ impl<T: ?Sized> RwLock<T> {
     /// Shared access.
     #[inline]
     pub fn read(&self) -> RwLockReadGuard<'_, T> {
-        if self.try_read().is_none() {
+        let attempt = self.class.before(self.address(), Kind::Sleeping);
+        let waits = self.try_read().is_none();
+        if waits {
             self.readers.wait_uninterruptible(|| self.try_read());
         }
+        self.class
+            .acquired(self.address(), Kind::Sleeping, attempt, waits);
         RwLockReadGuard { lock: self }
     }
 
     /// Exclusive access.
     #[inline]
     pub fn write(&self) -> RwLockWriteGuard<'_, T> {
-        if self.try_write().is_none() {
+        let attempt = self.class.before(self.address(), Kind::Sleeping);
+        let waits = self.try_write().is_none();
+        if waits {
             self.writers.wait_uninterruptible(|| {
                 self.try_write().or_else(|| {
                     self.state.fetch_or(WRITER_WAITS, Ordering::Relaxed);
@@ -60,7 +71,14 @@ impl<T: ?Sized> RwLock<T> {
                 })
             });
         }
+        self.class
+            .acquired(self.address(), Kind::Sleeping, attempt, waits);
         RwLockWriteGuard { lock: self }
+    }
+
+    #[inline(always)]
+    fn address(&self) -> *const () {
+        core::ptr::from_ref(self).cast()
     }
 
     #[inline]
@@ -107,8 +125,10 @@ impl<T: ?Sized> Deref for RwLockReadGuard<'_, T> {
 impl<T: ?Sized> Drop for RwLockReadGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        if self.lock.state.fetch_sub(1, Ordering::Release) == 1 | WRITER_WAITS {
-            self.lock.writers.wake_one();
+        let lock = self.lock;
+        lock.class.released(lock.address(), Kind::Sleeping);
+        if lock.state.fetch_sub(1, Ordering::Release) == 1 | WRITER_WAITS {
+            lock.writers.wake_one();
         }
     }
 }
@@ -138,14 +158,16 @@ impl<T: ?Sized> DerefMut for RwLockWriteGuard<'_, T> {
 impl<T: ?Sized> Drop for RwLockWriteGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
+        let lock = self.lock;
+        lock.class.released(lock.address(), Kind::Sleeping);
         // Writers that marked themselves while this one held the lock mark themselves again when woken; readers
         // need the mark gone to come in.
-        self.lock.state.store(0, Ordering::SeqCst);
-        if !self.lock.writers.is_empty() {
-            self.lock.writers.wake_one();
+        lock.state.store(0, Ordering::SeqCst);
+        if !lock.writers.is_empty() {
+            lock.writers.wake_one();
         }
-        if !self.lock.readers.is_empty() {
-            self.lock.readers.wake_all();
+        if !lock.readers.is_empty() {
+            lock.readers.wake_all();
         }
     }
 }

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use abi::poll::PollEvents;
 use abi::{Errno, Result};
-use ksync::IrqSpinLock;
+use ksync::{IrqSpinLock, check};
 
 use crate::sched::{self, SleepKind};
 use crate::sync::current_arc;
@@ -71,6 +71,7 @@ enum Ended {
 
 impl WaitQueue {
     /// A queue without waiters; allocates nothing.
+    #[track_caller]
     pub const fn new() -> WaitQueue {
         WaitQueue {
             waiters: IrqSpinLock::new(Waiters {
@@ -132,6 +133,7 @@ impl WaitQueue {
         deadline_ns: Option<u64>,
         mut condition: impl FnMut() -> Option<R>,
     ) -> core::result::Result<R, Ended> {
+        check::may_sleep();
         match condition() {
             Some(value) => Ok(value),
             None => self.wait_slow(kind, deadline_ns, condition),
@@ -256,6 +258,7 @@ impl WaitQueue {
 }
 
 impl Default for WaitQueue {
+    #[track_caller]
     fn default() -> Self {
         WaitQueue::new()
     }

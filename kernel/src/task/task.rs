@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use abi::Result;
+use ksync::check::Held;
 
 use super::cred::Cred;
 use super::pid::Pid;
@@ -86,6 +87,8 @@ pub struct Task {
     pub default_timer_slack_ns: AtomicU64,
     /// Nanoseconds since boot at the start.
     pub start_ns: u64,
+    /// The sleeping locks it holds; known in debug kernels alone.
+    pub held: Held,
     /// Where it runs in the kernel.
     pub stack: KernelStack,
 }
@@ -169,6 +172,7 @@ impl Task {
             timer_slack_ns: AtomicU64::new(50_000),
             default_timer_slack_ns: AtomicU64::new(50_000),
             start_ns: crate::time::boottime_ns(),
+            held: Held::new(),
             stack,
         }))
     }
@@ -207,6 +211,11 @@ impl Task {
     /// The name, without its NULs.
     pub fn comm(&self) -> Comm {
         *self.comm.lock()
+    }
+
+    /// The same for an interrupt, which may have come while the name changes.
+    pub fn try_comm(&self) -> Option<Comm> {
+        self.comm.try_lock().map(|comm| *comm)
     }
 
     /// Sets the name: 15 bytes at most, the rest is cut.

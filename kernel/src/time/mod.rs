@@ -7,6 +7,7 @@
 //! | `rtc` | the date at boot, from the CMOS clock |
 //! | `timer` | one queue of deadlines per CPU |
 //! | `tick` | the periodic tick of CPUs that do not idle |
+//! | `profile` | the sampling profiler |
 //!
 //! All times are nanoseconds. Monotonic time starts at boot and does not stop: there is no suspend, so boot time is the
 //! same clock.
@@ -15,10 +16,13 @@
 //! ```text
 //! clock::WALL        (leaf)
 //! timer's queues     (leaves, interrupts off; callbacks run after unlock)
+//! profile::READER     (sleeping)
+//!   profile's tables (leaves, interrupts off; a sample only tries)
 //! ```
 
 mod calibrate;
 mod clock;
+pub mod profile;
 mod rtc;
 pub mod tick;
 pub mod timer;
@@ -35,4 +39,5 @@ pub fn init() {
 pub fn init_cpu() {
     crate::arch::apic::init_timer();
     timer::init_cpu();
+    profile::init_cpu();
 }

@@ -10,9 +10,9 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use ::timer::{Handle, Queue, Storage};
 use ksync::IrqSpinLock;
 
-use super::{clock, tick};
+use super::{clock, profile, tick};
 use crate::arch::cpu::{self, MAX_CPUS};
-use crate::arch::{apic, irq};
+use crate::arch::{UserRegs, apic, irq};
 
 /// What to do when a deadline passes.
 pub trait TimerCallback: Send + Sync {
@@ -117,8 +117,8 @@ pub fn cancel(id: TimerId) -> bool {
     callback.is_some()
 }
 
-/// The timer interrupt of this CPU.
-pub(crate) fn interrupt(from_user: bool) {
+/// The timer interrupt of this CPU; `regs` is what it interrupted.
+pub(crate) fn interrupt(regs: &UserRegs) {
     let timers = &TIMERS[cpu::current_id().index()];
     timers.programmed.store(u64::MAX, Ordering::Relaxed);
     let mut now = clock::monotonic_ns();
@@ -129,13 +129,15 @@ pub(crate) fn interrupt(from_user: bool) {
             None => break,
         }
     }
-    let next_tick = tick::interrupt(now, from_user);
+    let next_sample = profile::interrupt(now, regs);
+    let next_tick = tick::interrupt(now, regs.user_mode());
     let next = timers
         .queue
         .lock()
         .first()
         .unwrap_or(u64::MAX)
-        .min(next_tick);
+        .min(next_tick)
+        .min(next_sample);
     now = clock::monotonic_ns();
     if next != u64::MAX && next < timers.programmed.load(Ordering::Relaxed) {
         set_hardware(timers, next, now);

@@ -4,7 +4,7 @@
 use crate::cmdline::same_name;
 
 /// What this kernel heeds.
-const HEEDED: [&str; 18] = [
+const HEEDED: [&str; 19] = [
     "clearcpuid",
     "console",
     "debug",
@@ -21,6 +21,7 @@ const HEEDED: [&str; 18] = [
     "noxsave",
     "nr_cpus",
     "panic",
+    "profile",
     "quiet",
     "rdinit",
 ];
@@ -96,7 +97,7 @@ const LINUX: [&str; 65] = [
 ];
 
 /// Heeded ones whose values are numbers.
-pub(crate) const NUMBERS: [&str; 4] = ["loglevel", "maxcpus", "nr_cpus", "panic"];
+pub(crate) const NUMBERS: [&str; 5] = ["loglevel", "maxcpus", "nr_cpus", "panic", "profile"];
 
 /// Whether a name is a parameter of the kernel's.
 pub(crate) fn is_known(name: &str) -> bool {

@@ -34,6 +34,20 @@ impl Drop for IrqGuard {
     }
 }
 
+/// Whether interrupts are on. On the host they always are.
+#[cfg(debug_assertions)]
+pub(crate) fn enabled() -> bool {
+    #[cfg(target_os = "none")]
+    {
+        let flags: u64;
+        // SAFETY: reads the flags by way of the stack.
+        unsafe { core::arch::asm!("pushfq", "pop {}", out(reg) flags, options(preserves_flags)) };
+        flags & (1 << 9) != 0
+    }
+    #[cfg(not(target_os = "none"))]
+    true
+}
+
 #[cfg(target_os = "none")]
 #[inline(always)]
 fn save_and_disable() -> bool {

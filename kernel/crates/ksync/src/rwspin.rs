@@ -4,6 +4,8 @@ use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use crate::check::{Kind, LockClass};
+
 /// Set while a writer holds the lock.
 const WRITER: u32 = 1 << 31;
 /// Set while a writer waits.
@@ -14,6 +16,7 @@ const WAITING: u32 = 1 << 30;
 /// # Invariants
 /// `state` counts readers in its low bits; `WRITER` excludes any reader.
 pub struct RwSpinLock<T: ?Sized> {
+    class: LockClass,
     state: AtomicU32,
     value: UnsafeCell<T>,
 }
@@ -25,8 +28,10 @@ unsafe impl<T: ?Sized + Send + Sync> Sync for RwSpinLock<T> {}
 
 impl<T> RwSpinLock<T> {
     /// An unlocked lock.
+    #[track_caller]
     pub const fn new(value: T) -> RwSpinLock<T> {
         RwSpinLock {
+            class: LockClass::here(),
             state: AtomicU32::new(0),
             value: UnsafeCell::new(value),
         }
@@ -37,38 +42,60 @@ impl<T: ?Sized> RwSpinLock<T> {
     /// Shared access.
     #[inline]
     pub fn read(&self) -> RwReadGuard<'_, T> {
-        loop {
-            let state = self.state.load(Ordering::Relaxed);
-            if state & (WRITER | WAITING) == 0
-                && self
-                    .state
-                    .compare_exchange_weak(state, state + 1, Ordering::Acquire, Ordering::Relaxed)
-                    .is_ok()
-            {
-                return RwReadGuard { lock: self };
-            }
+        let attempt = self.class.before(self.address(), Kind::Spinning);
+        let mut waited = false;
+        while !self.try_read() {
+            waited = true;
             core::hint::spin_loop();
         }
+        self.class
+            .acquired(self.address(), Kind::Spinning, attempt, waited);
+        RwReadGuard { lock: self }
+    }
+
+    #[inline(always)]
+    fn try_read(&self) -> bool {
+        let state = self.state.load(Ordering::Relaxed);
+        state & (WRITER | WAITING) == 0
+            && self
+                .state
+                .compare_exchange_weak(state, state + 1, Ordering::Acquire, Ordering::Relaxed)
+                .is_ok()
     }
 
     /// Exclusive access.
     #[inline]
     pub fn write(&self) -> RwWriteGuard<'_, T> {
-        loop {
-            let state = self.state.load(Ordering::Relaxed);
-            if state & !WAITING == 0 {
-                if self
-                    .state
-                    .compare_exchange_weak(state, WRITER, Ordering::Acquire, Ordering::Relaxed)
-                    .is_ok()
-                {
-                    return RwWriteGuard { lock: self };
-                }
-            } else if state & WAITING == 0 {
-                self.state.fetch_or(WAITING, Ordering::Relaxed);
-            }
+        let attempt = self.class.before(self.address(), Kind::Spinning);
+        let mut waited = false;
+        while !self.try_write() {
+            waited = true;
             core::hint::spin_loop();
         }
+        self.class
+            .acquired(self.address(), Kind::Spinning, attempt, waited);
+        RwWriteGuard { lock: self }
+    }
+
+    /// Keeps new readers out where it fails.
+    #[inline(always)]
+    fn try_write(&self) -> bool {
+        let state = self.state.load(Ordering::Relaxed);
+        if state & !WAITING == 0 {
+            return self
+                .state
+                .compare_exchange_weak(state, WRITER, Ordering::Acquire, Ordering::Relaxed)
+                .is_ok();
+        }
+        if state & WAITING == 0 {
+            self.state.fetch_or(WAITING, Ordering::Relaxed);
+        }
+        false
+    }
+
+    #[inline(always)]
+    fn address(&self) -> *const () {
+        core::ptr::from_ref(self).cast()
     }
 
     /// The value, without locking.
@@ -94,7 +121,9 @@ impl<T: ?Sized> Deref for RwReadGuard<'_, T> {
 impl<T: ?Sized> Drop for RwReadGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        self.lock.state.fetch_sub(1, Ordering::Release);
+        let lock = self.lock;
+        lock.class.released(lock.address(), Kind::Spinning);
+        lock.state.fetch_sub(1, Ordering::Release);
     }
 }
 
@@ -123,7 +152,9 @@ impl<T: ?Sized> DerefMut for RwWriteGuard<'_, T> {
 impl<T: ?Sized> Drop for RwWriteGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        self.lock.state.fetch_and(!WRITER, Ordering::Release);
+        let lock = self.lock;
+        lock.class.released(lock.address(), Kind::Spinning);
+        lock.state.fetch_and(!WRITER, Ordering::Release);
     }
 }
 

@@ -20,6 +20,7 @@ unsafe impl<T: Copy + Send> Sync for SeqLock<T> {}
 
 impl<T: Copy> SeqLock<T> {
     /// A lock around `value`.
+    #[track_caller]
     pub const fn new(value: T) -> SeqLock<T> {
         SeqLock {
             sequence: AtomicU32::new(0),

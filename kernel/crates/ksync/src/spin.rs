@@ -5,6 +5,7 @@ use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
+use crate::check::{Kind, LockClass};
 use crate::irq::IrqGuard;
 
 /// The flag of a lock, without data.
@@ -23,11 +24,14 @@ impl RawSpin {
             .is_ok()
     }
 
+    /// Whether it had to wait.
     #[inline(always)]
-    fn lock(&self) {
-        if !self.try_lock() {
+    fn lock(&self) -> bool {
+        let waits = !self.try_lock();
+        if waits {
             self.lock_contended();
         }
+        waits
     }
 
     #[cold]
@@ -53,6 +57,7 @@ impl RawSpin {
 /// # Invariants
 /// `value` is reached only through a guard, and at most one guard exists.
 pub struct SpinLock<T: ?Sized> {
+    class: LockClass,
     raw: RawSpin,
     value: UnsafeCell<T>,
 }
@@ -64,8 +69,10 @@ unsafe impl<T: ?Sized + Send> Sync for SpinLock<T> {}
 
 impl<T> SpinLock<T> {
     /// An unlocked lock.
+    #[track_caller]
     pub const fn new(value: T) -> SpinLock<T> {
         SpinLock {
+            class: LockClass::here(),
             raw: RawSpin::new(),
             value: UnsafeCell::new(value),
         }
@@ -81,14 +88,27 @@ impl<T: ?Sized> SpinLock<T> {
     /// Waits for the lock and takes it.
     #[inline(always)]
     pub fn lock(&self) -> SpinGuard<'_, T> {
-        self.raw.lock();
+        let attempt = self.class.before(self.address(), Kind::Spinning);
+        let waited = self.raw.lock();
+        self.class
+            .acquired(self.address(), Kind::Spinning, attempt, waited);
         SpinGuard { lock: self }
     }
 
     /// Takes the lock if it is free.
     #[inline(always)]
     pub fn try_lock(&self) -> Option<SpinGuard<'_, T>> {
-        self.raw.try_lock().then(|| SpinGuard { lock: self })
+        let attempt = self.class.trying();
+        self.raw.try_lock().then(|| {
+            self.class
+                .acquired(self.address(), Kind::Spinning, attempt, false);
+            SpinGuard { lock: self }
+        })
+    }
+
+    #[inline(always)]
+    fn address(&self) -> *const () {
+        core::ptr::from_ref(self).cast()
     }
 
     /// The value, without locking: an exclusive borrow proves that nobody else has it.
@@ -112,6 +132,7 @@ impl<T: ?Sized> core::fmt::Debug for IrqSpinLock<T> {
 }
 
 impl<T: Default> Default for SpinLock<T> {
+    #[track_caller]
     fn default() -> Self {
         SpinLock::new(T::default())
     }
@@ -142,7 +163,9 @@ impl<T: ?Sized> DerefMut for SpinGuard<'_, T> {
 impl<T: ?Sized> Drop for SpinGuard<'_, T> {
     #[inline(always)]
     fn drop(&mut self) {
-        self.lock.raw.unlock();
+        let lock = self.lock;
+        lock.class.released(lock.address(), Kind::Spinning);
+        lock.raw.unlock();
     }
 }
 
@@ -153,6 +176,7 @@ pub struct IrqSpinLock<T: ?Sized> {
 
 impl<T> IrqSpinLock<T> {
     /// An unlocked lock.
+    #[track_caller]
     pub const fn new(value: T) -> IrqSpinLock<T> {
         IrqSpinLock {
             inner: SpinLock::new(value),
@@ -192,6 +216,7 @@ impl<T: ?Sized> IrqSpinLock<T> {
 }
 
 impl<T: Default> Default for IrqSpinLock<T> {
+    #[track_caller]
     fn default() -> Self {
         IrqSpinLock::new(T::default())
     }
@@ -236,6 +261,7 @@ pub struct HandOverLock<T> {
 
 impl<T> HandOverLock<T> {
     /// An unlocked lock.
+    #[track_caller]
     pub const fn new(value: T) -> HandOverLock<T> {
         HandOverLock {
             lock: SpinLock::new(value),

@@ -147,7 +147,7 @@ pub(super) extern "C" fn interrupt(regs: &mut UserRegs, vector: u8) {
     match vector {
         TIMER => {
             apic::end_of_interrupt();
-            crate::time::timer::interrupt(regs.user_mode());
+            crate::time::timer::interrupt(regs);
         }
         RESCHEDULE => {
             apic::end_of_interrupt();

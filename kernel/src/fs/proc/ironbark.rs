@@ -4,9 +4,54 @@ use abi::Result;
 
 use super::node::Node;
 use super::text::Text;
+use crate::arch::{self, cpu::CpuId};
 use crate::syscall::{counters, table::TABLE};
+use crate::time::profile;
 
-pub static NODES: &[Node] = &[Node::File("syscalls", 0o444, syscalls)];
+pub static NODES: &[Node] = &[
+    #[cfg(debug_assertions)]
+    Node::File("locks", 0o444, crate::fs::proc::locks::show),
+    Node::Writable("profile", 0o600, profile, |_| {
+        profile::clear();
+        Ok(())
+    }),
+    Node::File("syscalls", 0o444, syscalls),
+];
+
+/// What the sampling profiler has counted: a head, then a line for each stack of each CPU, the addresses of the kernel's
+/// code innermost first. A write forgets it.
+fn profile(out: &mut Text) -> Result<()> {
+    writeln!(out, "period_ns {}", profile::period_ns())?;
+    for cpu in 0..arch::cpu::online() as u32 {
+        profile::with(CpuId(cpu), |table| {
+            writeln!(out, "cpu {cpu} {} {}", table.samples(), table.lost())?;
+            table.iter().try_for_each(|entry| stack(out, &entry))
+        })
+        .unwrap_or(Ok(()))?;
+    }
+    Ok(())
+}
+
+/// `count place name address...`; bytes of the name that would end it or the line are shown as `?`.
+fn stack(out: &mut Text, entry: &samples::Entry<'_>) -> Result<()> {
+    let place = match entry.place {
+        samples::Place::Idle => "idle",
+        samples::Place::User => "user",
+        samples::Place::Kernel => "kernel",
+    };
+    write!(out, "{} {place} ", entry.count)?;
+    for byte in entry.comm.iter().take_while(|byte| **byte != 0) {
+        out.bytes(&[if byte.is_ascii_graphic() { *byte } else { b'?' }])?;
+    }
+    for frame in entry.frames {
+        write!(
+            out,
+            " {:x}",
+            arch::layout::image_start() + u64::from(*frame)
+        )?;
+    }
+    out.bytes(b"\n")
+}
 
 /// Each system call in the table: its number, name and support, and how often it was called and failed.
 fn syscalls(out: &mut Text) -> Result<()> {

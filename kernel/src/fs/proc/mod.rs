@@ -16,6 +16,7 @@
 //! | `vmstat` | files about memory as a whole |
 //! | `sysctl` | `/proc/sys` |
 //! | `ironbark` | `/proc/ironbark` |
+//! | `locks` | `/proc/ironbark/locks`, in debug kernels |
 //!
 //! The fixed part is a tree of pinned dentries. Directories of processes, and what is in them, are looked up anew in
 //! each walk: they come and go without the VFS.
@@ -38,6 +39,8 @@ mod attributes;
 mod fds;
 mod ironbark;
 mod links;
+#[cfg(debug_assertions)]
+mod locks;
 mod memory;
 mod mounts;
 mod node;
