@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use crate::emulator::{Console, Emulator, batches};
 use crate::exec::{self, Job, Scanned};
 use crate::machine::{Boot, Machine, Port, Wiring};
-use crate::overlay::{Extras, write_overlay};
+use crate::overlay::{ExtraFile, Extras, write_overlay};
 use crate::paths::Paths;
 use crate::scratch::Scratch;
 use crate::ui::Ui;
@@ -28,6 +28,8 @@ pub struct System {
     pub kernel: PathBuf,
     /// The userland.
     pub initramfs: PathBuf,
+    /// What is put into it at each boot.
+    pub files: Vec<ExtraFile>,
     pub cmdline: String,
     /// Whether the kernel comes from a CD instead of from the emulator.
     pub media: Media,
@@ -190,10 +192,12 @@ impl Guest<'_> {
     ) -> Result<Prepared> {
         self.extras.check()?;
         let system = self.system;
-        let empty = job.is_none() && self.extras.is_empty();
+        let mut extras = self.extras.clone();
+        extras.files.extend(system.files.iter().cloned());
+        let empty = job.is_none() && extras.is_empty();
         let overlay = scratch.path().join("overlay.cpio");
         if !empty {
-            write_overlay(&overlay, self.extras, job)?;
+            write_overlay(&overlay, &extras, job)?;
         }
         match system.media {
             Media::Direct => {

@@ -37,6 +37,9 @@ pub enum Accel {
     Kvm,
 }
 
+/// The memory of a machine for which nothing else was said, in MiB.
+const DEFAULT_MEMORY: u32 = 512;
+
 /// What the machine has; options that all commands that boot share.
 #[derive(Args, Clone, Debug)]
 pub struct Machine {
@@ -50,9 +53,9 @@ pub struct Machine {
     #[arg(long, default_value_t = 1, value_name = "N",
         value_parser = clap::value_parser!(u32).range(1..=255))]
     pub smp: u32,
-    /// Memory in MiB, or with a suffix: 512M, 2G
-    #[arg(long, default_value = "512", value_name = "SIZE", value_parser = mebibytes)]
-    pub mem: u32,
+    /// Memory in MiB, or with a suffix: 512M, 2G [default: 512; with --root debian 4G]
+    #[arg(long, value_name = "SIZE", value_parser = mebibytes)]
+    pub mem: Option<u32>,
     /// Emulation or virtualisation; KVM by itself only where the processor has it
     #[arg(long, value_enum)]
     pub accel: Option<Accel>,
@@ -120,6 +123,11 @@ impl Machine {
         self.machine != Kind::VirtualBox && !self.lacks(Lack::Serial)
     }
 
+    /// Its memory in MiB.
+    pub fn memory(&self) -> u32 {
+        self.mem.unwrap_or(DEFAULT_MEMORY)
+    }
+
     fn lacks(&self, part: Lack) -> bool {
         self.without.contains(&part)
     }
@@ -153,7 +161,8 @@ impl Machine {
         ]);
         qemu.args(["-name", "ironbark", "-rtc", "base=utc"]);
         self.add_processor(&mut qemu);
-        qemu.args(["-m", &self.mem.to_string(), "-smp", &self.smp.to_string()]);
+        qemu.args(["-m", &self.memory().to_string()]);
+        qemu.args(["-smp", &self.smp.to_string()]);
         let mut kind = match self.machine {
             Kind::Q35 => "q35".to_owned(),
             Kind::Pc => "pc".to_owned(),

@@ -7,6 +7,7 @@
 //! | [`recipe`] | builds packages from source |
 //! | [`cmd`] | running other programs, with errors that say what failed |
 //! | [`setup`] | the host's packages that the work needs |
+//! | [`debian`] | a root of Debian's unmodified programs |
 //! | [`kernel`], [`linux`] | our kernel, built; Debian's, fetched, to compare with |
 //! | [`cpio`], [`iso`] | what is booted: archives and images |
 //! | [`machine`], [`emulator`] | the emulator's command line, and its process |
@@ -20,6 +21,7 @@
 mod bench;
 mod cmd;
 mod cpio;
+mod debian;
 mod emulator;
 mod exec;
 mod guest;
@@ -63,6 +65,8 @@ enum Command {
     Setup,
     /// Build packages from source: those named and what they need, or all
     Build(BuildArgs),
+    /// Make a root of Debian's unmodified programs, for `run --root debian`
+    Debian,
     /// Make the bootable image
     Iso(iso::IsoArgs),
     /// Check everything: crates, system calls, packages, machines
@@ -110,6 +114,10 @@ fn dispatch(command: &Command, ui: &Ui) -> Result<i32> {
             Ok(0)
         }
         Command::Build(args) => build(args, &paths, ui),
+        Command::Debian => {
+            println!("{}", debian::provide(&paths, ui)?.display());
+            Ok(0)
+        }
         Command::Iso(args) => iso::command(args, &paths, ui),
         Command::Test(args) => test::run(args, &paths, ui),
         Command::Bench(args) => bench::command(args, &paths, ui),

@@ -19,7 +19,7 @@ use crate::recipe::Recipes;
 use crate::scratch::Scratch;
 use crate::setup::{self, Need};
 use crate::ui::Ui;
-use crate::{kernel, linux, programs};
+use crate::{debian, kernel, linux, programs};
 
 /// The exit status when the time is over, as of timeout(1).
 const STATUS_TIMED_OUT: i32 = 124;
@@ -38,6 +38,16 @@ pub enum Which {
     Linux,
 }
 
+/// Whose programs are booted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+#[value(rename_all = "lower")]
+pub enum Root {
+    /// The userland that the recipes build
+    Ironbark,
+    /// Unmodified programs of Debian
+    Debian,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 #[value(rename_all = "lower")]
 pub enum BootWay {
@@ -53,6 +63,9 @@ pub struct SystemArgs {
     /// The kernel to boot
     #[arg(long, value_enum, default_value = "ironbark")]
     pub kernel: Which,
+    /// The root file system
+    #[arg(long, value_enum, default_value = "ironbark")]
+    pub root: Root,
     /// How it is booted
     #[arg(long, value_enum, default_value = "pvh")]
     pub boot: BootWay,
@@ -63,7 +76,7 @@ pub struct SystemArgs {
     #[arg(long, value_name = "WORDS")]
     pub append: Option<String>,
     /// Boot this cpio archive instead of the built userland
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "root")]
     pub initramfs: Option<PathBuf>,
 }
 
@@ -115,9 +128,13 @@ pub fn run(args: &RunArgs, paths: &Paths, ui: &Ui) -> Result<i32> {
         }
         None => None,
     };
+    let mut machine = args.machine.clone();
+    if args.system.root == Root::Debian {
+        machine.mem = machine.mem.or(Some(debian::MEMORY));
+    }
     let limit = args.timeout.map(Duration::from_secs);
     let guest = Guest {
-        machine: &args.machine,
+        machine: &machine,
         system: &system,
         extras: &extras,
         limit: limit.unwrap_or(Duration::from_secs(600)),
@@ -134,10 +151,15 @@ pub fn system(args: &SystemArgs, paths: &Paths, ui: &Ui) -> Result<System> {
     if args.kernel == Which::Linux && args.boot == BootWay::Iso {
         bail!("--kernel linux is booted directly: leave out --boot iso");
     }
-    let initramfs = match &args.initramfs {
-        Some(file) if file.is_file() => file.clone(),
-        Some(file) => bail!("--initramfs {}: there is no such file", file.display()),
-        None => userland(paths, ui)?,
+    let mut files = Vec::new();
+    let initramfs = match (&args.initramfs, args.root) {
+        (Some(file), _) if file.is_file() => file.clone(),
+        (Some(file), _) => bail!("--initramfs {}: there is no such file", file.display()),
+        (None, Root::Ironbark) => userland(paths, ui)?,
+        (None, Root::Debian) => {
+            files = debian::boot_files();
+            debian::provide(paths, ui)?
+        }
     };
     let kernel = match args.kernel {
         Which::Ironbark => {
@@ -168,6 +190,7 @@ pub fn system(args: &SystemArgs, paths: &Paths, ui: &Ui) -> Result<System> {
     Ok(System {
         kernel,
         initramfs,
+        files,
         cmdline,
         media,
     })

@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use crate::cmd;
+use crate::recipe::apt;
 use crate::ui::Ui;
 
 /// A group of things that one kind of work needs.
@@ -22,6 +23,8 @@ pub enum Need {
     Grub,
     /// Compiling the userland.
     Build,
+    /// Making a root of Debian's programs.
+    Debian,
 }
 
 pub const ALL: [Need; 5] = [
@@ -56,6 +59,11 @@ impl Need {
                 ("bzip2", "bzip2"),
                 ("bison", "bison"),
                 ("patch", "patch"),
+            ],
+            Self::Debian => &[
+                ("mmdebstrap", "mmdebstrap"),
+                ("cpio", "cpio"),
+                (apt::KEYRING, "debian-archive-keyring"),
             ],
         }
     }

@@ -31,7 +31,7 @@ use crate::guest::{Guest, Outcome, System};
 use crate::machine::{Accel, Firmware, Kind, Machine};
 use crate::overlay::Extras;
 use crate::paths::Paths;
-use crate::run::{self, BootWay, SystemArgs, Which, last_lines};
+use crate::run::{self, BootWay, Root, SystemArgs, Which, last_lines};
 use crate::setup::{self, Need};
 use crate::ui::{Step, Ui};
 
@@ -144,7 +144,7 @@ fn machine(args: &BenchArgs) -> Machine {
         machine: Kind::Q35,
         firmware: Firmware::Bios,
         smp: args.smp,
-        mem: args.mem,
+        mem: Some(args.mem),
         accel: args.accel,
         icount: args.icount,
         gdb: false,
@@ -160,6 +160,7 @@ fn side(
     ui: &Ui,
 ) -> Result<Side> {
     let args = SystemArgs {
+        root: Root::Ironbark,
         kernel,
         boot: BootWay::Pvh,
         debug: false,

@@ -14,7 +14,7 @@ use iso::{Contents, Layout, Menu};
 
 use crate::guest::System;
 use crate::paths::Paths;
-use crate::run::{self, SystemArgs};
+use crate::run::{self, Root, SystemArgs};
 use crate::scratch::Scratch;
 use crate::setup::{self, Need};
 use crate::ui::Ui;
@@ -62,6 +62,7 @@ pub struct SourceArgs {
 
 pub fn command(args: &IsoArgs, paths: &Paths, ui: &Ui) -> Result<i32> {
     let source = SystemArgs {
+        root: Root::Ironbark,
         kernel: run::Which::Ironbark,
         boot: run::BootWay::Iso,
         debug: args.source.debug,

@@ -13,9 +13,9 @@ use anyhow::{Context, Result, bail};
 use crate::cmd;
 use crate::ui::Ui;
 
-/// The Debian release whose packages the recipes name.
-const SUITE: &str = "trixie";
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/// The Debian release whose packages the recipes name, and whose programs are run unmodified.
+pub const SUITE: &str = "trixie";
+pub const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// A private apt in a folder of the cache.
 pub struct Apt {
@@ -146,7 +146,7 @@ fn configuration(dir: &Path, network: &str) -> String {
 }
 
 /// The machine's own settings of how to reach the network (proxies above all).
-fn network_settings() -> String {
+pub fn network_settings() -> String {
     let dump = cmd::command("apt-config").arg("dump").output();
     let text = dump.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
     let kept = |line: &&str| line.starts_with("Acquire::") && !line.contains("::Languages");
@@ -157,7 +157,7 @@ fn network_settings() -> String {
 }
 
 /// The mirror that the machine's apt takes Debian itself from.
-fn machine_mirror() -> Result<String> {
+pub fn machine_mirror() -> Result<String> {
     let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
     if let Ok(listing) = fs::read_dir("/etc/apt/sources.list.d") {
         let mut more: Vec<PathBuf> = listing.flatten().map(|item| item.path()).collect();

@@ -17,7 +17,7 @@
 //! - A store entry is complete and never changes; a failed phase leaves the cache as it was.
 //! - Equal keys mean equal bytes; [`Recipes::check`] builds again to see that they are.
 
-mod apt;
+pub mod apt;
 mod build;
 pub mod cpio;
 mod graph;
@@ -36,6 +36,7 @@ mod tests;
 mod tree;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
@@ -48,6 +49,7 @@ use self::phase::Phase;
 use self::sandbox::Sandbox;
 use self::source::Sources;
 use self::store::{Built, Store};
+pub use self::tree::sha256 as hash;
 use crate::paths::Paths;
 use crate::ui::Ui;
 
@@ -111,6 +113,16 @@ impl Recipes {
             })
         });
         tests.collect()
+    }
+
+    /// The first source of a package, fetched if it is not in the cache.
+    pub fn source(&self, package: &str) -> Result<PathBuf> {
+        let recipe = self.graph.owner(package)?;
+        let source = recipe.spec.sources.first();
+        self.sources.get(
+            recipe,
+            source.with_context(|| format!("{package} has no source"))?,
+        )
     }
 
     fn wanted(&self, outputs: &[String]) -> Result<Vec<&Recipe>> {

@@ -114,7 +114,7 @@ fn case(kind: &str, way: &str, smp: u32, mem: u32) -> Result<Case> {
         machine,
         firmware,
         smp,
-        mem,
+        mem: Some(mem),
         ..standard_machine()
     };
     Ok(Case {
@@ -177,8 +177,8 @@ fn wrong(said: &str, machine: &Machine) -> Option<String> {
         return Some(format!("{cpus} CPUs of {}", machine.smp));
     }
     // Firmware and kernel keep some; a guest that misses a quarter has lost a range.
-    let whole = u64::from(machine.mem) << 10;
-    let least = if machine.mem <= 128 {
+    let whole = u64::from(machine.memory()) << 10;
+    let least = if machine.memory() <= 128 {
         whole / 2
     } else {
         whole / 4 * 3

@@ -7,13 +7,17 @@
 //! | [`packages`] | `packages`: the guest tests of the recipes; `busybox`: its own test suite |
 //! | [`fuzz`] | `fuzz`: random system calls |
 //! | [`boot`] | `boot`: the image on the machines of `tests/boot`, and what is wrong with a boot |
-//! | [`batch`], [`expect`], [`record`] | many commands in one guest; known failures; results |
+//! | [`debian`] | `debian`, if asked for: unmodified programs of Debian, Python's tests, stress-ng |
+//! | [`batch`], [`compare`] | many commands in one guest; others' suites on both kernels |
+//! | [`expect`], [`record`] | known failures; results |
 //!
 //! Results go to `target/results/<suite>.jsonl`.
 
 mod abi;
 mod batch;
 mod boot;
+mod compare;
+mod debian;
 mod expect;
 mod fuzz;
 mod host;
@@ -32,14 +36,14 @@ use self::record::{Record, Verdict};
 use crate::guest::System;
 use crate::machine::{Firmware, Kind, Machine};
 use crate::paths::Paths;
-use crate::run::{self, BootWay, SystemArgs, Which};
+use crate::run::{self, BootWay, Root, SystemArgs, Which};
 use crate::setup::{self, Need};
 use crate::ui::Ui;
 
 #[derive(Args, Clone, Debug)]
 pub struct TestArgs {
-    /// Run only what begins with this: a suite (host, lint, abi, packages, busybox, fuzz, boot),
-    /// or a suite and a name (abi/pipe)
+    /// Run only what begins with this: a suite (host, lint, abi, packages, busybox, fuzz, boot,
+    /// debian), or a suite and a name (abi/pipe)
     pub filter: Option<String>,
     /// Build the kernel with debug assertions
     #[arg(long)]
@@ -82,6 +86,10 @@ pub fn run(args: &TestArgs, paths: &Paths, ui: &Ui) -> Result<i32> {
     {
         records.extend(guests(&lab, args.jobs.unwrap_or_else(default_jobs))?);
     }
+    // It takes hours: not part of everything.
+    if lab.filter.starts_with(debian::SUITE) {
+        records.extend(debian::run(&lab)?);
+    }
     let records: Vec<Record> = records
         .into_iter()
         .filter(|record| lab.wants_test(&record.suite, &record.name))
@@ -101,8 +109,8 @@ fn guests(lab: &Lab, jobs: usize) -> Result<Vec<Record>> {
         &[Need::Emulator, Need::Uefi, Need::Image, Need::Build],
         &lab.ui,
     )?;
-    let ours = lab.system(Which::Ironbark)?;
-    let linux = lab.system(Which::Linux)?;
+    let ours = lab.system(Which::Ironbark, Root::Ironbark)?;
+    let linux = lab.system(Which::Linux, Root::Ironbark)?;
     let mut work: Vec<Job> = Vec::new();
     if lab.wants("abi") {
         work.extend(abi::jobs(lab, &ours, &linux)?);
@@ -165,12 +173,13 @@ impl Lab {
         self.filter.split_once('/').map_or("", |(_, rest)| rest)
     }
 
-    fn system(&self, kernel: Which) -> Result<System> {
+    fn system(&self, kernel: Which, root: Root) -> Result<System> {
         let debug = self.debug;
         let args = SystemArgs {
             kernel,
             boot: BootWay::Pvh,
             debug,
+            root,
             append: None,
             initramfs: None,
         };
@@ -184,7 +193,7 @@ pub fn standard_machine() -> Machine {
         machine: Kind::Q35,
         firmware: Firmware::Bios,
         smp: 2,
-        mem: 512,
+        mem: None,
         accel: None,
         icount: false,
         gdb: false,

@@ -1,10 +1,9 @@
 //! The guest tests of the recipes, and BusyBox's own test suite: on Linux first, then here.
 
-use std::collections::BTreeMap;
-
 use anyhow::Result;
 
 use super::batch::{self, Answer, Item};
+use super::compare::{self, Results};
 use super::record::{Record, Verdict};
 use super::{Job, Lab, standard_machine};
 use crate::guest::System;
@@ -127,12 +126,9 @@ pub fn busybox_jobs<'a>(lab: &'a Lab, ours: &'a System, linux: &'a System) -> Re
             .collect();
         let reference = busybox_on(lab, linux, "linux", &applets)?;
         let here = busybox_on(lab, ours, "ironbark", &applets)?;
-        Ok(compare(&reference, &here))
+        Ok(compare::records(BUSYBOX, &reference, &here))
     })])
 }
-
-/// Results of one kernel: `applet/test` and whether it passed, failed or was skipped.
-type Results = BTreeMap<String, (Verdict, String)>;
 
 /// The names of the suite's parts: `awk.tests`, and folders like `cp/`.
 fn applets(lab: &Lab, linux: &System) -> Result<Vec<String>> {
@@ -178,7 +174,7 @@ fn busybox_on(lab: &Lab, system: &System, on: &str, applets: &[String]) -> Resul
                 results.insert(format!("{applet}/(all)"), (Verdict::Fail, words));
             }
             Answer::Ended { status, stdout, .. } => {
-                add_results(&mut results, applet, &String::from_utf8_lossy(&stdout));
+                compare::add_results(&mut results, applet, &String::from_utf8_lossy(&stdout));
                 // 137: the time limit's SIGKILL.
                 let ended = if status == 137 {
                     Verdict::Fail
@@ -191,101 +187,4 @@ fn busybox_on(lab: &Lab, system: &System, on: &str, applets: &[String]) -> Resul
         }
     }
     Ok(results)
-}
-
-/// Reads the driver's lines. What a failed test said stands after its line, up to the next test's.
-fn add_results(results: &mut Results, applet: &str, text: &str) {
-    let mut failed: Option<String> = None;
-    for line in text.lines() {
-        let result = [
-            ("PASS: ", Verdict::Pass),
-            ("FAIL: ", Verdict::Fail),
-            ("SKIPPED: ", Verdict::Skip),
-            ("UNTESTED: ", Verdict::Skip),
-        ]
-        .into_iter()
-        .find_map(|(mark, verdict)| Some((line.strip_prefix(mark)?, verdict)));
-        if let Some((name, verdict)) = result {
-            let name = format!("{applet}/{name}");
-            failed = (verdict == Verdict::Fail).then(|| name.clone());
-            results.insert(name, (verdict, String::new()));
-        } else if line.starts_with("======") {
-            failed = None;
-        } else if let Some((_, said)) = failed.as_ref().and_then(|name| results.get_mut(name)) {
-            said.push_str(line);
-            said.push('\n');
-        }
-    }
-}
-
-/// What Linux passes must pass here.
-fn compare(reference: &Results, here: &Results) -> Vec<Record> {
-    let mut records = Vec::new();
-    for (name, (verdict, detail)) in reference {
-        let verdict = if *verdict == Verdict::Fail {
-            Verdict::Skip
-        } else {
-            *verdict
-        };
-        let detail = if verdict == Verdict::Skip {
-            format!("fails on Linux\n{detail}")
-        } else {
-            String::new()
-        };
-        records.push(Record::new(BUSYBOX, name, "linux", verdict).detail(detail));
-        let ours = match (verdict, here.get(name)) {
-            (_, Some((Verdict::Pass, _))) => Record::new(BUSYBOX, name, "ironbark", Verdict::Pass),
-            (Verdict::Pass, Some((verdict, detail))) => {
-                Record::new(BUSYBOX, name, "ironbark", Verdict::Fail)
-                    .detail(format!("{verdict:?} here, and passes on Linux\n{detail}"))
-            }
-            (Verdict::Pass, None) => {
-                let applet = name.split('/').next().unwrap_or_default();
-                let words = here.get(&format!("{applet}/(all)"));
-                let words = words.map_or("", |(_, words)| words.as_str());
-                Record::new(BUSYBOX, name, "ironbark", Verdict::Fail)
-                    .detail(format!("gave no result\n{words}"))
-            }
-            _ => Record::new(BUSYBOX, name, "ironbark", Verdict::Skip),
-        };
-        records.push(ours);
-    }
-    records
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_linux_passes_must_pass_here() {
-        let (mut linux, mut ours) = (Results::new(), Results::new());
-        add_results(
-            &mut linux,
-            "awk",
-            "PASS: a\nPASS: b\nFAIL: c\nSKIPPED: d\nPASS: e\n",
-        );
-        add_results(
-            &mut ours,
-            "awk",
-            "PASS: a\nFAIL: b\n-x\n+y\n======\nFAIL: c\nSKIPPED: d\n",
-        );
-        assert_eq!(ours["awk/b"].1, "-x\n+y\n");
-        let verdicts: Vec<_> = compare(&linux, &ours)
-            .into_iter()
-            .filter(|record| record.on == "ironbark")
-            .map(|record| (record.name, record.result))
-            .collect();
-        let wanted = [
-            ("awk/a", Verdict::Pass),
-            ("awk/b", Verdict::Fail),
-            ("awk/c", Verdict::Skip),
-            ("awk/d", Verdict::Skip),
-            ("awk/e", Verdict::Fail),
-        ];
-        assert_eq!(
-            verdicts,
-            wanted.map(|(name, verdict)| (name.to_owned(), verdict))
-        );
-    }
 }

@@ -17,6 +17,7 @@
 mod handover;
 mod limine;
 
+use core::ops::ControlFlow;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use arrayvec::{ArrayString, ArrayVec};
@@ -25,7 +26,7 @@ use ksync::SpinLock;
 use spin::Once;
 
 use crate::arch::layout;
-use crate::mm::{PhysAddr, frame};
+use crate::mm::{PAGE_SIZE, PhysAddr, frame};
 
 core::arch::global_asm!(include_str!("entry32.s"), options(att_syntax));
 
@@ -151,22 +152,38 @@ pub fn try_info() -> Option<&'static BootInfo> {
 /// Modules that have been consumed, a bit each in their order.
 static CONSUMED: AtomicU32 = AtomicU32::new(0);
 
-/// Runs `f` on the content of the module with this index, once, and gives its memory to the allocator; `None` if there is
-/// no such module any more.
-pub fn consume_module<R>(index: usize, f: impl FnOnce(&[u8]) -> R) -> Option<R> {
+/// Consumes the module with this index, once: runs `f` on what is left of it until it breaks, which gives the answer;
+/// `None` if there is no such module any more. A step that goes on says how many bytes it is done with, and their memory
+/// goes to the allocator at once, so that a large archive and what is unpacked from it need not both fit.
+pub fn consume_module<R>(
+    index: usize,
+    mut f: impl FnMut(&[u8]) -> ControlFlow<R, usize>,
+) -> Option<R> {
     let module = info().modules.get(index)?;
     let bit = 1 << index;
     if CONSUMED.fetch_or(bit, Ordering::AcqRel) & bit != 0 {
         return None;
     }
-    let start = layout::DIRECT_MAP as usize + module.phys as usize;
-    // SAFETY: the memory map marks modules as such, so their memory has not been given out, and the direct map covers
-    // all of RAM from the start. The bit makes this the only borrow ever.
-    let result = f(unsafe { core::slice::from_raw_parts(start as *const u8, module.len as usize) });
-    let end = PhysAddr(module.phys + module.len);
-    // SAFETY: the borrow above is over, and there will not be another.
-    unsafe { frame::release_range(PhysAddr(module.phys), end) };
-    Some(result)
+    let (mut start, end) = (module.phys, module.phys + module.len);
+    // Where the memory begins that is still the module's: `start`, less its part of a page that is in use.
+    let mut kept = start;
+    loop {
+        let address = layout::DIRECT_MAP as usize + start as usize;
+        // SAFETY: the memory map marks modules as such, so their memory has not been given out, and the direct map covers
+        // all of RAM from the start. The bit makes this the only call, and what it has released lies before `start`.
+        let left =
+            unsafe { core::slice::from_raw_parts(address as *const u8, (end - start) as usize) };
+        let (next, result) = match f(left) {
+            ControlFlow::Continue(done) => (start.saturating_add(done as u64).min(end), None),
+            ControlFlow::Break(result) => (end, Some(result)),
+        };
+        // SAFETY: the borrow above is over, later ones begin at `next`, and `kept` is where the last release ended.
+        unsafe { frame::release_range(PhysAddr(kept), PhysAddr(next)) };
+        (start, kept) = (next, kept.max(next & !(PAGE_SIZE as u64 - 1)));
+        if result.is_some() {
+            return result;
+        }
+    }
 }
 
 /// Runs `fill` on the empty information and completes it.

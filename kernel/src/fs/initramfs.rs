@@ -6,6 +6,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::ControlFlow;
 
 use abi::fs::{DevNum, FileTime};
 use abi::{Errno, Result};
@@ -22,6 +23,8 @@ use crate::mm::user::IoSource;
 
 /// What an unpacked archive may take at most; a corrupt one must not eat the machine.
 const MAX_UNPACKED: usize = 2 << 30;
+/// About how much of a module is unpacked before its memory is given back.
+const STEP: usize = 4 << 20;
 /// By how much the buffer for unpacked data grows.
 const MIN_STEP: usize = 1 << 20;
 const MAX_STEP: usize = 16 << 20;
@@ -29,44 +32,77 @@ const MAX_STEP: usize = 16 << 20;
 /// Hard links met so far, by device and inode number of the archive.
 type Links = BTreeMap<(u32, u32, u32), Arc<Inode>>;
 
-/// Unpacks one module below `root`: archives, plain or gzip'd, one behind the other. What comes before an error is
-/// unpacked. The error is one line for the console.
-pub fn unpack(module: &[u8], root: &Arc<Dentry>) -> core::result::Result<usize, String> {
-    let mut links = Links::new();
-    let (mut count, mut rest) = (0, module);
-    if module.is_empty() {
-        return Err(String::from("it is empty"));
-    }
-    while !rest.is_empty() {
-        if cpio::is_gzip(rest) {
-            let unpacked = gunzip(rest);
-            let placed = unpack_archive(&unpacked.content, root, &mut links, &mut count);
-            // What is wrong with the compressed data is why the archive in it breaks off.
-            unpacked.complete.map_err(String::from)?;
-            placed?;
-            rest = unpacked.rest;
-        } else {
-            rest = unpack_archive(rest, root, &mut links, &mut count)?;
-        }
-    }
-    Ok(count)
+/// Unpacks one module below `root`: archives, plain or gzip'd, one behind the other.
+pub struct Unpacker {
+    root: Arc<Dentry>,
+    links: Links,
+    /// Entries unpacked.
+    count: usize,
+    /// Bytes of the module that are behind us.
+    done: usize,
 }
 
-/// Unpacks to the end or to where a gzip file begins; answers what is left.
-fn unpack_archive<'a>(
-    archive: &'a [u8],
-    root: &Arc<Dentry>,
-    links: &mut Links,
-    count: &mut usize,
-) -> core::result::Result<&'a [u8], String> {
-    let mut reader = Reader::new(archive);
-    for entry in reader.by_ref() {
-        let entry = entry.map_err(|error| format!("{error}"))?;
-        place(&entry, root, links)
-            .map_err(|error| format!("{}: {error}", String::from_utf8_lossy(entry.name)))?;
-        *count += 1;
+impl Unpacker {
+    pub fn new(root: Arc<Dentry>) -> Self {
+        Self {
+            root,
+            links: Links::new(),
+            count: 0,
+            done: 0,
+        }
     }
-    Ok(reader.rest())
+
+    /// Unpacks some of what is left of the module and answers how many bytes that were, or at its end the number of
+    /// entries. What comes before an error is unpacked; the error is one line for the console.
+    pub fn step(&mut self, left: &[u8]) -> ControlFlow<core::result::Result<usize, String>, usize> {
+        if left.is_empty() {
+            return ControlFlow::Break(match self.done {
+                0 => Err(String::from("it is empty")),
+                _ => Ok(self.count),
+            });
+        }
+        let rest = if cpio::is_gzip(left) {
+            let unpacked = gunzip(left);
+            let placed = self.unpack(&unpacked.content, 0, usize::MAX);
+            // What is wrong with the compressed data is why the archive in it breaks off.
+            let complete = unpacked.complete.map_err(String::from);
+            complete.and(placed).map(|_| unpacked.rest)
+        } else {
+            self.unpack(left, self.done, STEP)
+        };
+        match rest {
+            Ok(rest) => {
+                let consumed = left.len() - rest.len();
+                self.done += consumed;
+                ControlFlow::Continue(consumed)
+            }
+            Err(line) => ControlFlow::Break(Err(line)),
+        }
+    }
+
+    /// Unpacks about `limit` bytes of an archive, at most to its end or to where a gzip file begins; answers what is
+    /// left. `before` is how much of the archive is behind us.
+    fn unpack<'a>(
+        &mut self,
+        archive: &'a [u8],
+        before: usize,
+        limit: usize,
+    ) -> core::result::Result<&'a [u8], String> {
+        let mut reader = Reader::new(archive);
+        while let Some(entry) = reader.next() {
+            let entry = entry.map_err(|mut error| {
+                error.offset += before;
+                format!("{error}")
+            })?;
+            place(&entry, &self.root, &mut self.links)
+                .map_err(|error| format!("{}: {error}", String::from_utf8_lossy(entry.name)))?;
+            self.count += 1;
+            if archive.len() - reader.rest().len() >= limit {
+                break;
+            }
+        }
+        Ok(reader.rest())
+    }
 }
 
 /// What came of a gzip file.

@@ -126,18 +126,14 @@ pub fn initial_context() -> Result<Arc<FsContext>> {
     Ok(FsContext::new(namespace.root(), namespace.clone()))
 }
 
-/// Unpacks one boot module into the root file system; one line says what is wrong with it.
-pub fn unpack_module(module: &[u8]) -> core::result::Result<usize, String> {
-    let root = root_namespace().map_err(|error| format!("{error}"))?.root();
-    initramfs::unpack(module, &root.dentry)
-}
-
 /// Unpacks every boot module. A bad one costs a line on the console and what it has from there on, as on Linux: the rest
 /// may do. The error is the last such line, for when it does not.
 pub fn unpack_modules() -> core::result::Result<(), String> {
+    let root = root_namespace().map_err(|error| format!("{error}"))?.root();
     let mut all = Ok(());
     for (index, module) in crate::boot::info().modules.iter().enumerate() {
-        match crate::boot::consume_module(index, unpack_module) {
+        let mut unpacker = initramfs::Unpacker::new(root.dentry.clone());
+        match crate::boot::consume_module(index, |left| unpacker.step(left)) {
             Some(Ok(entries)) => log::info!("initramfs: {entries} entries, {} bytes", module.len),
             Some(Err(line)) => {
                 let line = format!("Initramfs unpacking failed: {line}");

@@ -79,7 +79,7 @@ fn boot(lab: &Lab, system: &System, case: &Case, files: &Files) -> Result<(Strin
         fs::write(&initramfs, content)?;
     }
     let machine = Machine {
-        mem: case.mem,
+        mem: Some(case.mem),
         ..standard_machine()
     };
     let (console, far) = pipe()?;
