@@ -10,6 +10,7 @@ use abi::{Errno, Result};
 use super::process::read_extensible;
 use crate::arch;
 use crate::arch::cpu::CpuMask;
+use crate::ipc::futex;
 use crate::mm::user::{UserPtr, copy_in, copy_out};
 use crate::sched;
 use crate::task::rlimit::Resource;
@@ -107,6 +108,7 @@ pub fn sys_setpriority(which: u32, who: u32, nice: i32) -> Result<usize> {
             failed = Some(Errno::EACCES);
         } else {
             params.nice = nice;
+            // As on Linux, not what others inherit from it: that follows sched_setscheduler alone.
             sched::set_params(&task, params);
         }
     }
@@ -153,7 +155,7 @@ fn set_scheduler(task: &Arc<Task>, policy: i32, priority: i32, nice: Option<i8>)
         reset_on_fork,
     };
     check_change(task, &old, &new)?;
-    sched::set_params(task, new);
+    futex::set_params(task, new);
     Ok(0)
 }
 

@@ -24,6 +24,7 @@ mod devpts;
 mod dnotify;
 mod event;
 mod file;
+mod futex;
 mod inotify;
 mod lease;
 mod memory;
@@ -54,6 +55,10 @@ const FAMILIES: &[Family] = &[
     ("process", process::exit::CASES),
     ("process", process::group::CASES),
     ("thread", thread::CASES),
+    ("futex", futex::plain::CASES),
+    ("futex", futex::many::CASES),
+    ("futex", futex::pi::CASES),
+    ("futex", futex::requeue::CASES),
     ("signal", signal::action::CASES),
     ("signal", signal::info::CASES),
     ("signal", signal::frame::CASES),

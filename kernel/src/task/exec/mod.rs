@@ -124,6 +124,7 @@ fn become_program(
     image: image::Image,
 ) -> Result<()> {
     crate::ipc::futex::exit_robust_list(me);
+    crate::ipc::futex::exit_pi(me, false);
     let clear = me.clear_child_tid.swap(0, Ordering::Relaxed);
     if clear != 0 {
         crate::ipc::futex::clear_and_wake(clear);
