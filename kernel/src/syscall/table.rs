@@ -421,7 +421,7 @@ syscalls! {
     321 bpf;
     322 execveat(dirfd: i32, path: UserCStr, argv: usize, envp: usize, flags: u32) => process::sys_execveat, Full, "";
     323 userfaultfd;
-    324 membarrier(command: i32, flags: u32, cpu: i32) => sched::sys_membarrier, Partial, "The query, global and private expedited commands.";
+    324 membarrier(command: i32, flags: u32, cpu: i32) => rseq::sys_membarrier, Full, "";
     325 mlock2(addr: usize, len: usize, flags: u32) => mm::sys_mlock2, Full, "";
     326 copy_file_range(in_fd: i32, in_offset: UserPtr<i64>, out_fd: i32, out_offset: UserPtr<i64>, len: usize, flags: u32) => pipe::sys_copy_file_range, Full, "";
     327 preadv2(fd: i32, iov: usize, count: usize, pos: i64, high: usize, flags: u32) => file::sys_preadv2, Partial, "RWF_NOWAIT for files in memory alone";
@@ -431,7 +431,7 @@ syscalls! {
     331 pkey_free;
     332 statx(dirfd: i32, path: UserCStr, flags: u32, mask: u32, out: UserPtr<Statx>) => stat::sys_statx, Full, "";
     333 io_pgetevents;
-    334 rseq;
+    334 rseq(addr: usize, len: u32, flags: u32, signature: u32) => rseq::sys_rseq, Full, "";
     424 pidfd_send_signal;
     425 io_uring_setup;
     426 io_uring_enter;

@@ -32,8 +32,10 @@ mod mount;
 mod path;
 mod pipe;
 mod poll;
+mod probe;
 mod proc;
 mod process;
+mod rseq;
 mod rw;
 mod sched;
 mod sigio;
@@ -59,6 +61,7 @@ const FAMILIES: &[Family] = &[
     ("futex", futex::many::CASES),
     ("futex", futex::pi::CASES),
     ("futex", futex::requeue::CASES),
+    ("rseq", rseq::CASES),
     ("signal", signal::action::CASES),
     ("signal", signal::info::CASES),
     ("signal", signal::frame::CASES),
@@ -97,5 +100,9 @@ const FAMILIES: &[Family] = &[
 ];
 
 fn main() {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some("--probe") {
+        std::process::exit(probe::run(arguments));
+    }
     harness::main(FAMILIES);
 }

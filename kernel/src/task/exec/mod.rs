@@ -129,6 +129,7 @@ fn become_program(
     if clear != 0 {
         crate::ipc::futex::clear_and_wake(clear);
     }
+    super::rseq::forget(me);
     let old = me.replace_mm(Some(image.space.clone()));
     mm::switch_to(Some(&image.space));
     me.complete_vfork();
