@@ -44,7 +44,7 @@ pub mod user;
 #[allow(unsafe_code, reason = "the global allocator")]
 mod heap;
 
-pub use addr::{PAGE_SIZE, PhysAddr, USER_END};
+pub use addr::{PAGE_SIZE, PhysAddr, USER_END, user_range_ok};
 pub use frame::FrameRef;
 pub use init::{init, init_other_cpu};
 pub use object::{MappedFile, MemoryObject, ObjectKind};

@@ -11,7 +11,7 @@ use super::{balance, tick};
 use crate::arch::{self, cpu::CpuId};
 use crate::mm;
 use crate::sync::{HandOverLock, IrqGuard, PerCpu, SpinGuard, current};
-use crate::task::Task;
+use crate::task::{self, Task};
 use crate::time;
 
 /// A CPU's tasks.
@@ -212,6 +212,7 @@ fn schedule_with(yielding: bool) {
         cpu.running = Some(next);
         return;
     }
+    task::rseq::went_off(&prev);
     count_switch(&mut cpu, &prev, prev_runs);
     note_idle(&cpu, here, &next, prev_idles);
     let next_thread: *const Task = Arc::as_ptr(&next);

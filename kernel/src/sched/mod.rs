@@ -42,7 +42,7 @@ pub use self::core::{
 };
 pub use idle::{idle_ns, run_idle};
 pub use kthread::spawn_kernel_thread;
-pub use params::{affinity, params_of, set_affinity, set_params};
+pub use params::{affinity, params_of, prio_of, set_affinity, set_inherited, set_params};
 pub use state::{SchedState, SleepKind, TaskState};
 pub use tick::{CpuTimes, TICK_NS, cpu_times, load_averages, tick};
 pub use timer::{WakeTimer, sleep_until};

@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 
 use abi::{Errno, Result};
-use sched::Params;
+use sched::{Entity, Params};
 
 use super::core::lock_of;
 use super::wake;
@@ -15,13 +15,30 @@ pub fn params_of(task: &Task) -> Params {
     task.sched.entity.lock().params
 }
 
+/// The priority that a task runs by, its own or one inherited, on Linux's scale (see `Params::prio`).
+pub fn prio_of(task: &Task) -> u8 {
+    task.sched.entity.lock().prio()
+}
+
 /// Changes the parameters; a queued task moves to its new place.
 pub fn set_params(task: &Arc<Task>, params: Params) {
+    change(task, |entity| {
+        entity.params = params;
+        entity.key.open_slice(&params);
+    });
+}
+
+/// Changes what a task inherits from those who wait for it; a queued task moves to its new place.
+pub fn set_inherited(task: &Arc<Task>, prio: u8) {
+    change(task, |entity| entity.inherited = prio);
+}
+
+fn change(task: &Arc<Task>, change: impl FnOnce(&mut Entity)) {
     let mut cpu = lock_of(task);
     let queued = cpu.queue.remove(|other| Arc::ptr_eq(other, task));
     let mut entity = task.sched.entity.lock();
-    entity.params = params;
-    entity.key.open_slice(&params);
+    change(&mut entity);
+    task.sched.note_prio(entity.params.prio());
     if let Some(task) = queued {
         cpu.queue.enqueue(&entity, task.clone(), false);
     }

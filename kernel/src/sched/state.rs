@@ -1,6 +1,6 @@
 //! What the scheduler keeps with a task.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use sched::{Entity, Params};
 
@@ -60,6 +60,8 @@ pub struct SchedState {
     state: AtomicU32,
     cpu: AtomicU32,
     pub(super) entity: IrqSpinLock<Entity>,
+    /// The task's own priority on Linux's scale, for a look without the lock.
+    own_prio: AtomicU8,
     affinity: AtomicU64,
     /// Monotonic time of the last accounting while it runs.
     pub(super) since_ns: AtomicU64,
@@ -72,6 +74,7 @@ impl SchedState {
             state: AtomicU32::new(TaskState::Uninterruptible as u32),
             cpu: AtomicU32::new(cpu.0),
             entity: IrqSpinLock::new(Entity::new(params)),
+            own_prio: AtomicU8::new(params.prio()),
             affinity: AtomicU64::new(affinity),
             since_ns: AtomicU64::new(0),
         }
@@ -110,6 +113,16 @@ impl SchedState {
 
     pub(super) fn set_cpu(&self, cpu: CpuId) {
         self.cpu.store(cpu.0, Ordering::Release);
+    }
+
+    /// The task's own priority on Linux's scale (see `Params::prio`), without what it inherits.
+    #[inline]
+    pub fn own_prio(&self) -> u8 {
+        self.own_prio.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_prio(&self, prio: u8) {
+        self.own_prio.store(prio, Ordering::Relaxed);
     }
 
     /// The CPUs it may run on, a bit each.

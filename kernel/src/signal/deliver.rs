@@ -27,6 +27,9 @@ pub fn deliver(regs: &mut UserRegs) {
     match next(&current) {
         Some((info, action, signo)) => {
             fix_restart_for_handler(regs, &action);
+            if !task::rseq::before_handler(&current, regs) {
+                super::force_segv(signo);
+            }
             let mask = mask_to_save(signal);
             match super::frame::push(&current, regs, &action, &info, mask) {
                 Ok(()) => enter_handler(&current, &action, signo),

@@ -1,17 +1,20 @@
 //! Futexes and robust lists.
 
+use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use abi::futex::{
-    FUTEX_BITSET_MATCH_ANY, FUTEX_CLOCK_REALTIME, FUTEX_CMP_REQUEUE, FUTEX_PRIVATE_FLAG,
-    FUTEX_REQUEUE, FUTEX_WAIT, FUTEX_WAIT_BITSET, FUTEX_WAKE, FUTEX_WAKE_BITSET, FUTEX_WAKE_OP,
-    RobustListHead, WakeOp,
+    FUTEX_BITSET_MATCH_ANY, FUTEX_CLOCK_REALTIME, FUTEX_CMP_REQUEUE, FUTEX_CMP_REQUEUE_PI,
+    FUTEX_LOCK_PI, FUTEX_LOCK_PI2, FUTEX_PRIVATE_FLAG, FUTEX_REQUEUE, FUTEX_TRYLOCK_PI,
+    FUTEX_UNLOCK_PI, FUTEX_WAIT, FUTEX_WAIT_BITSET, FUTEX_WAIT_REQUEUE_PI, FUTEX_WAITV_MAX,
+    FUTEX_WAKE, FUTEX_WAKE_BITSET, FUTEX_WAKE_OP, FUTEX2_SIZE_MASK, FUTEX2_SIZE_U32,
+    FUTEX2_VALID_MASK, FutexWaitv, RobustListHead, WakeOp,
 };
-use abi::time::Timespec;
+use abi::time::{CLOCK_MONOTONIC, CLOCK_REALTIME, Timespec};
 use abi::{Errno, Result};
 
-use crate::ipc::futex::{self, Futex};
-use crate::mm::user::UserPtr;
+use crate::ipc::futex::{self, Futex, Wanted};
+use crate::mm::user::{UserPtr, UserSlice};
 use crate::task::{self, Cap, Pid, Task};
 use crate::time;
 
@@ -31,14 +34,17 @@ fn deadline(command: u32, realtime: bool, timeout: UserPtr<Timespec>) -> Result<
         return Ok(None);
     };
     let ns = ts.to_ns().ok_or(Errno::EINVAL)?;
-    let now = time::monotonic_ns();
-    Ok(Some(if command == FUTEX_WAIT {
-        now.saturating_add(ns)
-    } else if realtime {
-        now.saturating_add(ns.saturating_sub(time::realtime_ns()))
-    } else {
-        ns
+    Ok(Some(match command {
+        FUTEX_WAIT => time::monotonic_ns().saturating_add(ns),
+        _ => absolute(realtime || command == FUTEX_LOCK_PI, ns),
     }))
+}
+
+fn absolute(realtime: bool, ns: u64) -> u64 {
+    match realtime {
+        true => time::monotonic_ns().saturating_add(ns.saturating_sub(time::realtime_ns())),
+        false => ns,
+    }
 }
 
 pub fn sys_futex(
@@ -52,20 +58,16 @@ pub fn sys_futex(
     let command = op & !(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME);
     let realtime = op & FUTEX_CLOCK_REALTIME != 0;
     let is_private = op & FUTEX_PRIVATE_FLAG != 0;
-    let first = Futex {
-        word: uaddr,
-        is_private,
+    let word = |word| Futex { word, is_private };
+    let (first, second) = (word(uaddr), word(uaddr2));
+    let at = match command {
+        FUTEX_WAIT | FUTEX_WAIT_BITSET | FUTEX_WAIT_REQUEUE_PI | FUTEX_LOCK_PI | FUTEX_LOCK_PI2 => {
+            deadline(command, realtime, UserPtr::from(timeout))?
+        }
+        _ => None,
     };
-    let second = Futex {
-        word: uaddr2,
-        is_private,
-    };
-    let waits = command == FUTEX_WAIT || command == FUTEX_WAIT_BITSET;
-    let at = match waits {
-        true => deadline(command, realtime, UserPtr::from(timeout))?,
-        false => None,
-    };
-    if realtime && command != FUTEX_WAIT_BITSET {
+    let takes_clock = [FUTEX_WAIT_BITSET, FUTEX_WAIT_REQUEUE_PI, FUTEX_LOCK_PI2];
+    if realtime && !takes_clock.contains(&command) {
         return Err(Errno::ENOSYS);
     }
     // The second count lies where the time-out of others does.
@@ -77,20 +79,120 @@ pub fn sys_futex(
         FUTEX_WAKE_BITSET => futex::wake(first, limit(val), val3),
         FUTEX_REQUEUE | FUTEX_CMP_REQUEUE => {
             let expected = (command == FUTEX_CMP_REQUEUE).then_some(val3);
-            futex::requeue(
-                first,
-                second,
-                checked_limit(val)?,
-                checked_limit(val2)?,
-                expected,
-            )
+            let (wakes, moves) = (checked_limit(val)?, checked_limit(val2)?);
+            futex::requeue(first, second, wakes, moves, expected)
         }
         FUTEX_WAKE_OP => {
             let op = WakeOp::decode(val3).ok_or(Errno::ENOSYS)?;
             futex::wake_op(first, second, limit(val), limit(val2), op)
         }
+        FUTEX_LOCK_PI | FUTEX_LOCK_PI2 => futex::lock_pi(first, at, false),
+        FUTEX_TRYLOCK_PI => futex::lock_pi(first, None, true),
+        FUTEX_UNLOCK_PI => futex::unlock_pi(first),
+        FUTEX_WAIT_REQUEUE_PI => futex::wait_requeue_pi(first, val, at, second),
+        FUTEX_CMP_REQUEUE_PI => {
+            let (wakes, moves) = (checked_limit(val)?, checked_limit(val2)?);
+            if uaddr.addr() == uaddr2.addr() || wakes != 1 {
+                return Err(Errno::EINVAL);
+            }
+            futex::cmp_requeue_pi(first, second, moves, val3)
+        }
         _ => Err(Errno::ENOSYS),
     }
+}
+
+/// What the flags of the newer calls say of a word.
+fn futex2(addr: usize, flags: u32) -> Result<Futex> {
+    let is_word = flags & FUTEX2_SIZE_MASK == FUTEX2_SIZE_U32;
+    if flags & !FUTEX2_VALID_MASK != 0 || !is_word {
+        return Err(Errno::EINVAL);
+    }
+    Ok(Futex {
+        word: UserPtr::from(addr),
+        is_private: flags & FUTEX_PRIVATE_FLAG != 0,
+    })
+}
+
+/// A value or mask for a word of 32 bits.
+fn word_of(value: usize) -> Result<u32> {
+    u32::try_from(value).map_err(|_| Errno::EINVAL)
+}
+
+/// The absolute time on `clock` until which a newer call waits.
+fn deadline2(timeout: UserPtr<Timespec>, clock: i32) -> Result<Option<u64>> {
+    if timeout.is_null() {
+        return Ok(None);
+    }
+    if !matches!(clock, CLOCK_REALTIME | CLOCK_MONOTONIC) {
+        return Err(Errno::EINVAL);
+    }
+    let ns = timeout.read()?.to_ns().ok_or(Errno::EINVAL)?;
+    Ok(Some(absolute(clock == CLOCK_REALTIME, ns)))
+}
+
+fn wanted(given: &FutexWaitv) -> Result<Wanted> {
+    if given.reserved != 0 {
+        return Err(Errno::EINVAL);
+    }
+    Ok(Wanted {
+        futex: futex2(given.uaddr as usize, given.flags)?,
+        expected: word_of(given.val as usize)?,
+    })
+}
+
+fn read_wanted(waiters: usize, count: usize) -> Result<Vec<Wanted>> {
+    let given = UserSlice::<FutexWaitv>::new(waiters, count)?.to_vec()?;
+    given.iter().map(wanted).collect()
+}
+
+pub fn sys_futex_waitv(
+    waiters: usize,
+    count: u32,
+    flags: u32,
+    timeout: UserPtr<Timespec>,
+    clock: i32,
+) -> Result<usize> {
+    if flags != 0 || !(1..=FUTEX_WAITV_MAX).contains(&count) || waiters == 0 {
+        return Err(Errno::EINVAL);
+    }
+    let deadline_ns = deadline2(timeout, clock)?;
+    futex::wait_any(&read_wanted(waiters, count as usize)?, deadline_ns)
+}
+
+pub fn sys_futex_wake(addr: usize, mask: usize, count: u32, flags: u32) -> Result<usize> {
+    let futex = futex2(addr, flags)?;
+    let mask = word_of(mask)?;
+    // Unlike the older call this one may wake nobody.
+    match limit(count) {
+        0 if mask != 0 => Ok(0),
+        count => futex::wake(futex, count, mask),
+    }
+}
+
+pub fn sys_futex_wait(
+    addr: usize,
+    value: usize,
+    mask: usize,
+    flags: u32,
+    timeout: UserPtr<Timespec>,
+    clock: i32,
+) -> Result<usize> {
+    let futex = futex2(addr, flags)?;
+    let (value, mask) = (word_of(value)?, word_of(mask)?);
+    let deadline_ns = deadline2(timeout, clock)?;
+    futex::wait(futex, value, mask, deadline_ns)
+}
+
+pub fn sys_futex_requeue(waiters: usize, flags: u32, wakes: u32, moves: u32) -> Result<usize> {
+    if flags != 0 || waiters == 0 {
+        return Err(Errno::EINVAL);
+    }
+    let words = read_wanted(waiters, 2)?;
+    let [from, to] = words.as_slice() else {
+        return Err(Errno::EINVAL);
+    };
+    let (wakes, moves) = (checked_limit(wakes)?, checked_limit(moves)?);
+    futex::requeue(from.futex, to.futex, wakes, moves, Some(from.expected))
 }
 
 pub fn sys_set_robust_list(head: usize, len: usize) -> Result<usize> {

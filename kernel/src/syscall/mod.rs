@@ -36,6 +36,7 @@ mod poll;
 mod prctl;
 mod process;
 mod random;
+mod rseq;
 mod sched;
 mod signal;
 mod socket;

@@ -2,14 +2,13 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::Ordering;
 
 use ::sched::{Params, Policy};
 use abi::{Errno, Result};
 
 use super::process::read_extensible;
 use crate::arch;
-use crate::arch::cpu::CpuMask;
+use crate::ipc::futex;
 use crate::mm::user::{UserPtr, copy_in, copy_out};
 use crate::sched;
 use crate::task::rlimit::Resource;
@@ -107,6 +106,7 @@ pub fn sys_setpriority(which: u32, who: u32, nice: i32) -> Result<usize> {
             failed = Some(Errno::EACCES);
         } else {
             params.nice = nice;
+            // As on Linux, not what others inherit from it: that follows sched_setscheduler alone.
             sched::set_params(&task, params);
         }
     }
@@ -153,7 +153,7 @@ fn set_scheduler(task: &Arc<Task>, policy: i32, priority: i32, nice: Option<i8>)
         reset_on_fork,
     };
     check_change(task, &old, &new)?;
-    sched::set_params(task, new);
+    futex::set_params(task, new);
     Ok(0)
 }
 
@@ -333,41 +333,6 @@ pub fn sys_getcpu(cpu: usize, node: usize) -> Result<usize> {
     }
     if node != 0 {
         UserPtr::<u32>::from(node).write(&0)?;
-    }
-    Ok(0)
-}
-
-const MEMBARRIER_GLOBAL: i32 = 1;
-const MEMBARRIER_GLOBAL_EXPEDITED: i32 = 2;
-const MEMBARRIER_REGISTER_GLOBAL_EXPEDITED: i32 = 4;
-const MEMBARRIER_PRIVATE_EXPEDITED: i32 = 8;
-const MEMBARRIER_REGISTER_PRIVATE_EXPEDITED: i32 = 16;
-
-/// Every other CPU passes through an interrupt, which orders its memory accesses: stronger than asked for.
-pub fn sys_membarrier(command: i32, flags: u32, _cpu: i32) -> Result<usize> {
-    if flags != 0 {
-        return Err(Errno::EINVAL);
-    }
-    let registered = &current().process.membarrier;
-    match command {
-        0 => {
-            let all = MEMBARRIER_GLOBAL
-                | MEMBARRIER_GLOBAL_EXPEDITED
-                | MEMBARRIER_REGISTER_GLOBAL_EXPEDITED
-                | MEMBARRIER_PRIVATE_EXPEDITED
-                | MEMBARRIER_REGISTER_PRIVATE_EXPEDITED;
-            return Ok(all as usize);
-        }
-        MEMBARRIER_REGISTER_GLOBAL_EXPEDITED => {}
-        MEMBARRIER_REGISTER_PRIVATE_EXPEDITED => registered.store(true, Ordering::Relaxed),
-        MEMBARRIER_PRIVATE_EXPEDITED if !registered.load(Ordering::Relaxed) => {
-            return Err(Errno::EPERM);
-        }
-        MEMBARRIER_GLOBAL | MEMBARRIER_GLOBAL_EXPEDITED | MEMBARRIER_PRIVATE_EXPEDITED => {
-            let others = CpuMask::online().without(arch::cpu::current_id());
-            arch::ipi::call(&others, |_| {}, 0);
-        }
-        _ => return Err(Errno::EINVAL),
     }
     Ok(0)
 }

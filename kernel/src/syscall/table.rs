@@ -299,7 +299,7 @@ syscalls! {
     199 fremovexattr(fd: i32, name: UserCStr) => xattr::sys_fremovexattr, Full, "";
     200 tkill(tid: Pid, sig: i32) => signal::sys_tkill, Full, "";
     201 time(tloc: UserPtr<i64>) => time::sys_time, Full, "";
-    202 futex(uaddr: UserPtr<u32>, op: u32, val: u32, timeout: usize, uaddr2: UserPtr<u32>, val3: u32) => futex::sys_futex, Partial, "priority inheritance answers ENOSYS";
+    202 futex(uaddr: UserPtr<u32>, op: u32, val: u32, timeout: usize, uaddr2: UserPtr<u32>, val3: u32) => futex::sys_futex, Full, "";
     203 sched_setaffinity(pid: Pid, len: u32, mask: usize) => sched::sys_sched_setaffinity, Full, "";
     204 sched_getaffinity(pid: Pid, len: u32, mask: usize) => sched::sys_sched_getaffinity, Full, "";
     205 set_thread_area;
@@ -421,7 +421,7 @@ syscalls! {
     321 bpf;
     322 execveat(dirfd: i32, path: UserCStr, argv: usize, envp: usize, flags: u32) => process::sys_execveat, Full, "";
     323 userfaultfd;
-    324 membarrier(command: i32, flags: u32, cpu: i32) => sched::sys_membarrier, Partial, "The query, global and private expedited commands.";
+    324 membarrier(command: i32, flags: u32, cpu: i32) => rseq::sys_membarrier, Full, "";
     325 mlock2(addr: usize, len: usize, flags: u32) => mm::sys_mlock2, Full, "";
     326 copy_file_range(in_fd: i32, in_offset: UserPtr<i64>, out_fd: i32, out_offset: UserPtr<i64>, len: usize, flags: u32) => pipe::sys_copy_file_range, Full, "";
     327 preadv2(fd: i32, iov: usize, count: usize, pos: i64, high: usize, flags: u32) => file::sys_preadv2, Partial, "RWF_NOWAIT for files in memory alone";
@@ -431,7 +431,7 @@ syscalls! {
     331 pkey_free;
     332 statx(dirfd: i32, path: UserCStr, flags: u32, mask: u32, out: UserPtr<Statx>) => stat::sys_statx, Full, "";
     333 io_pgetevents;
-    334 rseq;
+    334 rseq(addr: usize, len: u32, flags: u32, signature: u32) => rseq::sys_rseq, Full, "";
     424 pidfd_send_signal;
     425 io_uring_setup;
     426 io_uring_enter;
@@ -457,14 +457,14 @@ syscalls! {
     446 landlock_restrict_self;
     447 memfd_secret;
     448 process_mrelease;
-    449 futex_waitv;
+    449 futex_waitv(waiters: usize, count: u32, flags: u32, timeout: UserPtr<Timespec>, clock: i32) => futex::sys_futex_waitv, Full, "";
     450 set_mempolicy_home_node;
     451 cachestat;
     452 fchmodat2(dirfd: i32, path: UserCStr, mode: u32, flags: u32) => path::sys_fchmodat2, Full, "";
     453 map_shadow_stack;
-    454 futex_wake;
-    455 futex_wait;
-    456 futex_requeue;
+    454 futex_wake(addr: usize, mask: usize, count: u32, flags: u32) => futex::sys_futex_wake, Full, "";
+    455 futex_wait(addr: usize, value: usize, mask: usize, flags: u32, timeout: UserPtr<Timespec>, clock: i32) => futex::sys_futex_wait, Full, "";
+    456 futex_requeue(waiters: usize, flags: u32, wakes: u32, moves: u32) => futex::sys_futex_requeue, Full, "";
     457 statmount;
     458 listmount;
     459 lsm_get_self_attr;

@@ -241,6 +241,9 @@ fn build(me: &CurrentTask, args: &CloneArgs) -> Result<Arc<Task>> {
     let slack = me.timer_slack_ns.load(Ordering::Relaxed);
     child.timer_slack_ns.store(slack, Ordering::Relaxed);
     child.default_timer_slack_ns.store(slack, Ordering::Relaxed);
+    if !shared_mm {
+        super::rseq::inherit(me, &child);
+    }
     if flags.contains(CloneFlags::CHILD_SETTID) {
         child.set_child_tid.store(args.child_tid, Ordering::Relaxed);
         child.arch.mark(arch::WORK_NOTIFY);

@@ -34,7 +34,9 @@ pub fn exit_process(status: WaitStatus) -> ! {
 
 /// Gives back what the thread has in user space and files, in the order that others can see.
 fn leave_user_space(me: &CurrentTask) {
+    super::rseq::forget(me);
     futex::exit_robust_list(me);
+    futex::exit_pi(me, true);
     let clear = me.clear_child_tid.swap(0, Ordering::Relaxed);
     if clear != 0 {
         futex::clear_and_wake(clear);

@@ -12,6 +12,7 @@
 //! | `exec` | execve: load plan, new address space, the stack a program starts with |
 //! | `init` | idle tasks and the first process |
 //! | `exit`, `wait` | the end of threads and processes, zombies, and wait4 and waitid |
+//! | `rseq`, `membarrier` | restartable sequences, and barriers on other CPUs |
 //! | `rlimit`, `usage` | limits, and times used |
 //! | `user_return` | what a task does on its way out to user space |
 //!
@@ -35,10 +36,12 @@ pub mod exec;
 pub mod exit;
 pub mod init;
 mod initargs;
+pub mod membarrier;
 pub mod pid;
 pub mod pidfd;
 pub mod process;
 pub mod rlimit;
+pub mod rseq;
 #[expect(clippy::module_inception, reason = "what it holds is a task")]
 mod task;
 pub mod tree;

@@ -95,8 +95,6 @@ pub struct Process {
     pub final_uid: AtomicU32,
     /// What `/proc` shows of a zombie.
     pub remains: SpinLock<Option<Remains>>,
-    /// Registered for `MEMBARRIER_CMD_PRIVATE_EXPEDITED`.
-    pub membarrier: AtomicBool,
     /// Missing system calls that were logged already, a bit each.
     missing_calls: [AtomicU64; 8],
     /// Which of its session's controlling terminals the process has; 0 for none. As on Linux the one who takes a
@@ -138,7 +136,6 @@ impl Process {
             exit_signal: AtomicU32::new(0),
             final_uid: AtomicU32::new(0),
             remains: SpinLock::new(None),
-            membarrier: AtomicBool::new(false),
             missing_calls: [const { AtomicU64::new(0) }; 8],
             tty_claim: AtomicU32::new(0),
         })

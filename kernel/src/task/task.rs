@@ -10,6 +10,7 @@ use ksync::check::Held;
 use super::cred::Cred;
 use super::pid::Pid;
 use super::process::Process;
+use super::rseq::Rseq;
 use super::usage::ThreadUsage;
 use crate::arch::ThreadArch;
 use crate::fs::{FdTable, FsContext};
@@ -71,6 +72,8 @@ pub struct Task {
     pub set_child_tid: AtomicUsize,
     /// Head of the robust futex list; 0 for none.
     pub robust_list: AtomicUsize,
+    /// Its restartable sequences.
+    pub rseq: Rseq,
     /// Its part in a futex wait.
     pub futex: FutexWait,
     /// Time used and faults taken.
@@ -164,6 +167,7 @@ impl Task {
             clear_child_tid: AtomicUsize::new(0),
             set_child_tid: AtomicUsize::new(0),
             robust_list: AtomicUsize::new(0),
+            rseq: Rseq::default(),
             futex: FutexWait::default(),
             usage: ThreadUsage::default(),
             vfork_done: SpinLock::new(None),

@@ -2,6 +2,8 @@
 
 use core::sync::atomic::Ordering;
 
+use abi::signal::{SigInfo, Signo};
+
 use crate::arch::{self, UserRegs};
 use crate::mm::user::UserPtr;
 use crate::sync::{CurrentTask, current};
@@ -17,6 +19,12 @@ pub fn exit_to_user_work(regs: &mut UserRegs) {
     if work & arch::WORK_NOTIFY != 0 {
         me.arch.unmark(arch::WORK_NOTIFY);
         store_child_tid(&me);
+    }
+    if work & arch::WORK_RSEQ != 0 {
+        me.arch.unmark(arch::WORK_RSEQ);
+        if !super::rseq::resume(&me, regs) {
+            signal::force_signal(SigInfo::kernel(Signo::SEGV));
+        }
     }
     if work & arch::WORK_MEMORY != 0 {
         me.arch.unmark(arch::WORK_MEMORY);

@@ -24,6 +24,7 @@ mod devpts;
 mod dnotify;
 mod event;
 mod file;
+mod futex;
 mod inotify;
 mod lease;
 mod memory;
@@ -31,8 +32,10 @@ mod mount;
 mod path;
 mod pipe;
 mod poll;
+mod probe;
 mod proc;
 mod process;
+mod rseq;
 mod rw;
 mod sched;
 mod sigio;
@@ -54,6 +57,11 @@ const FAMILIES: &[Family] = &[
     ("process", process::exit::CASES),
     ("process", process::group::CASES),
     ("thread", thread::CASES),
+    ("futex", futex::plain::CASES),
+    ("futex", futex::many::CASES),
+    ("futex", futex::pi::CASES),
+    ("futex", futex::requeue::CASES),
+    ("rseq", rseq::CASES),
     ("signal", signal::action::CASES),
     ("signal", signal::info::CASES),
     ("signal", signal::frame::CASES),
@@ -92,5 +100,9 @@ const FAMILIES: &[Family] = &[
 ];
 
 fn main() {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some("--probe") {
+        std::process::exit(probe::run(arguments));
+    }
     harness::main(FAMILIES);
 }

@@ -22,6 +22,26 @@ pub const FUTEX_CLOCK_REALTIME: u32 = 256;
 
 pub const FUTEX_BITSET_MATCH_ANY: u32 = u32::MAX;
 
+/// Flags of futex_waitv and its kin: the word has 32 bits, and the bits that may be set at all.
+pub const FUTEX2_SIZE_U32: u32 = 2;
+pub const FUTEX2_SIZE_MASK: u32 = 3;
+pub const FUTEX2_VALID_MASK: u32 = FUTEX2_SIZE_MASK | FUTEX_PRIVATE_FLAG;
+/// Words that futex_waitv waits for at most.
+pub const FUTEX_WAITV_MAX: u32 = 128;
+
+/// `struct futex_waitv`.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct FutexWaitv {
+    /// What the word must be.
+    pub val: u64,
+    /// Where it is.
+    pub uaddr: u64,
+    /// `FUTEX2_*` and FUTEX_PRIVATE_FLAG.
+    pub flags: u32,
+    pub reserved: u32,
+}
+
 /// Bits of a robust mutex's word.
 pub const FUTEX_WAITERS: u32 = 0x8000_0000;
 pub const FUTEX_OWNER_DIED: u32 = 0x4000_0000;
@@ -135,6 +155,7 @@ const fn sign_extend_12(value: u32) -> i32 {
 }
 
 const _: () = assert!(core::mem::size_of::<RobustListHead>() == 24);
+const _: () = assert!(core::mem::size_of::<FutexWaitv>() == 24);
 
 #[cfg(test)]
 mod tests {

@@ -13,6 +13,7 @@ pub mod futex;
 pub mod inotify;
 pub mod mman;
 pub mod poll;
+pub mod rseq;
 pub mod signal;
 pub mod termios;
 pub mod time;

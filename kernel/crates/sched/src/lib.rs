@@ -21,5 +21,5 @@ mod queue;
 mod rt;
 
 pub use fair::{BASE_SLICE_NS, FairKey};
-pub use params::{NICE_0_WEIGHT, Params, Policy, weight_of};
+pub use params::{NICE_0_WEIGHT, NOT_INHERITED, Params, Policy, weight_of};
 pub use queue::{Entity, RunQueue};

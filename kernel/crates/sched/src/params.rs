@@ -60,6 +60,15 @@ impl Params {
         reset_on_fork: false,
     };
 
+    /// Linux's one scale of priorities: 0..=99 for real-time policies, the lower the sooner, 100..=139 for the others.
+    pub fn prio(&self) -> u8 {
+        if self.policy.is_realtime() {
+            99 - self.priority.min(99)
+        } else {
+            (120 + i16::from(self.nice.clamp(-20, 19))) as u8
+        }
+    }
+
     /// The share of the CPU, [`NICE_0_WEIGHT`] at nice 0.
     pub fn weight(&self) -> u64 {
         if self.policy == Policy::Idle {
@@ -68,6 +77,16 @@ impl Params {
             weight_of(self.nice)
         }
     }
+}
+
+/// No priority inherited: worse than any of [`Params::prio`].
+pub const NOT_INHERITED: u8 = 140;
+/// Priorities below are real-time ones.
+const FIRST_ORDINARY: u8 = 100;
+
+/// The real-time priority (1..=99) that `prio` on Linux's scale stands for, if it does for one.
+pub(crate) fn realtime_of(prio: u8) -> Option<u8> {
+    (prio < FIRST_ORDINARY).then(|| 99 - prio)
 }
 
 /// The weight of nice 0.
@@ -103,6 +122,20 @@ pub fn weight_of(nice: i8) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn priorities_are_on_linuxs_scale() {
+        let params = |policy, nice, priority| Params {
+            policy,
+            nice,
+            priority,
+            reset_on_fork: false,
+        };
+        assert_eq!(params(Policy::Fifo, 0, 99).prio(), 0);
+        assert_eq!(params(Policy::RoundRobin, 0, 1).prio(), 98);
+        assert_eq!(params(Policy::Normal, -20, 0).prio(), 100);
+        assert_eq!(params(Policy::Idle, 19, 0).prio(), 139);
+    }
 
     #[test]
     fn weights_follow_the_nice_value() {

@@ -1,7 +1,7 @@
 //! The runnable tasks of one CPU, over all classes.
 
 use crate::fair::{FairKey, FairQueue, before};
-use crate::params::{Params, Policy};
+use crate::params::{NOT_INHERITED, Params, Policy, realtime_of};
 use crate::rt::RtQueue;
 
 /// A round-robin task's turn.
@@ -13,6 +13,8 @@ const RR_SLICE_NS: u64 = 100_000_000;
 pub struct Entity {
     /// What user space set.
     pub params: Params,
+    /// The best priority among those who wait for what the task holds, on the scale of [`Params::prio`].
+    pub inherited: u8,
     /// The standing in the fair class.
     pub key: FairKey,
     /// What is left of a round-robin turn.
@@ -24,6 +26,7 @@ impl Entity {
     pub const fn new(params: Params) -> Entity {
         Entity {
             params,
+            inherited: NOT_INHERITED,
             key: FairKey {
                 vruntime: 0,
                 deadline: 0,
@@ -32,10 +35,27 @@ impl Entity {
         }
     }
 
+    /// The priority that counts: the task's own, or a better one that it inherits.
+    pub fn prio(&self) -> u8 {
+        self.params.prio().min(self.inherited)
+    }
+
+    /// The real-time priority, own or inherited; `None` for one of the fair class.
+    #[inline]
+    pub fn realtime(&self) -> Option<u8> {
+        if self.inherited == NOT_INHERITED {
+            let own = self.params.policy.is_realtime();
+            return own.then_some(self.params.priority);
+        }
+        realtime_of(self.prio())
+    }
+
     /// Charges time; says whether others should get a turn.
     pub fn charge(&mut self, ran_ns: u64) -> bool {
         match self.params.policy {
             Policy::Fifo => false,
+            // Who is lifted into the real-time class keeps the CPU like SCHED_FIFO, unless it takes turns by its own policy.
+            Policy::Normal | Policy::Batch | Policy::Idle if self.realtime().is_some() => false,
             Policy::RoundRobin => {
                 self.rr_left_ns = self.rr_left_ns.saturating_sub(ran_ns);
                 let used_up = self.rr_left_ns == 0;
@@ -93,10 +113,9 @@ impl<T> RunQueue<T> {
 
     /// Adds a runnable task. `preempted`: it was running and has not used up its turn.
     pub fn enqueue(&mut self, entity: &Entity, value: T, preempted: bool) {
-        if entity.params.policy.is_realtime() {
-            self.rt.push(entity.params.priority, value, preempted);
-        } else {
-            self.fair.push(entity.key, value);
+        match entity.realtime() {
+            Some(priority) => self.rt.push(priority, value, preempted),
+            None => self.fair.push(entity.key, value),
         }
     }
 
@@ -117,11 +136,11 @@ impl<T> RunQueue<T> {
 
     /// Whether a queued task should run instead of `running`.
     pub fn should_preempt(&self, running: &Entity) -> bool {
-        match (self.rt.highest(), running.params.policy.is_realtime()) {
-            (Some(highest), true) => highest > running.params.priority,
-            (Some(_), false) => true,
-            (None, true) => false,
-            (None, false) => self.fair.peek().is_some_and(|key| {
+        match (self.rt.highest(), running.realtime()) {
+            (Some(highest), Some(mine)) => highest > mine,
+            (Some(_), None) => true,
+            (None, Some(_)) => false,
+            (None, None) => self.fair.peek().is_some_and(|key| {
                 running.params.policy == Policy::Idle || before(key.deadline, running.key.deadline)
             }),
         }
@@ -207,6 +226,23 @@ mod tests {
             100,
         );
         assert_eq!(got, [0, 100, 0, 0]);
+    }
+
+    #[test]
+    fn who_inherits_a_priority_runs_by_it() {
+        let mut queue = RunQueue::new();
+        let mut holder = entity(Policy::Idle, 19, 0);
+        let rival = entity(Policy::Fifo, 0, 10);
+        holder.inherited = 99 - 20;
+        assert_eq!((holder.prio(), holder.realtime()), (79, Some(20)));
+        queue.enqueue(&rival, "rival", false);
+        queue.enqueue(&holder, "holder", false);
+        assert!(!queue.should_preempt(&holder) && queue.should_preempt(&rival));
+        assert_eq!(queue.pick(), Some("holder"));
+        assert!(!holder.charge(1_000_000_000));
+        // An ordinary priority lifts nobody into the real-time class.
+        holder.inherited = 110;
+        assert_eq!((holder.prio(), holder.realtime()), (110, None));
     }
 
     #[test]

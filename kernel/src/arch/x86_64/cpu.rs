@@ -137,6 +137,11 @@ pub fn current_id() -> CpuId {
     CpuId(id)
 }
 
+/// Completes all instructions before it fetches the next: what was written as code is executed as written from here on.
+pub fn serialize() {
+    let _ = core::arch::x86_64::__cpuid(0);
+}
+
 /// CPUs that run.
 #[inline]
 pub fn online() -> usize {

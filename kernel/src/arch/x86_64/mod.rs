@@ -56,8 +56,8 @@ pub use descriptors::{USER_CS, USER_SS};
 pub use memory::{Registers64, firmware_bytes, kvmclock_page};
 pub use thread::{
     SYSCALL_EMULATE, SYSCALL_SECCOMP, SYSCALL_TRACE, ThreadArch, UserRegs, WORK_MEMORY,
-    WORK_NOTIFY, WORK_RESCHED, WORK_SIGNAL, adopt_boot_thread, current_regs, current_task_ptr,
-    enter_user, prepare_kernel_thread, prepare_user_thread, switch_to,
+    WORK_NOTIFY, WORK_RESCHED, WORK_RSEQ, WORK_SIGNAL, adopt_boot_thread, current_regs,
+    current_task_ptr, enter_user, prepare_kernel_thread, prepare_user_thread, switch_to,
 };
 
 /// The boot CPU's tables and features: from here on faults are shown. Before anything else.

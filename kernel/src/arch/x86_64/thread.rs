@@ -18,8 +18,11 @@ pub const WORK_SIGNAL: u32 = 2;
 pub const WORK_NOTIFY: u32 = 4;
 /// The kernel took from the memory reserve for this task.
 pub const WORK_MEMORY: u32 = 8;
+/// The thread was switched away from, and has registered a restartable sequence.
+pub const WORK_RSEQ: u32 = 16;
 /// The bits for which `task::exit_to_user_work` is called.
-pub(super) const WORK_EXIT: u32 = WORK_RESCHED | WORK_SIGNAL | WORK_NOTIFY | WORK_MEMORY;
+pub(super) const WORK_EXIT: u32 =
+    WORK_RESCHED | WORK_SIGNAL | WORK_NOTIFY | WORK_MEMORY | WORK_RSEQ;
 
 /// System-call work: a tracer stops the thread at the call's entry and exit (`PTRACE_SYSCALL`).
 pub const SYSCALL_TRACE: u32 = 1;

@@ -4,7 +4,6 @@ use core::sync::atomic::Ordering;
 
 use abi::Result;
 use abi::fs::DevNum;
-use sched::Policy;
 
 use super::subject::{Target, comm_bytes};
 use super::text::Text;
@@ -143,10 +142,12 @@ fn times(target: &Target, out: &mut Text) -> Result<()> {
         write!(out, " {}", ns / CLOCK_TICK_NS)?;
     }
     let params = target.params();
-    let priority = match params.policy {
-        Policy::Fifo | Policy::RoundRobin => -1 - i32::from(params.priority),
-        _ => 20 + i32::from(params.nice),
+    // What a task inherits from those who wait for it shows, as on Linux.
+    let prio = match &target.task {
+        Some(task) => crate::sched::prio_of(task),
+        None => params.prio(),
     };
+    let priority = i32::from(prio) - 100;
     let threads = target.threads().len().max(1);
     let start = start_ns(target) / CLOCK_TICK_NS;
     write!(out, " {priority} {} {threads} 0 {start}", params.nice)

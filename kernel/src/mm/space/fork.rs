@@ -48,6 +48,8 @@ impl AddressSpace {
                 return Err(e);
             }
         };
+        let barriers = self.barriers.load(Ordering::Relaxed);
+        child.barriers.store(barriers, Ordering::Relaxed);
         // From here on the child's own end takes care of what it has.
         let mut copying = Copying {
             parent: self,

@@ -3,6 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | this | [`AddressSpace`], its counters and its end |
+//! | `concurrency` | numbers of threads that run at the same time |
 //! | `content` | what an area shows |
 //! | `layout` | where things go: mmap base, break, exec's ranges |
 //! | `map` | `mmap`, `munmap`, `brk`, stack growth |
@@ -30,6 +31,7 @@
 //! A fault never takes an inode's lock.
 
 mod advise;
+mod concurrency;
 mod content;
 mod fault;
 mod fork;
@@ -132,6 +134,9 @@ pub struct AddressSpace {
     counts: Counts,
     /// The chain of this space's upper tables (by `link`), so that its end need not search for them.
     upper: AtomicU32,
+    concurrency: concurrency::Concurrency,
+    /// What `membarrier(2)` was told to expect: its REGISTER commands.
+    barriers: AtomicU32,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -162,6 +167,8 @@ impl AddressSpace {
             map: RwLock::new(map),
             counts: Counts::default(),
             upper: AtomicU32::new(0),
+            concurrency: concurrency::Concurrency::default(),
+            barriers: AtomicU32::new(0),
         }))
     }
 
@@ -169,6 +176,16 @@ impl AddressSpace {
     #[inline]
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// The numbers of its threads that run.
+    pub fn concurrency(&self) -> &concurrency::Concurrency {
+        &self.concurrency
+    }
+
+    /// The registrations of `membarrier(2)`. They concern the memory: a fork copies them, exec's new space has none.
+    pub fn barriers(&self) -> &AtomicU32 {
+        &self.barriers
     }
 
     /// Where its translations may be.

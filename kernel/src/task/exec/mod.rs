@@ -124,10 +124,12 @@ fn become_program(
     image: image::Image,
 ) -> Result<()> {
     crate::ipc::futex::exit_robust_list(me);
+    crate::ipc::futex::exit_pi(me, false);
     let clear = me.clear_child_tid.swap(0, Ordering::Relaxed);
     if clear != 0 {
         crate::ipc::futex::clear_and_wake(clear);
     }
+    super::rseq::forget(me);
     let old = me.replace_mm(Some(image.space.clone()));
     mm::switch_to(Some(&image.space));
     me.complete_vfork();

@@ -30,6 +30,8 @@ const AT_CLKTCK: u64 = 17;
 const AT_SECURE: u64 = 23;
 const AT_RANDOM: u64 = 25;
 const AT_HWCAP2: u64 = 26;
+const AT_RSEQ_FEATURE_SIZE: u64 = 27;
+const AT_RSEQ_ALIGN: u64 = 28;
 const AT_EXECFN: u64 = 31;
 const AT_SYSINFO_EHDR: u64 = 33;
 const AT_MINSIGSTKSZ: u64 = 51;
@@ -146,6 +148,8 @@ fn auxiliary(
         (AT_HWCAP2, arch::features::hwcap2()),
         (AT_EXECFN, name as u64),
         (AT_PLATFORM, platform as u64),
+        (AT_RSEQ_FEATURE_SIZE, u64::from(abi::rseq::FEATURE_SIZE)),
+        (AT_RSEQ_ALIGN, u64::from(abi::rseq::ALIGN)),
         (AT_NULL, 0),
     ];
     pairs
