@@ -30,6 +30,7 @@ pub fn add_thread(task: &Arc<Task>) -> Result<()> {
         }
         let len = shared.threads.len();
         if len < shared.threads.capacity() {
+            task::seccomp::inherit(task);
             shared.threads.push(task.clone());
             stop::join(&mut shared, task);
             return Ok(());

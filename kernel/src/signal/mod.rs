@@ -53,7 +53,7 @@ pub mod timer;
 use abi::Result;
 use abi::signal::{SigAction, SigInfo, SigSet, Signo, StackT, si};
 
-pub use deliver::deliver;
+pub use deliver::{deliver, die};
 pub use force::{force_exception, force_segv, force_signal};
 pub use life::{
     add_thread, begin_group_exit, end_exec, exit_process, on_exec_reset, remove_thread,

@@ -37,6 +37,7 @@ mod prctl;
 mod process;
 mod random;
 mod sched;
+mod seccomp;
 mod signal;
 mod socket;
 mod sockopt;

@@ -34,6 +34,7 @@ pub fn exit_process(status: WaitStatus) -> ! {
 
 /// Gives back what the thread has in user space and files, in the order that others can see.
 fn leave_user_space(me: &CurrentTask) {
+    me.seccomp.release();
     futex::exit_robust_list(me);
     let clear = me.clear_child_tid.swap(0, Ordering::Relaxed);
     if clear != 0 {

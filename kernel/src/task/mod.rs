@@ -13,6 +13,7 @@
 //! | `init` | idle tasks and the first process |
 //! | `exit`, `wait` | the end of threads and processes, zombies, and wait4 and waitid |
 //! | `rlimit`, `usage` | limits, and times used |
+//! | `seccomp` | system calls given up for good |
 //! | `user_return` | what a task does on its way out to user space |
 //!
 //! # Lock order
@@ -39,6 +40,7 @@ pub mod pid;
 pub mod pidfd;
 pub mod process;
 pub mod rlimit;
+pub mod seccomp;
 #[expect(clippy::module_inception, reason = "what it holds is a task")]
 mod task;
 pub mod tree;

@@ -9,6 +9,7 @@ use abi::Result;
 use super::cred::Cred;
 use super::pid::Pid;
 use super::process::Process;
+use super::seccomp::Seccomp;
 use super::usage::ThreadUsage;
 use crate::arch::ThreadArch;
 use crate::fs::{FdTable, FsContext};
@@ -70,6 +71,8 @@ pub struct Task {
     pub set_child_tid: AtomicUsize,
     /// Head of the robust futex list; 0 for none.
     pub robust_list: AtomicUsize,
+    /// The system calls it gave up.
+    pub seccomp: Seccomp,
     /// Its part in a futex wait.
     pub futex: FutexWait,
     /// Time used and faults taken.
@@ -161,6 +164,7 @@ impl Task {
             clear_child_tid: AtomicUsize::new(0),
             set_child_tid: AtomicUsize::new(0),
             robust_list: AtomicUsize::new(0),
+            seccomp: Seccomp::default(),
             futex: FutexWait::default(),
             usage: ThreadUsage::default(),
             vfork_done: SpinLock::new(None),

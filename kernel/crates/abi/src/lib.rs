@@ -19,6 +19,7 @@ pub mod time;
 pub mod vt;
 
 pub mod resource;
+pub mod seccomp;
 pub mod socket;
 pub mod system;
 pub mod wait;

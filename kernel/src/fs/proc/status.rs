@@ -19,6 +19,9 @@ pub fn status(target: &Target, out: &mut Text) -> Result<()> {
     if let Some(task) = &target.task {
         let bit = u32::from(task.flags().contains(TaskFlags::NO_NEW_PRIVS));
         writeln!(out, "NoNewPrivs:\t{bit}")?;
+        let seccomp = &task.seccomp;
+        writeln!(out, "Seccomp:\t{}", seccomp.mode())?;
+        writeln!(out, "Seccomp_filters:\t{}", seccomp.filter_count())?;
         let mask = sched::affinity(task);
         let digits = cpu::online().div_ceil(4);
         writeln!(out, "Cpus_allowed:\t{}", Mask(mask, digits))?;
