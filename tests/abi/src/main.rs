@@ -35,6 +35,7 @@ mod proc;
 mod process;
 mod rw;
 mod sched;
+mod seccomp;
 mod sigio;
 mod signal;
 mod system;
@@ -89,6 +90,12 @@ const FAMILIES: &[Family] = &[
     ("tty", tty::job::CASES),
     ("tty", tty::hangup::CASES),
     ("dnotify", dnotify::CASES),
+    ("seccomp", seccomp::mode::CASES),
+    ("seccomp", seccomp::answer::CASES),
+    ("seccomp", seccomp::filter::CASES),
+    ("seccomp", seccomp::wrong::CASES),
+    ("seccomp", seccomp::share::CASES),
+    ("seccomp", seccomp::notify::CASES),
 ];
 
 fn main() {

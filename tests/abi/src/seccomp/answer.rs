@@ -109,7 +109,12 @@ fn kill_thread_leaves_other_threads() -> Outcome {
 }
 
 fn unknown_answers_kill_the_process() -> Outcome {
-    for answer in [0x0001_0000, 0x0004_0000, 0x7fff_ffff & 0x7ffe_0000, 0x8001_0000] {
+    for answer in [
+        0x0001_0000,
+        0x0004_0000,
+        0x7fff_ffff & 0x7ffe_0000,
+        0x8001_0000,
+    ] {
         let signal = death_of(|| {
             let ready = catch(libc::SIGSYS, 0).is_ok() && thread(sleeper, 0).is_ok();
             if ready && install(&only(CALL, answer)).is_ok() {
@@ -271,7 +276,11 @@ fn restarted_calls_are_judged_as_restarts() -> Outcome {
             tv_nsec: 0,
         };
         let slept = sys!(SYS_nanosleep, &time, 0);
-        if slept == Err(Errno(libc::EXDEV)) { 7 } else { 2 }
+        if slept == Err(Errno(libc::EXDEV)) {
+            7
+        } else {
+            2
+        }
     })?;
     await_state(pid, "S")?;
     sys!(SYS_kill, pid, libc::SIGSTOP)?;

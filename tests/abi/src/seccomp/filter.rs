@@ -210,7 +210,10 @@ fn lengths_are_those_of_the_data() -> Outcome {
     const LD_W_LEN: u16 = 0x80;
     const LDX_W_LEN: u16 = 0x81;
     const TXA: u16 = 0x87;
-    for load in [vec![stmt(LD_W_LEN, 0)], vec![stmt(LDX_W_LEN, 0), stmt(TXA, 0)]] {
+    for load in [
+        vec![stmt(LD_W_LEN, 0)],
+        vec![stmt(LDX_W_LEN, 0), stmt(TXA, 0)],
+    ] {
         let mut insns = load;
         insns.push(jump(JEQ_K, 64, 1, 0));
         insns.push(stmt(RET_K, ALLOW));

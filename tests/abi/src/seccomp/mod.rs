@@ -67,7 +67,6 @@ pub const LD_W_ABS: u16 = 0x20;
 pub const LD_IMM: u16 = 0x00;
 pub const JEQ_K: u16 = 0x15;
 pub const RET_K: u16 = 0x06;
-pub const RET_A: u16 = 0x16;
 
 /// Answers `answer` for one call and allows all others.
 pub fn only(call: u32, answer: u32) -> [Insn; 4] {

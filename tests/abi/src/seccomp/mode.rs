@@ -45,7 +45,13 @@ fn strict_mode_leaves_four_calls() -> Outcome {
 }
 
 fn strict_mode_kills_for_any_other_call() -> Outcome {
-    for call in [libc::SYS_getpid, libc::SYS_exit_group, libc::SYS_prctl, 9999, -1] {
+    for call in [
+        libc::SYS_getpid,
+        libc::SYS_exit_group,
+        libc::SYS_prctl,
+        9999,
+        -1,
+    ] {
         let signal = death_of(|| {
             if sys!(SYS_seccomp, SET_MODE_STRICT, 0, 0).is_ok() {
                 let _ = crate::sys::call(call, &[]);
@@ -100,7 +106,10 @@ fn the_mode_is_told() -> Outcome {
 
 fn unknown_modes_and_operations_are_einval() -> Outcome {
     for mode in [0, 3, 4, u32::MAX] {
-        fails(sys!(SYS_prctl, libc::PR_SET_SECCOMP, mode, 0, 0, 0), libc::EINVAL)?;
+        fails(
+            sys!(SYS_prctl, libc::PR_SET_SECCOMP, mode, 0, 0, 0),
+            libc::EINVAL,
+        )?;
     }
     for operation in [4, 77, u32::MAX] {
         fails(sys!(SYS_seccomp, operation, 0, 0), libc::EINVAL)?;
@@ -114,7 +123,16 @@ fn unknown_modes_and_operations_are_einval() -> Outcome {
 
 fn actions_are_told() -> Outcome {
     let available = |action: u32| sys!(SYS_seccomp, GET_ACTION_AVAIL, 0, &action);
-    let all = [KILL_PROCESS, KILL_THREAD, TRAP, ERRNO, USER_NOTIF, TRACE, RET_LOG, ALLOW];
+    let all = [
+        KILL_PROCESS,
+        KILL_THREAD,
+        TRAP,
+        ERRNO,
+        USER_NOTIF,
+        TRACE,
+        RET_LOG,
+        ALLOW,
+    ];
     for action in all {
         equal(available(action)?, 0)?;
     }

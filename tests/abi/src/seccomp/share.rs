@@ -34,7 +34,11 @@ fn children_inherit_filters() -> Outcome {
 
 fn children_of_vfork_inherit_filters() -> Outcome {
     extern "C" fn child(_: *mut libc::c_void) -> i32 {
-        if the_call() == Err(Errno(libc::EXDEV)) { 7 } else { 2 }
+        if the_call() == Err(Errno(libc::EXDEV)) {
+            7
+        } else {
+            2
+        }
     }
     install(&only(CALL, DENY))?;
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
@@ -50,7 +54,12 @@ fn programs_keep_filters() -> Outcome {
             return 1;
         }
         let script = c"/bin/mkdir folder; /bin/grep Seccomp: /proc/self/status";
-        let argv = [c"sh".as_ptr(), c"-c".as_ptr(), script.as_ptr(), std::ptr::null()];
+        let argv = [
+            c"sh".as_ptr(),
+            c"-c".as_ptr(),
+            script.as_ptr(),
+            std::ptr::null(),
+        ];
         let envp = [std::ptr::null::<u8>()];
         let _ = sys!(SYS_execve, c"/bin/sh", argv.as_ptr(), envp.as_ptr());
         3

@@ -43,7 +43,10 @@ fn lengths_out_of_bounds_are_einval() -> Outcome {
 
 fn bad_addresses_are_efault() -> Outcome {
     fails(sys!(SYS_seccomp, SET_MODE_FILTER, 0, 0), libc::EFAULT)?;
-    fails(sys!(SYS_seccomp, SET_MODE_FILTER, 0, usize::MAX), libc::EFAULT)?;
+    fails(
+        sys!(SYS_seccomp, SET_MODE_FILTER, 0, usize::MAX),
+        libc::EFAULT,
+    )?;
     let program = |filter: usize| [1usize, filter];
     let with = |filter: usize| sys!(SYS_seccomp, SET_MODE_FILTER, 0, &program(filter));
     fails(with(0), libc::EINVAL)?;
@@ -51,7 +54,11 @@ fn bad_addresses_are_efault() -> Outcome {
     fails(with(usize::MAX - 3), libc::EFAULT)?;
     // The last instruction lies beyond the end of the memory.
     let at = map(PAGE)? + PAGE - 8;
-    let guard = map_with(2 * PAGE, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS)?;
+    let guard = map_with(
+        2 * PAGE,
+        libc::PROT_READ | libc::PROT_WRITE,
+        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+    )?;
     sys!(SYS_mprotect, guard + PAGE, PAGE, libc::PROT_NONE)?;
     check(at != 0, "no memory")?;
     let two = [2usize, guard + PAGE - 8];
@@ -76,7 +83,11 @@ fn unknown_flags_are_einval() -> Outcome {
 }
 
 fn flags_that_do_not_go_together_are_einval() -> Outcome {
-    for flags in [TSYNC | NEW_LISTENER, WAIT_KILLABLE_RECV, WAIT_KILLABLE_RECV | TSYNC] {
+    for flags in [
+        TSYNC | NEW_LISTENER,
+        WAIT_KILLABLE_RECV,
+        WAIT_KILLABLE_RECV | TSYNC,
+    ] {
         fails(install_with(flags, &[END]), libc::EINVAL)?;
     }
     Ok(())
@@ -107,7 +118,15 @@ fn jumps_beyond_the_end_are_einval() -> Outcome {
 
 fn instructions_of_packets_are_einval() -> Outcome {
     // Bytes and half words, at constant and computed places, header lengths, the extensions.
-    let wrong = [(0x28, 0), (0x30, 0), (0x40, 0), (0x48, 0), (0x50, 0), (0xb1, 0), (0x20, 0xffff_f000)];
+    let wrong = [
+        (0x28, 0),
+        (0x30, 0),
+        (0x40, 0),
+        (0x48, 0),
+        (0x50, 0),
+        (0xb1, 0),
+        (0x20, 0xffff_f000),
+    ];
     for (code, k) in wrong {
         all_refused(&[&[stmt(code, k), END]])?;
     }
@@ -116,9 +135,9 @@ fn instructions_of_packets_are_einval() -> Outcome {
 
 fn instructions_that_do_not_exist_are_einval() -> Outcome {
     let known: [u16; 40] = [
-        0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x0c, 0x14, 0x15, 0x16, 0x1c, 0x1d, 0x20, 0x24, 0x25, 0x2c,
-        0x2d, 0x34, 0x35, 0x3c, 0x3d, 0x44, 0x45, 0x4c, 0x4d, 0x54, 0x5c, 0x60, 0x61, 0x64, 0x6c, 0x74, 0x7c, 0x80,
-        0x81, 0x84, 0x87, 0xa4,
+        0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x0c, 0x14, 0x15, 0x16, 0x1c, 0x1d, 0x20,
+        0x24, 0x25, 0x2c, 0x2d, 0x34, 0x35, 0x3c, 0x3d, 0x44, 0x45, 0x4c, 0x4d, 0x54, 0x5c, 0x60,
+        0x61, 0x64, 0x6c, 0x74, 0x7c, 0x80, 0x81, 0x84, 0x87, 0xa4,
     ];
     for code in 0..0x400u16 {
         let is_known = known.contains(&code) || code == 0xac;
@@ -136,15 +155,15 @@ fn instructions_that_do_not_exist_are_einval() -> Outcome {
 
 fn constants_that_cannot_be_are_einval() -> Outcome {
     let wrong = [
-        (0x34, 0),            // division by zero
-        (0x64, 32),           // shifts
+        (0x34, 0),  // division by zero
+        (0x64, 32), // shifts
         (0x74, 32),
         (0x64, u32::MAX),
-        (0x02, 16),           // memory
+        (0x02, 16), // memory
         (0x03, 16),
         (0x60, 16),
         (0x61, u32::MAX),
-        (0x20, 64),           // data
+        (0x20, 64), // data
         (0x20, 1),
         (0x20, 62),
         (0x20, u32::MAX),
