@@ -102,8 +102,12 @@ fn take_default(current: &CurrentTask, signo: Signo, info: &SigInfo) {
     }
 }
 
-/// Ends the process by a signal. The kernel writes no core files, so the core bit is never set.
+/// Ends the process by a signal, and dumps it if the signal is one for that.
 pub fn die(info: &SigInfo) -> ! {
+    let dumps = |signo| DefaultAction::of(signo) == DefaultAction::Core;
+    if info.signo().is_some_and(dumps) {
+        task::coredump::dump(info);
+    }
     task::exit::exit_process(info.si_signo as u32 & 0x7f)
 }
 

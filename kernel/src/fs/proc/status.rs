@@ -122,7 +122,13 @@ fn memory(target: &Target, out: &mut Text) -> Result<()> {
     for (name, pages) in rows {
         writeln!(out, "{name}:\t{:8} kB", pages * page / 1024)?;
     }
-    Ok(())
+    dump(target, out)
+}
+
+/// Whether it is being dumped.
+fn dump(target: &Target, out: &mut Text) -> Result<()> {
+    let is_dumped = target.process.signal.shared.lock().dump.is_some();
+    writeln!(out, "CoreDumping:\t{}", u32::from(is_dumped))
 }
 
 fn signals(target: &Target, out: &mut Text) -> Result<()> {

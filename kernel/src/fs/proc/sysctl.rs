@@ -7,7 +7,7 @@ use super::text::{Text, number};
 use crate::device::random;
 use crate::mm::promise;
 use crate::system::{self, NAME_LEN};
-use crate::task::{pid, seccomp};
+use crate::task::{coredump, pid, seccomp};
 use crate::{fs, log, mm, net, task, tty};
 
 pub static NODES: &[Node] = &[
@@ -58,6 +58,12 @@ static FS: &[Node] = &[
     Node::File("pipe-max-size", 0o444, |out| {
         writeln!(out, "{}", fs::pipe::MAX_SIZE)
     }),
+    Node::Writable(
+        "suid_dumpable",
+        0o644,
+        |out| writeln!(out, "{}", coredump::suid_dumpable()),
+        |bytes| coredump::set_suid_dumpable(number(bytes)?),
+    ),
 ];
 
 static INOTIFY: &[Node] = &[
@@ -101,6 +107,36 @@ static KERNEL: &[Node] = &[
     Node::File("cap_last_cap", 0o444, |out| {
         writeln!(out, "{}", crate::task::cred::CAP_LAST)
     }),
+    Node::Writable(
+        "core_pattern",
+        0o644,
+        |out| {
+            out.bytes(&coredump::pattern())?;
+            out.bytes(b"\n")
+        },
+        |bytes| {
+            coredump::set_pattern(bytes);
+            Ok(())
+        },
+    ),
+    Node::Writable(
+        "core_pipe_limit",
+        0o644,
+        |out| writeln!(out, "{}", coredump::pipe_limit()),
+        |bytes| {
+            coredump::set_pipe_limit(number(bytes)?);
+            Ok(())
+        },
+    ),
+    Node::Writable(
+        "core_uses_pid",
+        0o644,
+        |out| writeln!(out, "{}", coredump::uses_pid()),
+        |bytes| {
+            coredump::set_uses_pid(number(bytes)?);
+            Ok(())
+        },
+    ),
     Node::Writable(
         "ctrl-alt-del",
         0o644,
