@@ -163,7 +163,14 @@ pub fn begin_dump(current: &CurrentTask, info: &SigInfo, dump: &Arc<Gathering>) 
     current.arch.unmark(arch::WORK_SIGNAL);
     let to_come = |task: &&Arc<Task>| !task.flags().contains(TaskFlags::EXITING);
     // The current one is among them.
-    Some(shared.threads.iter().filter(to_come).count().saturating_sub(1))
+    Some(
+        shared
+            .threads
+            .iter()
+            .filter(to_come)
+            .count()
+            .saturating_sub(1),
+    )
 }
 
 /// The dump is over; `dumped`: there is one. SIGKILL that came meanwhile is all that is told.

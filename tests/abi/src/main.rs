@@ -19,6 +19,7 @@ mod harness;
 #[macro_use]
 mod sys;
 
+mod core;
 mod cred;
 mod devpts;
 mod dnotify;
@@ -90,6 +91,9 @@ const FAMILIES: &[Family] = &[
     ("tty", tty::job::CASES),
     ("tty", tty::hangup::CASES),
     ("dnotify", dnotify::CASES),
+    ("core", core::content::CASES),
+    ("core", core::place::CASES),
+    ("core", core::course::CASES),
     ("seccomp", seccomp::mode::CASES),
     ("seccomp", seccomp::answer::CASES),
     ("seccomp", seccomp::filter::CASES),

@@ -109,7 +109,11 @@ mod tests {
             file_len,
             flags: PF_R | PF_W,
         };
-        let segments = [piece(0x1000, 0x3000), piece(0x9000, 0), piece(0xf000, 0x1000)];
+        let segments = [
+            piece(0x1000, 0x3000),
+            piece(0x9000, 0),
+            piece(0xf000, 0x1000),
+        ];
         let out = headers(&segments, 1000).unwrap();
         assert_eq!(out.len(), 64 + 56 * 4);
         assert_eq!(out[56], 4);
@@ -117,7 +121,9 @@ mod tests {
         // The notes lie right behind the headers.
         assert_eq!(word(&out, 64 + 8), out.len() as u64);
         assert_eq!(word(&out, 64 + 32), 1000);
-        let offsets: std::vec::Vec<u64> = (1..4).map(|index| word(&out, 64 + 56 * index + 8)).collect();
+        let offsets: std::vec::Vec<u64> = (1..4)
+            .map(|index| word(&out, 64 + 56 * index + 8))
+            .collect();
         assert_eq!(offsets, [0x1000, 0x4000, 0x4000]);
         assert_eq!(word(&out, 64 + 56 + 16), 0x1000);
         assert_eq!(out[64 + 56 + 4], 6);

@@ -178,7 +178,11 @@ pub struct MappedPlace<'a> {
 /// When there is no memory for it.
 pub fn files(places: &[MappedPlace<'_>]) -> Result<Option<Vec<u8>>, NoMemory> {
     let mut out = Vec::new();
-    let mut words = |words: &[u64]| words.iter().try_for_each(|word| put(&mut out, &word.to_le_bytes()));
+    let mut words = |words: &[u64]| {
+        words
+            .iter()
+            .try_for_each(|word| put(&mut out, &word.to_le_bytes()))
+    };
     words(&[places.len() as u64, 4096])?;
     for place in places {
         words(&[place.start, place.end, place.offset])?;

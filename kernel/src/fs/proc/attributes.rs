@@ -135,7 +135,10 @@ pub fn set_coredump_filter(target: &Target, bytes: &[u8]) -> Result<()> {
         return Err(Errno::ESRCH);
     }
     let filter = value & coredump::FILTER_BITS;
-    target.process.coredump_filter.store(filter, Ordering::Relaxed);
+    target
+        .process
+        .coredump_filter
+        .store(filter, Ordering::Relaxed);
     Ok(())
 }
 

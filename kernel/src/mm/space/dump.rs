@@ -10,9 +10,7 @@ impl AddressSpace {
         let untouched = {
             let map = self.map.read();
             match map.areas.find(addr) {
-                Some(area) => {
-                    matches!(area.content, Shown::Anon) && self.lookup(addr).is_none()
-                }
+                Some(area) => matches!(area.content, Shown::Anon) && self.lookup(addr).is_none(),
                 None => true,
             }
         };

@@ -102,14 +102,22 @@ fn share_of(vma: &VmaInfo<'_>, smaps: &SmapsInfo, filter: u32) -> Share {
     if vma.flags.contains(VmFlags::SPECIAL) {
         // Debuggers unwind through the vDSO, and can have it from nowhere else.
         let is_vdso = vma.file.is_some_and(|file| file.maps_path() == b"[vdso]");
-        return if is_vdso { Share::Whole } else { Share::Nothing };
+        return if is_vdso {
+            Share::Whole
+        } else {
+            Share::Nothing
+        };
     }
     if vma.flags.contains(VmFlags::DONT_DUMP) {
         return Share::Nothing;
     }
     if vma.shared {
         let is_anonymous = file.is_none_or(|file| file.inode().nlink() == 0);
-        let bit = if is_anonymous { ANON_SHARED } else { MAPPED_SHARED };
+        let bit = if is_anonymous {
+            ANON_SHARED
+        } else {
+            MAPPED_SHARED
+        };
         return chosen(bit, Share::Nothing);
     }
     if smaps.anonymous > 0 && filter & ANON_PRIVATE != 0 {

@@ -48,10 +48,7 @@ impl Drop for PipeCount {
 /// Where a dump goes.
 pub(super) enum Place {
     File(Arc<File>),
-    Pipe {
-        writer: Arc<File>,
-        count: PipeCount,
-    },
+    Pipe { writer: Arc<File>, count: PipeCount },
 }
 
 impl Place {
@@ -109,7 +106,10 @@ fn target(me: &CurrentTask, info: &SigInfo, mode: u32, limit: u64) -> Option<Tar
     };
     let target = pattern::expand(&settings::pattern(), &facts, settings::uses_pid() != 0);
     if target.is_none() {
-        log::warn!("core_pattern names no program: no core of process {}", facts.pid);
+        log::warn!(
+            "core_pattern names no program: no core of process {}",
+            facts.pid
+        );
     }
     target
 }

@@ -137,11 +137,33 @@ pub(super) fn ids_of(task: &Task) -> Ids {
 fn registers(task: &Task, regs: &UserRegs) -> [u64; 27] {
     let r = regs;
     [
-        r.r15, r.r14, r.r13, r.r12, r.rbp, r.rbx, r.r11, r.r10, r.r9, r.r8, r.rax, r.rcx, r.rdx,
-        r.rsi, r.rdi, r.orig_rax, r.rip, r.cs, r.rflags, r.rsp, r.ss,
+        r.r15,
+        r.r14,
+        r.r13,
+        r.r12,
+        r.rbp,
+        r.rbx,
+        r.r11,
+        r.r10,
+        r.r9,
+        r.r8,
+        r.rax,
+        r.rcx,
+        r.rdx,
+        r.rsi,
+        r.rdi,
+        r.orig_rax,
+        r.rip,
+        r.cs,
+        r.rflags,
+        r.rsp,
+        r.ss,
         task.arch.fs_base(),
         task.arch.gs_base(),
         // DS, ES, FS and GS: selectors mean nothing to 64-bit programs here.
-        0, 0, 0, 0,
+        0,
+        0,
+        0,
+        0,
     ]
 }
