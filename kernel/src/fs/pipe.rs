@@ -118,6 +118,12 @@ impl Pipe {
             .wait_until(|| (!self.full.load(Ordering::SeqCst) || !self.has_readers()).then_some(()))
     }
 
+    /// Sleeps until nobody can read any more; only death ends it before.
+    pub fn wait_readers_gone(&self) -> Result<()> {
+        self.write_queue
+            .wait_killable(|| (!self.has_readers()).then_some(()))
+    }
+
     /// Runs `f` on the ring and wakes whoever its change concerns.
     pub fn with_state<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.state.lock();

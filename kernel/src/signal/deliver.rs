@@ -73,7 +73,7 @@ fn next(current: &CurrentTask) -> Option<(SigInfo, SigAction, Signo)> {
             if process.signal.group_exit() == Some(GroupExit::Exec) {
                 task::exit::exit_thread(0);
             }
-            die(signo);
+            die(&info);
         }
         let hand = process.signal.hand.get();
         let action = hand.take_for_delivery(signo);
@@ -84,11 +84,11 @@ fn next(current: &CurrentTask) -> Option<(SigInfo, SigAction, Signo)> {
             return Some((info, action, signo));
         }
         drop(hand);
-        take_default(current, signo);
+        take_default(current, signo, &info);
     }
 }
 
-fn take_default(current: &CurrentTask, signo: Signo) {
+fn take_default(current: &CurrentTask, signo: Signo, info: &SigInfo) {
     let effect = DefaultAction::of(signo);
     let immune = current.process.signal.unkillable.load(Ordering::Relaxed)
         && !SigSet::UNMASKABLE.contains(signo);
@@ -101,13 +101,17 @@ fn take_default(current: &CurrentTask, signo: Signo) {
                 stop::stop_current(Some(signo));
             }
         }
-        DefaultAction::Terminate | DefaultAction::Core => die(signo),
+        DefaultAction::Terminate | DefaultAction::Core => die(info),
     }
 }
 
-/// Ends the process by a signal. The kernel writes no core files, so the core bit is never set.
-fn die(signo: Signo) -> ! {
-    task::exit::exit_process(u32::from(signo.get()))
+/// Ends the process by a signal, and dumps it if the signal is one for that.
+pub fn die(info: &SigInfo) -> ! {
+    let dumps = |signo| DefaultAction::of(signo) == DefaultAction::Core;
+    if info.signo().is_some_and(dumps) {
+        task::coredump::dump(info);
+    }
+    task::exit::exit_process(info.si_signo as u32 & 0x7f)
 }
 
 /// Takes the next signal outside `blocked`, the thread's own before the process's.

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
 use ::signal::AltStack;
-use abi::signal::{SigSet, cld};
+use abi::signal::{SigInfo, SigSet, cld};
 use abi::{Errno, Result};
 use smallvec::SmallVec;
 
@@ -12,7 +12,9 @@ use super::mask::hand_over;
 use super::send::{doom, mark_killed};
 use super::state::{GroupExit, JOBCTL_EXITING, Shared};
 use super::stop;
-use crate::task::{self, CurrentTask, Process, Task};
+use crate::arch;
+use crate::task::coredump::Gathering;
+use crate::task::{self, CurrentTask, Process, Task, TaskFlags};
 
 type Threads = SmallVec<[Arc<Task>; 1]>;
 
@@ -30,6 +32,7 @@ pub fn add_thread(task: &Arc<Task>) -> Result<()> {
         }
         let len = shared.threads.len();
         if len < shared.threads.capacity() {
+            task::seccomp::inherit(task);
             shared.threads.push(task.clone());
             stop::join(&mut shared, task);
             return Ok(());
@@ -138,6 +141,51 @@ pub fn end_exec(process: &Process) {
     if shared.exit == Some(GroupExit::Exec) {
         shared.exit = None;
     }
+}
+
+/// The current thread's exit begins: answers the dump that has to see it first.
+pub fn begin_thread_exit(current: &CurrentTask) -> Option<Arc<Gathering>> {
+    let shared = current.process.signal.shared.lock();
+    current.set_flags(TaskFlags::EXITING);
+    shared.dump.clone()
+}
+
+/// Begins a dump: the process ends by the signal, and its other threads wait in their exit. Answers how many do; `None`
+/// when the process ends already.
+pub fn begin_dump(current: &CurrentTask, info: &SigInfo, dump: &Arc<Gathering>) -> Option<usize> {
+    let mut shared = current.process.signal.shared.lock();
+    if shared.exit.is_some() {
+        return None;
+    }
+    doom(&mut shared, info.si_signo as u32 & 0x7f, Some(current));
+    shared.dump = Some(dump.clone());
+    // What was pending has no say any more, and what comes is dropped.
+    current.arch.unmark(arch::WORK_SIGNAL);
+    let to_come = |task: &&Arc<Task>| !task.flags().contains(TaskFlags::EXITING);
+    // The current one is among them.
+    Some(
+        shared
+            .threads
+            .iter()
+            .filter(to_come)
+            .count()
+            .saturating_sub(1),
+    )
+}
+
+/// The dump is over; `dumped`: there is one. SIGKILL that came meanwhile is all that is told.
+pub fn end_dump(current: &CurrentTask, dumped: bool) {
+    const CORE: u32 = 0x80;
+    let mut shared = current.process.signal.shared.lock();
+    let dump = shared.dump.take();
+    if dumped
+        && !super::fatal_pending(current)
+        && let Some(GroupExit::Status(status)) = &mut shared.exit
+    {
+        *status |= CORE;
+    }
+    drop(shared);
+    drop(dump);
 }
 
 /// What execve resets: handlers become defaults (ignored signals stay), the alternate stack and the restart block go.

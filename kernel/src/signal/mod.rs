@@ -53,11 +53,11 @@ pub mod timer;
 use abi::Result;
 use abi::signal::{SigAction, SigInfo, SigSet, Signo, StackT, si};
 
-pub use deliver::deliver;
+pub use deliver::{deliver, die};
 pub use force::{force_exception, force_segv, force_signal};
 pub use life::{
-    add_thread, begin_group_exit, end_exec, exit_process, on_exec_reset, remove_thread,
-    wait_for_other_threads,
+    add_thread, begin_dump, begin_group_exit, begin_thread_exit, end_dump, end_exec, exit_process,
+    on_exec_reset, remove_thread, wait_for_other_threads,
 };
 pub use notify::{hang_up_if_orphaned, notify_parent_exit, send_parent_death, wants_exit};
 pub use send::{force_to_process, send_to_process, send_to_task};

@@ -218,6 +218,9 @@ fn is_dropped(
     signo: Signo,
     force: bool,
 ) -> bool {
+    if shared.dump.is_some() && signo != Signo::KILL {
+        return true;
+    }
     let Some(receiver) = target.or_else(|| shared.threads.first().map(|t| &**t)) else {
         return true;
     };
@@ -311,7 +314,8 @@ fn wants(task: &Task, signo: Signo) -> bool {
 /// All threads but `survivor` are to end, the process with the wait status `status` unless one is decided already.
 pub(super) fn doom(shared: &mut Shared, status: u32, survivor: Option<&Task>) -> u32 {
     let status = match shared.exit {
-        Some(GroupExit::Status(first)) => first,
+        // SIGKILL ends a dump, and is then what the process died of.
+        Some(GroupExit::Status(first)) if shared.dump.is_none() => first,
         _ => status,
     };
     shared.exit = Some(GroupExit::Status(status));

@@ -15,6 +15,7 @@ use super::hand::{HandSlot, SigHand};
 use super::timer::ProcessTimers;
 use crate::sync::WaitQueue;
 use crate::task::Task;
+use crate::task::coredump::Gathering;
 
 /// What comes along with a pending signal.
 #[derive(Debug)]
@@ -70,6 +71,8 @@ pub struct Shared {
     pub threads: SmallVec<[Arc<Task>; 1]>,
     pub stop: GroupStop,
     pub exit: Option<GroupExit>,
+    /// The process is being dumped: of signals only SIGKILL counts.
+    pub dump: Option<Arc<Gathering>>,
     /// Where the search for a thread to take a signal goes on.
     pub next_thread: usize,
 }

@@ -38,6 +38,7 @@ mod process;
 mod random;
 mod rseq;
 mod sched;
+mod seccomp;
 mod signal;
 mod socket;
 mod sockopt;

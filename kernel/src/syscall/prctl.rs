@@ -17,6 +17,8 @@ const PR_GET_KEEPCAPS: u32 = 7;
 const PR_SET_KEEPCAPS: u32 = 8;
 const PR_SET_NAME: u32 = 15;
 const PR_GET_NAME: u32 = 16;
+const PR_GET_SECCOMP: u32 = 21;
+const PR_SET_SECCOMP: u32 = 22;
 const PR_CAPBSET_READ: u32 = 23;
 const PR_CAPBSET_DROP: u32 = 24;
 const PR_GET_SECUREBITS: u32 = 27;
@@ -64,6 +66,8 @@ pub fn sys_prctl(option: u32, a: usize, b: usize, c: usize, d: usize) -> Result<
             me.set_comm(&name[..len]);
         }
         PR_GET_NAME => copy_out(a, &me.comm())?,
+        PR_GET_SECCOMP => return Ok(usize::from(me.seccomp.mode())),
+        PR_SET_SECCOMP => return super::seccomp::set_mode(a, b),
         PR_SET_TIMERSLACK => {
             let slack = match a {
                 0 => me.default_timer_slack_ns.load(Ordering::Relaxed),

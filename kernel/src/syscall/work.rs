@@ -7,7 +7,9 @@
 //! References: ptrace(2) "Syscall-stops", seccomp(2).
 
 use super::call;
-use crate::arch::UserRegs;
+use crate::arch::{self, UserRegs};
+use crate::sync::current;
+use crate::task::seccomp;
 
 /// Runs the call of a thread whose `syscall_work` is not empty.
 #[cold]
@@ -20,6 +22,11 @@ pub(super) fn dispatch(regs: &mut UserRegs) {
 
 /// The tracer's entry stop and the filters; false when the call is not to be made.
 fn enter(regs: &mut UserRegs) -> bool {
+    // Asked again, since the stop may have been long: another thread may have brought filters meanwhile.
+    let filtered = current().arch.syscall_work() & arch::SYSCALL_SECCOMP != 0;
+    if filtered && !seccomp::judge(regs) {
+        return false;
+    }
     regs.orig_rax as i32 != -1
 }
 

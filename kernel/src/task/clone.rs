@@ -273,6 +273,8 @@ fn new_process(me: &CurrentTask, pid: Pid, args: &CloneArgs) -> Result<Arc<Proce
     process
         .dumpable
         .store(old.dumpable.load(Ordering::Relaxed), Ordering::Relaxed);
+    let filter = old.coredump_filter.load(Ordering::Relaxed);
+    process.coredump_filter.store(filter, Ordering::Relaxed);
     process
         .personality
         .store(old.personality.load(Ordering::Relaxed), Ordering::Relaxed);

@@ -4,7 +4,6 @@ use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
 use super::process::{Life, Process, Remains, WaitStatus};
-use super::task::TaskFlags;
 use super::{pid, tree};
 use crate::ipc::futex;
 use crate::mm;
@@ -16,7 +15,9 @@ use crate::tty;
 /// Ends the running thread; `status` is the process's if it is the last and nobody decided another.
 pub fn exit_thread(status: WaitStatus) -> ! {
     let me = current();
-    me.set_flags(TaskFlags::EXITING);
+    if let Some(dump) = signal::begin_thread_exit(&me) {
+        dump.park(&me);
+    }
     if me.process.is_init() && me.process.thread_count() == 1 {
         panic!("init exited with status {status:#x}");
     }
@@ -35,6 +36,7 @@ pub fn exit_process(status: WaitStatus) -> ! {
 /// Gives back what the thread has in user space and files, in the order that others can see.
 fn leave_user_space(me: &CurrentTask) {
     super::rseq::forget(me);
+    me.seccomp.release();
     futex::exit_robust_list(me);
     futex::exit_pi(me, true);
     let clear = me.clear_child_tid.swap(0, Ordering::Relaxed);

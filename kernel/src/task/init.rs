@@ -148,7 +148,7 @@ fn start_first_program(arguments: &InitArguments) -> core::result::Result<(), St
 /// Executes one. That a program is not there is no news; anything else is said.
 fn try_program(path: &str, arguments: &InitArguments) -> Result<()> {
     let (argv, envp) = arguments.for_program(path);
-    match exec::execute_init(path.as_bytes(), &argv, &envp) {
+    match exec::execute_in_kernel(path.as_bytes(), &argv, &envp) {
         Ok(()) => log::info!("Run {path} as init process"),
         Err(Errno::ENOENT) => return Err(Errno::ENOENT),
         Err(errno) => {

@@ -11,9 +11,12 @@
 //! | `clone` | fork, vfork, clone and clone3 |
 //! | `exec` | execve: load plan, new address space, the stack a program starts with |
 //! | `init` | idle tasks and the first process |
+//! | `helper` | programs that the kernel starts by itself |
+//! | `coredump` | what a process that went wrong leaves |
 //! | `exit`, `wait` | the end of threads and processes, zombies, and wait4 and waitid |
 //! | `rseq`, `membarrier` | restartable sequences, and barriers on other CPUs |
 //! | `rlimit`, `usage` | limits, and times used |
+//! | `seccomp` | system calls given up for good |
 //! | `user_return` | what a task does on its way out to user space |
 //!
 //! # Lock order
@@ -31,9 +34,11 @@
 //! - A process is a zombie from its last thread's exit until its parent (or a reaper) takes its status.
 
 pub mod clone;
+pub mod coredump;
 pub mod cred;
 pub mod exec;
 pub mod exit;
+mod helper;
 pub mod init;
 mod initargs;
 pub mod membarrier;
@@ -42,6 +47,7 @@ pub mod pidfd;
 pub mod process;
 pub mod rlimit;
 pub mod rseq;
+pub mod seccomp;
 #[expect(clippy::module_inception, reason = "what it holds is a task")]
 mod task;
 pub mod tree;

@@ -4,6 +4,7 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 
+use super::coredump;
 use super::cred::Cred;
 use super::pid::Pid;
 use super::rlimit::Rlimits;
@@ -81,6 +82,8 @@ pub struct Process {
     pub did_exec: AtomicBool,
     /// The dumpable state of `PR_SET_DUMPABLE`: 0, 1 or 2.
     pub dumpable: AtomicU32,
+    /// `/proc/<pid>/coredump_filter`.
+    pub coredump_filter: AtomicU32,
     /// `/proc/<pid>/oom_score_adj`.
     pub oom_score_adj: AtomicI32,
     /// The personality(2) word.
@@ -129,6 +132,7 @@ impl Process {
             is_subreaper: AtomicBool::new(false),
             did_exec: AtomicBool::new(false),
             dumpable: AtomicU32::new(1),
+            coredump_filter: AtomicU32::new(coredump::DEFAULT_FILTER),
             oom_score_adj: AtomicI32::new(0),
             personality: AtomicU32::new(0),
             start_ns: crate::time::boottime_ns(),
@@ -234,9 +238,10 @@ impl Process {
 /// The personality bit that turns address space randomisation off.
 pub const ADDR_NO_RANDOMIZE: u32 = 0x0040_0000;
 
-/// A change of identity: the process is not dumpable any more.
+/// A change of identity: the process is dumped only as the administrator says.
 pub fn clear_dumpable(process: &Process) {
-    process.dumpable.store(0, Ordering::Relaxed);
+    let state = coredump::suid_dumpable();
+    process.dumpable.store(state, Ordering::Relaxed);
 }
 
 static KERNEL_PROCESS: spin::Once<Arc<Process>> = spin::Once::new();

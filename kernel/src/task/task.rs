@@ -11,6 +11,7 @@ use super::cred::Cred;
 use super::pid::Pid;
 use super::process::Process;
 use super::rseq::Rseq;
+use super::seccomp::Seccomp;
 use super::usage::ThreadUsage;
 use crate::arch::ThreadArch;
 use crate::fs::{FdTable, FsContext};
@@ -74,6 +75,8 @@ pub struct Task {
     pub robust_list: AtomicUsize,
     /// Its restartable sequences.
     pub rseq: Rseq,
+    /// The system calls it gave up.
+    pub seccomp: Seccomp,
     /// Its part in a futex wait.
     pub futex: FutexWait,
     /// Time used and faults taken.
@@ -168,6 +171,7 @@ impl Task {
             set_child_tid: AtomicUsize::new(0),
             robust_list: AtomicUsize::new(0),
             rseq: Rseq::default(),
+            seccomp: Seccomp::default(),
             futex: FutexWait::default(),
             usage: ThreadUsage::default(),
             vfork_done: SpinLock::new(None),

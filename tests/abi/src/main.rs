@@ -19,6 +19,7 @@ mod harness;
 #[macro_use]
 mod sys;
 
+mod core;
 mod cred;
 mod devpts;
 mod dnotify;
@@ -38,6 +39,7 @@ mod process;
 mod rseq;
 mod rw;
 mod sched;
+mod seccomp;
 mod sigio;
 mod signal;
 mod system;
@@ -97,6 +99,15 @@ const FAMILIES: &[Family] = &[
     ("tty", tty::job::CASES),
     ("tty", tty::hangup::CASES),
     ("dnotify", dnotify::CASES),
+    ("core", core::content::CASES),
+    ("core", core::place::CASES),
+    ("core", core::course::CASES),
+    ("seccomp", seccomp::mode::CASES),
+    ("seccomp", seccomp::answer::CASES),
+    ("seccomp", seccomp::filter::CASES),
+    ("seccomp", seccomp::wrong::CASES),
+    ("seccomp", seccomp::share::CASES),
+    ("seccomp", seccomp::notify::CASES),
 ];
 
 fn main() {

@@ -20,6 +20,7 @@ pub mod time;
 pub mod vt;
 
 pub mod resource;
+pub mod seccomp;
 pub mod socket;
 pub mod system;
 pub mod wait;

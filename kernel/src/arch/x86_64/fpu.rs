@@ -8,6 +8,8 @@
 //! References: Intel SDM volume 1, chapter 13; Linux `arch/x86/include/uapi/asm/sigcontext.h`.
 
 use alloc::alloc::{Layout, alloc_zeroed, dealloc};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::arch::asm;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -240,6 +242,32 @@ pub fn signal_frame_size() -> usize {
         4
     };
     AREA_SIZE.load(Ordering::Relaxed) as usize + extra
+}
+
+/// A copy of the running thread's state for debuggers: parts that the processor did not save, since they are as at the
+/// start, are filled in, and Linux's word says which features there are. `None` without memory for it.
+pub fn copy_current() -> Option<Box<[u8]>> {
+    let thread = thread::current();
+    let size = layout().size();
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(size).ok()?;
+    sync_area(thread);
+    // SAFETY: the thread's own area; nobody writes it while its thread is here.
+    copy.extend_from_slice(unsafe { core::slice::from_raw_parts(thread.fpu.bytes(), size) });
+    let features = FEATURES.load(Ordering::Relaxed).to_le_bytes();
+    if let Some(header) = copy.get(FXSAVE_SIZE..FXSAVE_SIZE + HEADER_SIZE) {
+        let present = header.first().copied().unwrap_or(0);
+        if present & 1 == 0 {
+            copy[..24].fill(0);
+            copy[..2].copy_from_slice(&0x37f_u16.to_le_bytes());
+            copy[32..160].fill(0);
+        }
+        if present & 2 == 0 {
+            copy[160..416].fill(0);
+        }
+        copy[SW_RESERVED..SW_RESERVED + 8].copy_from_slice(&features);
+    }
+    Some(copy.into_boxed_slice())
 }
 
 /// Writes the running thread's state to a signal frame, with Linux's magic words.

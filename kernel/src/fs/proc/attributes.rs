@@ -1,14 +1,14 @@
-//! Small files about a process: `limits`, `comm`, `oom_score`, `oom_score_adj`, `personality`, `wchan`.
+//! Small files about a process: `limits`, `comm`, `coredump_filter`, `oom_score`, `oom_score_adj`, `personality`, `wchan`.
 
 use core::sync::atomic::Ordering;
 
 use abi::{Errno, Result};
 
 use super::subject::{Target, comm_bytes};
-use super::text::{Text, number};
+use super::text::{Text, c_number, number};
 use crate::arch::backtrace;
 use crate::task::rlimit::INFINITY;
-use crate::task::{Cap, Resource, current};
+use crate::task::{Cap, Resource, coredump, current};
 
 /// Names and units, in the order of the resources' numbers.
 const LIMITS: [(&str, &str); 16] = [
@@ -116,6 +116,29 @@ pub fn set_oom_score_adj(target: &Target, bytes: &[u8]) -> Result<()> {
         return Err(Errno::EACCES);
     }
     adj.store(value, Ordering::Relaxed);
+    Ok(())
+}
+
+/// `coredump_filter`: nothing for who has no memory to dump.
+pub fn coredump_filter(target: &Target, out: &mut Text) -> Result<()> {
+    if target.mm().is_none() {
+        return Ok(());
+    }
+    let filter = target.process.coredump_filter.load(Ordering::Relaxed);
+    writeln!(out, "{filter:08x}")
+}
+
+/// Takes numbers as C writes them; bits without a meaning are dropped.
+pub fn set_coredump_filter(target: &Target, bytes: &[u8]) -> Result<()> {
+    let value = c_number(bytes)?;
+    if target.mm().is_none() {
+        return Err(Errno::ESRCH);
+    }
+    let filter = value & coredump::FILTER_BITS;
+    target
+        .process
+        .coredump_filter
+        .store(filter, Ordering::Relaxed);
     Ok(())
 }
 

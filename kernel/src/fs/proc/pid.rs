@@ -69,6 +69,11 @@ static ENTRIES: &[Entry] = &[
     Entry("io", 0o400, Kind::Private(stat::io)),
     Entry("oom_score", 0o444, Kind::Text(attributes::oom_score)),
     Entry(
+        "coredump_filter",
+        0o644,
+        Kind::Writable(attributes::coredump_filter, attributes::set_coredump_filter),
+    ),
+    Entry(
         "oom_score_adj",
         0o644,
         Kind::Writable(attributes::oom_score_adj, attributes::set_oom_score_adj),

@@ -19,6 +19,9 @@ pub fn status(target: &Target, out: &mut Text) -> Result<()> {
     if let Some(task) = &target.task {
         let bit = u32::from(task.flags().contains(TaskFlags::NO_NEW_PRIVS));
         writeln!(out, "NoNewPrivs:\t{bit}")?;
+        let seccomp = &task.seccomp;
+        writeln!(out, "Seccomp:\t{}", seccomp.mode())?;
+        writeln!(out, "Seccomp_filters:\t{}", seccomp.filter_count())?;
         let mask = sched::affinity(task);
         let digits = cpu::online().div_ceil(4);
         writeln!(out, "Cpus_allowed:\t{}", Mask(mask, digits))?;
@@ -119,7 +122,13 @@ fn memory(target: &Target, out: &mut Text) -> Result<()> {
     for (name, pages) in rows {
         writeln!(out, "{name}:\t{:8} kB", pages * page / 1024)?;
     }
-    Ok(())
+    dump(target, out)
+}
+
+/// Whether it is being dumped.
+fn dump(target: &Target, out: &mut Text) -> Result<()> {
+    let is_dumped = target.process.signal.shared.lock().dump.is_some();
+    writeln!(out, "CoreDumping:\t{}", u32::from(is_dumped))
 }
 
 fn signals(target: &Target, out: &mut Text) -> Result<()> {

@@ -7,8 +7,8 @@ use super::text::{Text, number};
 use crate::device::random;
 use crate::mm::promise;
 use crate::system::{self, NAME_LEN};
-use crate::task::pid;
-use crate::{fs, log, mm, net, tty};
+use crate::task::{coredump, pid, seccomp};
+use crate::{fs, log, mm, net, task, tty};
 
 pub static NODES: &[Node] = &[
     Node::Dir("fs", FS),
@@ -58,6 +58,12 @@ static FS: &[Node] = &[
     Node::File("pipe-max-size", 0o444, |out| {
         writeln!(out, "{}", fs::pipe::MAX_SIZE)
     }),
+    Node::Writable(
+        "suid_dumpable",
+        0o644,
+        |out| writeln!(out, "{}", coredump::suid_dumpable()),
+        |bytes| coredump::set_suid_dumpable(number(bytes)?),
+    ),
 ];
 
 static INOTIFY: &[Node] = &[
@@ -101,6 +107,36 @@ static KERNEL: &[Node] = &[
     Node::File("cap_last_cap", 0o444, |out| {
         writeln!(out, "{}", crate::task::cred::CAP_LAST)
     }),
+    Node::Writable(
+        "core_pattern",
+        0o644,
+        |out| {
+            out.bytes(&coredump::pattern())?;
+            out.bytes(b"\n")
+        },
+        |bytes| {
+            coredump::set_pattern(bytes);
+            Ok(())
+        },
+    ),
+    Node::Writable(
+        "core_pipe_limit",
+        0o644,
+        |out| writeln!(out, "{}", coredump::pipe_limit()),
+        |bytes| {
+            coredump::set_pipe_limit(number(bytes)?);
+            Ok(())
+        },
+    ),
+    Node::Writable(
+        "core_uses_pid",
+        0o644,
+        |out| writeln!(out, "{}", coredump::uses_pid()),
+        |bytes| {
+            coredump::set_uses_pid(number(bytes)?);
+            Ok(())
+        },
+    ),
     Node::Writable(
         "ctrl-alt-del",
         0o644,
@@ -148,6 +184,7 @@ static KERNEL: &[Node] = &[
     Node::Dir("random", RANDOM),
     // Stack, mappings, images and the heap.
     Node::File("randomize_va_space", 0o444, |out| out.bytes(b"2\n")),
+    Node::Dir("seccomp", SECCOMP),
     Node::File("version", 0o444, |out| writeln!(out, "{}", system::VERSION)),
 ];
 
@@ -164,6 +201,24 @@ static RANDOM: &[Node] = &[
         writeln!(out, "{}", random::entropy_bits())
     }),
     Node::File("uuid", 0o444, |out| uuid(random::uuid(), out)),
+];
+
+static SECCOMP: &[Node] = &[
+    Node::File("actions_avail", 0o444, |out| {
+        words(seccomp::ACTIONS_AVAILABLE.map(|(_, name)| name), out)
+    }),
+    Node::Writable(
+        "actions_logged",
+        0o644,
+        |out| words(seccomp::actions_logged(), out),
+        |bytes| {
+            if !task::current().my_cred().capable(task::Cap::SYS_ADMIN) {
+                return Err(Errno::EPERM);
+            }
+            let text = core::str::from_utf8(bytes).map_err(|_| Errno::EINVAL)?;
+            seccomp::set_actions_logged(text.split('\n').next().unwrap_or_default())
+        },
+    ),
 ];
 
 static VM: &[Node] = &[
@@ -195,6 +250,14 @@ static VM: &[Node] = &[
 /// The user and group told where the true one cannot be.
 fn overflow_id(out: &mut Text) -> Result<()> {
     writeln!(out, "{}", net::scm::OVERFLOW_ID)
+}
+
+/// Words with spaces between them, as a line.
+fn words(words: impl IntoIterator<Item = &'static str>, out: &mut Text) -> Result<()> {
+    for (index, word) in words.into_iter().enumerate() {
+        write!(out, "{}{word}", if index > 0 { " " } else { "" })?;
+    }
+    out.bytes(b"\n")
 }
 
 /// A name up to its NUL, as a line.

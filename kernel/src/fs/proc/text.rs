@@ -158,3 +158,16 @@ pub fn number<T: core::str::FromStr>(bytes: &[u8]) -> Result<T> {
     let text = text.split('\0').next().unwrap_or_default();
     text.trim().parse().map_err(|_| Errno::EINVAL)
 }
+
+/// As [`number`] for 32 bits without a sign, in C's notations: `0x33`, `063`, `51`.
+pub fn c_number(bytes: &[u8]) -> Result<u32> {
+    let text = core::str::from_utf8(bytes).map_err(|_| Errno::EINVAL)?;
+    let text = text.split('\0').next().unwrap_or_default();
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    let (digits, radix) = match text.strip_prefix("0x").or(text.strip_prefix("0X")) {
+        Some(hex) => (hex, 16),
+        None if text.len() > 1 && text.starts_with('0') => (text, 8),
+        None => (text, 10),
+    };
+    u32::from_str_radix(digits, radix).map_err(|_| Errno::EINVAL)
+}

@@ -14,6 +14,7 @@
 //! | `fault` | bringing a page in |
 //! | `tables` | zapping, unsharing, splitting: what happens to page tables |
 //! | `fork` | copying a space, with shared last-level tables |
+//! | `dump` | pages for a core dump |
 //! | `remote` | access by other processes, futex keys |
 //! | `mappers` | which spaces map an object |
 //! | `info` | what `/proc` shows |
@@ -33,6 +34,7 @@
 mod advise;
 mod concurrency;
 mod content;
+mod dump;
 mod fault;
 mod fork;
 mod info;

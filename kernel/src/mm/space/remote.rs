@@ -42,7 +42,7 @@ impl AddressSpace {
     }
 
     /// A reference to the page at an address, brought in for reading or writing.
-    fn pin(&self, addr: usize, write: bool, force: bool) -> Option<FrameRef> {
+    pub(super) fn pin(&self, addr: usize, write: bool, force: bool) -> Option<FrameRef> {
         if !user_range_ok(addr, 1) {
             return None;
         }

@@ -9,11 +9,10 @@ use abi::Result;
 use super::program::Program;
 use crate::sync::CurrentTask;
 use crate::task::Cred;
+use crate::task::coredump;
 use crate::task::cred::{CapSet, securebits};
 use crate::task::task::TaskFlags;
 
-/// The default of `/proc/sys/fs/suid_dumpable`: programs that gained rights are not dumped.
-const SUID_DUMPABLE: u32 = 0;
 const S_ISUID: u32 = 0o4000;
 const S_ISGID: u32 = 0o2000;
 const S_IXGRP: u32 = 0o010;
@@ -86,7 +85,10 @@ fn transform_capabilities(cred: &mut Cred, set_id: bool) {
 impl Identity {
     /// Takes the identity. One that gained rights may not be dumped or traced by its user.
     pub(super) fn assume(self, me: &CurrentTask) {
-        let dumpable = if self.changed { SUID_DUMPABLE } else { 1 };
+        let dumpable = match self.changed {
+            true => coredump::suid_dumpable(),
+            false => 1,
+        };
         me.process.dumpable.store(dumpable, Ordering::Relaxed);
         me.parent_death_signal
             .fetch_and(if self.changed { 0 } else { u32::MAX }, Ordering::Relaxed);

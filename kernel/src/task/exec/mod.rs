@@ -76,11 +76,11 @@ pub fn execve_at(
     Ok(0)
 }
 
-/// Executes the first program of init, from the kernel.
+/// Executes a program in the kernel's name: init's first, and helpers.
 ///
 /// # Errors
 /// Those of `execve(2)`.
-pub fn execute_init(path: &[u8], argv: &[&[u8]], envp: &[&[u8]]) -> Result<()> {
+pub fn execute_in_kernel(path: &[u8], argv: &[&[u8]], envp: &[&[u8]]) -> Result<()> {
     let (file, name) = fs::open_exec_at(AT_FDCWD, path, 0)?;
     let (argv, envp) = (Strings::from_kernel(argv)?, Strings::from_kernel(envp)?);
     execute(ExecRequest {

@@ -1,0 +1,423 @@
+//! Calls that another process answers: each waits in its caller's sleep until the listener has decided.
+//!
+//! A notification belongs to the thread that makes the call: it is in the list from the call until its end, and only
+//! that thread takes it out. The listener changes what it says, and wakes the thread.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use abi::poll::PollEvents;
+use abi::seccomp::{SECCOMP_USER_NOTIF_FLAG_CONTINUE, SeccompData, SeccompNotif, SeccompNotifResp};
+use abi::{Errno, Result};
+
+use crate::fs::File;
+use crate::sync::{SpinLock, WaitQueue, current};
+
+/// Where a notification stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    /// Nobody has read it.
+    New,
+    /// The listener has it.
+    Sent,
+    /// Its call is decided.
+    Replied,
+}
+
+/// What a call's thread is to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Reply {
+    /// Make the call as it is.
+    Continue,
+    /// Do not make it: this is its answer, as `rax` holds it.
+    Answer(i64),
+}
+
+/// One call that waits.
+struct Notification {
+    id: u64,
+    tid: i32,
+    data: SeccompData,
+    state: State,
+    reply: Reply,
+    /// Files that the listener gives the call's thread, which takes them itself.
+    files: VecDeque<Arc<AddFd>>,
+    /// The call's thread sleeps here.
+    wake: Arc<WaitQueue>,
+}
+
+/// A file on its way into another process.
+pub(super) struct AddFd {
+    pub(super) file: Arc<File>,
+    /// The number it is to have; `None` for the lowest free one.
+    pub(super) at: Option<i32>,
+    pub(super) cloexec: bool,
+    /// The number is the call's answer, too.
+    pub(super) is_reply: bool,
+    outcome: SpinLock<Option<Result<i32>>>,
+    done: WaitQueue,
+}
+
+impl AddFd {
+    pub(super) fn new(file: Arc<File>, at: Option<i32>, cloexec: bool, is_reply: bool) -> AddFd {
+        AddFd {
+            file,
+            at,
+            cloexec,
+            is_reply,
+            outcome: SpinLock::new(None),
+            done: WaitQueue::new(),
+        }
+    }
+
+    fn finish(&self, outcome: Result<i32>) {
+        *self.outcome.lock() = Some(outcome);
+        self.done.wake_all();
+    }
+
+    fn outcome(&self) -> Option<Result<i32>> {
+        *self.outcome.lock()
+    }
+}
+
+#[derive(Default)]
+struct Waiting {
+    list: Vec<Notification>,
+    next_id: u64,
+    /// How often a reader may look for a new one: as on Linux, one that went away unread is still counted.
+    arrived: usize,
+    /// The listener is closed.
+    closed: bool,
+    /// No thread has the filter any more.
+    deserted: bool,
+}
+
+/// What joins a filter and its listener.
+pub(super) struct Notifier {
+    waiting: SpinLock<Waiting>,
+    /// Readers and pollers of the listener.
+    listeners: WaitQueue,
+    /// Once its call is read, only death takes a thread out of it (SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV).
+    killable_once_sent: bool,
+}
+
+/// Why a waiting thread was woken.
+enum Woken {
+    Reply(Reply),
+    File(Arc<AddFd>),
+    /// From here on it waits in another way.
+    Sent,
+}
+
+impl Waiting {
+    fn find(&mut self, id: u64) -> Result<&mut Notification> {
+        let mut list = self.list.iter_mut();
+        list.find(|one| one.id == id).ok_or(Errno::ENOENT)
+    }
+
+    fn find_sent(&mut self, id: u64) -> Result<&mut Notification> {
+        let one = self.find(id)?;
+        match one.state {
+            State::Sent => Ok(one),
+            _ => Err(Errno::EINPROGRESS),
+        }
+    }
+}
+
+/// The calling thread's side.
+impl Notifier {
+    pub(super) fn new(killable_once_sent: bool) -> Notifier {
+        // Numbers that say nothing about others.
+        let first = crate::device::random::next_u64();
+        Notifier {
+            waiting: SpinLock::new(Waiting {
+                next_id: first,
+                ..Waiting::default()
+            }),
+            listeners: WaitQueue::new(),
+            killable_once_sent,
+        }
+    }
+
+    /// Whether the listener is there.
+    pub(super) fn is_open(&self) -> bool {
+        !self.waiting.lock().closed
+    }
+
+    /// The last thread with the filter is gone.
+    pub(super) fn hang_up(&self) {
+        self.waiting.lock().deserted = true;
+        self.listeners.wake_events(PollEvents::HUP);
+    }
+
+    /// Asks the listener about the running thread's call, and sleeps until it has decided.
+    ///
+    /// # Errors
+    /// `ENOSYS` without a listener, `ERESTARTSYS` when a signal comes first.
+    pub(super) fn ask(&self, data: &SeccompData) -> Result<Reply> {
+        let wake = Arc::new(WaitQueue::new());
+        let id = self.enter(data, wake.clone())?;
+        self.listeners.wake_events(PollEvents::READABLE);
+        let mut killable = false;
+        let outcome = loop {
+            let look = || self.look(id, killable);
+            let woken = match killable {
+                true => wake.wait_killable(look),
+                false => wake.wait_until(look),
+            };
+            match woken {
+                Ok(Woken::Reply(reply)) => break Ok(reply),
+                Ok(Woken::File(file)) => self.take_file(id, &file),
+                Ok(Woken::Sent) => killable = true,
+                Err(errno) => break Err(errno),
+            }
+        };
+        self.leave(id);
+        outcome
+    }
+
+    /// Puts the call in the list. Room for it is made outside the lock.
+    fn enter(&self, data: &SeccompData, wake: Arc<WaitQueue>) -> Result<u64> {
+        let mut roomier = Vec::new();
+        loop {
+            let mut waiting = self.waiting.lock();
+            if waiting.closed {
+                return Err(Errno::ENOSYS);
+            }
+            let len = waiting.list.len();
+            if len < waiting.list.capacity() {
+                let id = waiting.next_id;
+                waiting.next_id = id.wrapping_add(1);
+                waiting.arrived = waiting.arrived.saturating_add(1);
+                waiting.list.push(Notification {
+                    id,
+                    tid: current().tid().0,
+                    data: *data,
+                    state: State::New,
+                    reply: Reply::Continue,
+                    files: VecDeque::new(),
+                    wake,
+                });
+                return Ok(id);
+            }
+            if roomier.capacity() > len {
+                roomier.append(&mut waiting.list);
+                core::mem::swap(&mut waiting.list, &mut roomier);
+                continue;
+            }
+            drop(waiting);
+            roomier = Vec::new();
+            let wanted = (len + 1).next_power_of_two().max(4);
+            roomier
+                .try_reserve_exact(wanted)
+                .map_err(|_| Errno::ENOMEM)?;
+        }
+    }
+
+    fn look(&self, id: u64, killable: bool) -> Option<Woken> {
+        let mut waiting = self.waiting.lock();
+        let one = waiting.find(id).ok()?;
+        if let Some(file) = one.files.pop_front() {
+            return Some(Woken::File(file));
+        }
+        match one.state {
+            State::Replied => Some(Woken::Reply(one.reply)),
+            State::Sent if self.killable_once_sent && !killable => Some(Woken::Sent),
+            _ => None,
+        }
+    }
+
+    /// The running thread takes a file that the listener gives it.
+    fn take_file(&self, id: u64, given: &AddFd) {
+        let files = current().my_files().clone();
+        let file = given.file.clone();
+        let taken = match given.at {
+            Some(at) => files.replace(file, at, given.cloexec),
+            None => files.install(file, given.cloexec),
+        };
+        if given.is_reply
+            && let Ok(one) = self.waiting.lock().find(id)
+        {
+            match taken {
+                Ok(fd) => one.reply = Reply::Answer(i64::from(fd.0)),
+                // The listener hears of it and may answer otherwise.
+                Err(_) => one.state = State::Sent,
+            }
+        }
+        given.finish(taken.map(|fd| fd.0));
+    }
+
+    /// The call is over: files that it did not take come too late.
+    fn leave(&self, id: u64) {
+        let mut waiting = self.waiting.lock();
+        let at = waiting.list.iter().position(|one| one.id == id);
+        let gone = at.map(|at| waiting.list.remove(at));
+        drop(waiting);
+        for file in gone.iter().flat_map(|one| &one.files) {
+            file.finish(Err(Errno::ESRCH));
+        }
+    }
+}
+
+/// The listener's side.
+impl Notifier {
+    /// Waits for a call and takes it. As on Linux it waits also when nobody has the filter any more.
+    ///
+    /// # Errors
+    /// `EINTR` when a signal comes first; `ENOENT` when the call went away meanwhile.
+    pub(super) fn receive(&self) -> Result<SeccompNotif> {
+        let arrived = || {
+            let mut waiting = self.waiting.lock();
+            waiting.arrived = waiting.arrived.checked_sub(1)?;
+            Some(())
+        };
+        self.listeners
+            .wait_until(arrived)
+            .map_err(|_| Errno::EINTR)?;
+        let mut waiting = self.waiting.lock();
+        let mut list = waiting.list.iter_mut();
+        let one = list.find(|one| one.state == State::New);
+        let one = one.ok_or(Errno::ENOENT)?;
+        one.state = State::Sent;
+        let notif = SeccompNotif {
+            id: one.id,
+            pid: one.tid as u32,
+            flags: 0,
+            data: one.data,
+        };
+        if self.killable_once_sent {
+            one.wake.wake_all();
+        }
+        drop(waiting);
+        self.listeners.wake_events(PollEvents::WRITABLE);
+        Ok(notif)
+    }
+
+    /// What [`Self::receive`] took did not reach its reader: it can be taken again.
+    pub(super) fn give_back(&self, id: u64) {
+        let mut waiting = self.waiting.lock();
+        if let Ok(one) = waiting.find(id) {
+            one.state = State::New;
+            waiting.arrived = waiting.arrived.saturating_add(1);
+        }
+        drop(waiting);
+        self.listeners.wake_events(PollEvents::READABLE);
+    }
+
+    /// Decides a call.
+    ///
+    /// # Errors
+    /// `ENOENT` for one that is gone, `EINPROGRESS` for one that is not read or is decided.
+    pub(super) fn reply(&self, resp: &SeccompNotifResp) -> Result<()> {
+        let mut waiting = self.waiting.lock();
+        let one = waiting.find_sent(resp.id)?;
+        one.state = State::Replied;
+        one.reply = match resp.flags & SECCOMP_USER_NOTIF_FLAG_CONTINUE {
+            0 if resp.error != 0 => Reply::Answer(i64::from(resp.error)),
+            0 => Reply::Answer(resp.val),
+            _ => Reply::Continue,
+        };
+        one.wake.wake_all();
+        Ok(())
+    }
+
+    /// Whether a call that was read is still to be decided.
+    ///
+    /// # Errors
+    /// `ENOENT` when it is not.
+    pub(super) fn check(&self, id: u64) -> Result<()> {
+        let mut waiting = self.waiting.lock();
+        waiting.find_sent(id).map_err(|_| Errno::ENOENT).map(drop)
+    }
+
+    /// Gives the call's thread a file, and waits until it has taken it: answers the number there.
+    ///
+    /// # Errors
+    /// As [`Self::reply`]; `EBUSY` for a reply while other files are under way; `ERESTARTSYS` when a signal comes first;
+    /// what taking the file answers.
+    pub(super) fn give_file(&self, id: u64, given: Arc<AddFd>) -> Result<i32> {
+        self.hand_in(id, &given)?;
+        match given.done.wait_until(|| given.outcome()) {
+            Ok(outcome) => outcome,
+            Err(errno) => self.take_back(id, &given, errno),
+        }
+    }
+
+    /// Puts a file where the call's thread finds it. Room is made outside the lock.
+    fn hand_in(&self, id: u64, given: &Arc<AddFd>) -> Result<()> {
+        let mut roomier = VecDeque::new();
+        loop {
+            let mut waiting = self.waiting.lock();
+            let one = waiting.find_sent(id)?;
+            let len = one.files.len();
+            if given.is_reply && len > 0 {
+                return Err(Errno::EBUSY);
+            }
+            if len < one.files.capacity() {
+                if given.is_reply {
+                    one.state = State::Replied;
+                }
+                one.files.push_back(given.clone());
+                one.wake.wake_all();
+                return Ok(());
+            }
+            if roomier.capacity() > len {
+                roomier.append(&mut one.files);
+                core::mem::swap(&mut one.files, &mut roomier);
+                continue;
+            }
+            drop(waiting);
+            roomier = VecDeque::new();
+            roomier
+                .try_reserve_exact(len + 1)
+                .map_err(|_| Errno::ENOMEM)?;
+        }
+    }
+
+    /// A signal came before the file was taken, unless it was taken just now.
+    fn take_back(&self, id: u64, given: &Arc<AddFd>, errno: Errno) -> Result<i32> {
+        let mut waiting = self.waiting.lock();
+        let mut taken_out = None;
+        if let Ok(one) = waiting.find(id)
+            && let Some(at) = one.files.iter().position(|file| Arc::ptr_eq(file, given))
+        {
+            taken_out = one.files.remove(at);
+        }
+        drop(waiting);
+        match taken_out {
+            Some(_) => Err(errno),
+            // Its thread is at it, and does not sleep meanwhile.
+            None => given.done.wait_uninterruptible(|| given.outcome()),
+        }
+    }
+
+    /// The listener is closed: calls that wait are not there (ENOSYS), and so are those to come.
+    pub(super) fn close(&self) {
+        let mut waiting = self.waiting.lock();
+        waiting.closed = true;
+        for one in &mut waiting.list {
+            if one.state != State::Replied {
+                one.state = State::Replied;
+                one.reply = Reply::Answer(Errno::ENOSYS.as_return() as i64);
+            }
+            one.wake.wake_all();
+        }
+    }
+
+    /// What a poller of the listener finds.
+    pub(super) fn poll(&self, register: impl FnOnce(&WaitQueue)) -> PollEvents {
+        register(&self.listeners);
+        let waiting = self.waiting.lock();
+        let mut found = PollEvents::empty();
+        for one in &waiting.list {
+            match one.state {
+                State::New => found |= PollEvents::IN | PollEvents::RDNORM,
+                State::Sent => found |= PollEvents::OUT | PollEvents::WRNORM,
+                State::Replied => {}
+            }
+        }
+        found.set(PollEvents::HUP, waiting.deserted);
+        found
+    }
+}
