@@ -233,7 +233,10 @@ fn exec(
         report.elapsed.as_secs_f64()
     ));
     match report.outcome {
-        Outcome::Exited(status) => Ok(status),
+        Outcome::Exited(status) => {
+            ui.detail(&format!("the end of the console:\n{}", report.console));
+            Ok(status)
+        }
         Outcome::TimedOut => {
             ui.error(&format!(
                 "the command did not end within {} s",

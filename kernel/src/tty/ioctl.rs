@@ -50,7 +50,7 @@ pub fn common(
         t::TCSETA => set_termio(tty, arg, Before::Nothing),
         t::TCSETAW => set_termio(tty, arg, Before::Drain),
         t::TCSETAF => set_termio(tty, arg, Before::DrainAndFlush),
-        t::TIOCGWINSZ => put(arg, &tty.state.lock().winsize.clone()),
+        t::TIOCGWINSZ => put_of(arg, || tty.state.lock().winsize.clone()),
         t::TIOCSWINSZ => UserPtr::<Winsize>::from(arg)
             .read()
             .map(|size| resize(tty, size)),
@@ -62,7 +62,7 @@ pub fn common(
         t::TIOCSTI => insert(tty, arg),
         t::TIOCEXCL => Ok(set_exclusive(tty, true)),
         t::TIOCNXCL => Ok(set_exclusive(tty, false)),
-        t::TIOCGEXCL => put(arg, &i32::from(tty.state.lock().exclusive)),
+        t::TIOCGEXCL => put_of(arg, || i32::from(tty.state.lock().exclusive)),
         t::TIOCGETD => put(arg, &i32::from(t::N_TTY)),
         t::TIOCSETD => set_discipline(tty, arg),
         t::TIOCGDEV => put(arg, &encode_dev(tty.dev)),
@@ -103,7 +103,7 @@ pub fn common(
 /// The ioctls of the line discipline, which look at the file's own end.
 pub fn discipline(tty: &Arc<Tty>, cmd: u32, arg: usize) -> Option<Result<usize>> {
     let result = match cmd {
-        t::TIOCINQ => put(arg, &(tty.state.lock().ldisc.input_len() as i32)),
+        t::TIOCINQ => put_of(arg, || tty.state.lock().ldisc.input_len() as i32),
         t::TIOCOUTQ => {
             let kept = tty.state.lock().echo.len();
             put(arg, &((tty.driver.pending() + kept) as i32))
@@ -121,6 +121,15 @@ pub fn discipline(tty: &Arc<Tty>, cmd: u32, arg: usize) -> Option<Result<usize>>
 
 pub fn put<T: zerocopy::IntoBytes + zerocopy::Immutable>(arg: usize, value: &T) -> Result<usize> {
     UserPtr::<T>::from(arg).write(value).map(|()| 0)
+}
+
+/// The same for what is read under a spin lock: that is released before user memory is touched.
+pub fn put_of<T>(arg: usize, look: impl FnOnce() -> T) -> Result<usize>
+where
+    T: zerocopy::IntoBytes + zerocopy::Immutable,
+{
+    let value = look();
+    put(arg, &value)
 }
 
 fn get_i32(arg: usize) -> Result<i32> {

@@ -26,7 +26,7 @@ use spin::Once;
 
 use super::core::{Driver, Tty};
 use super::file::TtyFile;
-use super::ioctl::{self, put};
+use super::ioctl::{self, put, put_of};
 use super::ptmx::{self, Number};
 use super::turn::Turn;
 use crate::fs::fasync::{Band, FasyncList, Owner};
@@ -480,14 +480,14 @@ impl FileOps for Master {
             }
             t::TIOCGPTLCK => put(arg, &i32::from(self.pair.locked.load(Ordering::Acquire))),
             t::TIOCPKT => self.set_packet(arg),
-            t::TIOCGPKT => put(arg, &i32::from(self.pair.queue.lock().packet)),
+            t::TIOCGPKT => put_of(arg, || i32::from(self.pair.queue.lock().packet)),
             t::TIOCSIG => self.signal(arg),
             t::TIOCGPTPEER => {
                 let flags = u32::try_from(arg).map_err(|_| Errno::EINVAL)?;
                 self.number
                     .open_peer(file.path(), OpenFlags::from_bits_retain(flags))
             }
-            t::TIOCINQ => put(arg, &(self.pair.queue.lock().bytes.len() as i32)),
+            t::TIOCINQ => put_of(arg, || self.pair.queue.lock().bytes.len() as i32),
             t::TIOCOUTQ => put(arg, &0i32),
             t::TCFLSH => self.flush(arg),
             t::TCXONC => self.flow(arg),

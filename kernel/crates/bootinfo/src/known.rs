@@ -4,12 +4,13 @@
 use crate::cmdline::same_name;
 
 /// What this kernel heeds.
-const HEEDED: [&str; 19] = [
+const HEEDED: [&str; 20] = [
     "clearcpuid",
     "console",
     "debug",
     "init",
     "keymap",
+    "lockcheck",
     "loglevel",
     "maxcpus",
     "nofsgsbase",

@@ -20,8 +20,8 @@ pub trait Context: Sync {
     fn in_interrupt(&self) -> bool;
     /// The caller's stack, innermost first; what is not filled in stays 0.
     fn backtrace(&self, trace: &mut Trace);
-    /// Says what is wrong and ends it.
-    fn violation(&self, violation: &Violation) -> !;
+    /// Says what is wrong. It may return, for a survey of all that is.
+    fn violation(&self, violation: &Violation);
 }
 
 /// A rule that was broken.
@@ -210,7 +210,7 @@ fn fail(
     lock: Option<usize>,
     other: Option<usize>,
     before: Trace,
-) -> ! {
+) {
     context.violation(&Violation {
         what,
         lock: lock.and_then(class::site_of),
