@@ -64,6 +64,14 @@ pub struct SystemArgs {
     /// Boot this cpio archive instead of the built userland
     #[arg(long, value_name = "FILE")]
     pub initramfs: Option<PathBuf>,
+    /// Put these packages into the userland as well, `all` for each that there is
+    #[arg(
+        long,
+        value_name = "PACKAGE",
+        value_delimiter = ',',
+        conflicts_with = "initramfs"
+    )]
+    pub with: Vec<String>,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -122,7 +130,7 @@ pub fn system(args: &SystemArgs, paths: &Paths, ui: &Ui) -> Result<System> {
     let initramfs = match &args.initramfs {
         Some(file) if file.is_file() => file.clone(),
         Some(file) => bail!("--initramfs {}: there is no such file", file.display()),
-        None => userland(paths, ui)?,
+        None => userland(&args.with, paths, ui)?,
     };
     let kernel = match args.kernel {
         Which::Ironbark => {
@@ -158,18 +166,24 @@ pub fn system(args: &SystemArgs, paths: &Paths, ui: &Ui) -> Result<System> {
     })
 }
 
-/// The userland's archive, built if anything changed.
-pub fn userland(paths: &Paths, ui: &Ui) -> Result<PathBuf> {
-    userland_with(&[], paths, ui)
-}
-
-/// The userland with some packages more.
-pub fn userland_with(more: &[&str], paths: &Paths, ui: &Ui) -> Result<PathBuf> {
+/// The userland's archive with some packages more, built if anything changed.
+pub fn userland(more: &[String], paths: &Paths, ui: &Ui) -> Result<PathBuf> {
     setup::ensure(&[Need::Build], ui)?;
     let layout = iso::Layout::read(&paths.root.join("iso/layout.toml"))?;
-    let packages = layout.userland.packages.iter().map(String::as_str);
-    let packages: Vec<&str> = packages.chain(more.iter().copied()).collect();
-    let root = Recipes::open(paths, ui)?.image_root(&packages)?;
+    let recipes = Recipes::open(paths, ui)?;
+    let mut packages: Vec<&str> = layout
+        .userland
+        .packages
+        .iter()
+        .map(String::as_str)
+        .collect();
+    for name in more {
+        match name.as_str() {
+            "all" => packages.extend(recipes.names()),
+            name => packages.push(name),
+        }
+    }
+    let root = recipes.image_root(&packages)?;
     programs::add_to_userland(&root, paths, ui)
 }
 

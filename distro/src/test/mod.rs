@@ -173,6 +173,7 @@ impl Lab {
             debug,
             append: None,
             initramfs: None,
+            with: Vec::new(),
         };
         run::system(&args, &self.paths, &self.ui)
     }
