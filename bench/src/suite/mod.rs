@@ -9,6 +9,7 @@
 //! | `signal` | dispositions, masks, delivery, timers |
 //! | `ipc`, `ready` | what processes talk through; waiting for descriptors |
 //! | `sched` | switches between processes, and how soon one wakes |
+//! | `work` | what people wait for, done by the image's programs |
 //!
 //! A test runs in a process of its own. It is made (not timed), run with a number of iterations
 //! (timed, clean-up of what an iteration leaves included), and verified (not timed). An iteration
@@ -24,6 +25,7 @@ mod ready;
 mod sched;
 mod signal;
 mod syscall;
+mod work;
 
 use crate::problem::Outcome;
 
@@ -134,6 +136,10 @@ pub static GROUPS: &[Group] = &[
     Group {
         name: "sched",
         tests: &[sched::TESTS],
+    },
+    Group {
+        name: "work",
+        tests: &[work::TESTS],
     },
 ];
 
