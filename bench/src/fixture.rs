@@ -132,22 +132,27 @@ impl Folder {
         Ok(Self { path })
     }
 
+    /// The folder's own folder.
+    pub fn path(&self) -> PathBuf {
+        self.path.join("folder")
+    }
+
     /// Makes folders within the folder, as deep as `name` says.
     pub fn folders(&self, name: &str) -> Outcome {
-        let path = self.path.join("folder").join(name);
+        let path = self.path().join(name);
         fs::create_dir_all(&path)
             .map_err(|error| Problem::new(format!("{}: {error}", path.display())))
     }
 
     /// A path in the folder's own folder: below the root, /tmp and the test's.
     pub fn name(&self, name: &str) -> CString {
-        let path = self.path.join("folder").join(name);
+        let path = self.path().join(name);
         CString::new(path.into_os_string().into_encoded_bytes()).unwrap_or_default()
     }
 
     /// Makes a file there.
     pub fn file(&self, name: &str, content: &[u8]) -> Outcome<CString> {
-        let path = self.path.join("folder").join(name);
+        let path = self.path().join(name);
         fs::write(&path, content)
             .map_err(|error| Problem::new(format!("{}: {error}", path.display())))?;
         Ok(self.name(name))

@@ -6,6 +6,7 @@
 //! | `runner` | runs one in a process of its own: calibration, samples, median |
 //! | `report` | lines, table, JSON, comparison |
 //! | `sys`, `mapping`, `fixture` | system calls without a libc between, and what tests are made of |
+//! | `workload` | the data of the tests that run programs, and the answers they must give |
 //!
 //! ```text
 //! bench list                            a line `GROUP NAME` for each test (-v: what an iteration does)
@@ -33,6 +34,7 @@ mod runner;
 mod stats;
 mod suite;
 mod sys;
+mod workload;
 
 use std::ffi::{CStr, c_char, c_int};
 

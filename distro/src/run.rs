@@ -78,6 +78,14 @@ pub struct SystemArgs {
     /// Boot this cpio archive instead of the built userland
     #[arg(long, value_name = "FILE", conflicts_with = "root")]
     pub initramfs: Option<PathBuf>,
+    /// Put these packages into the userland as well, `all` for each that there is
+    #[arg(
+        long,
+        value_name = "PACKAGE",
+        value_delimiter = ',',
+        conflicts_with = "initramfs"
+    )]
+    pub with: Vec<String>,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -155,7 +163,7 @@ pub fn system(args: &SystemArgs, paths: &Paths, ui: &Ui) -> Result<System> {
     let initramfs = match (&args.initramfs, args.root) {
         (Some(file), _) if file.is_file() => file.clone(),
         (Some(file), _) => bail!("--initramfs {}: there is no such file", file.display()),
-        (None, Root::Ironbark) => userland(paths, ui)?,
+        (None, Root::Ironbark) => userland(&args.with, paths, ui)?,
         (None, Root::Debian) => {
             files = debian::boot_files();
             debian::provide(paths, ui)?
@@ -196,18 +204,24 @@ pub fn system(args: &SystemArgs, paths: &Paths, ui: &Ui) -> Result<System> {
     })
 }
 
-/// The userland's archive, built if anything changed.
-pub fn userland(paths: &Paths, ui: &Ui) -> Result<PathBuf> {
-    userland_with(&[], paths, ui)
-}
-
-/// The userland with some packages more.
-pub fn userland_with(more: &[&str], paths: &Paths, ui: &Ui) -> Result<PathBuf> {
+/// The userland's archive with some packages more, built if anything changed.
+pub fn userland(more: &[String], paths: &Paths, ui: &Ui) -> Result<PathBuf> {
     setup::ensure(&[Need::Build], ui)?;
     let layout = iso::Layout::read(&paths.root.join("iso/layout.toml"))?;
-    let packages = layout.userland.packages.iter().map(String::as_str);
-    let packages: Vec<&str> = packages.chain(more.iter().copied()).collect();
-    let root = Recipes::open(paths, ui)?.image_root(&packages)?;
+    let recipes = Recipes::open(paths, ui)?;
+    let mut packages: Vec<&str> = layout
+        .userland
+        .packages
+        .iter()
+        .map(String::as_str)
+        .collect();
+    for name in more {
+        match name.as_str() {
+            "all" => packages.extend(recipes.names()),
+            name => packages.push(name),
+        }
+    }
+    let root = recipes.image_root(&packages)?;
     programs::add_to_userland(&root, paths, ui)
 }
 

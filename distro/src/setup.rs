@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use crate::cmd;
-use crate::recipe::apt;
+use crate::recipe::{HostTool, apt};
 use crate::ui::Ui;
 
 /// A group of things that one kind of work needs.
@@ -71,7 +71,19 @@ impl Need {
 
 /// Installs what is missing of `needs`, or says in one line what to install.
 pub fn ensure(needs: &[Need], ui: &Ui) -> Result<()> {
-    let missing = missing(needs);
+    let probes = needs.iter().flat_map(|need| need.probes());
+    install(&missing(probes.copied()), ui)
+}
+
+/// The same for the programs that one package's build runs.
+pub fn programs(tools: &[HostTool], ui: &Ui) -> Result<()> {
+    let probes = tools
+        .iter()
+        .map(|tool| (tool.program.as_str(), tool.package.as_str()));
+    install(&missing(probes), ui)
+}
+
+fn install(missing: &[&str], ui: &Ui) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
@@ -83,10 +95,10 @@ pub fn ensure(needs: &[Need], ui: &Ui) -> Result<()> {
         bail!("this needs the programs of Debian's packages {list}: please install them");
     }
     let step = ui.spinner(&format!("Installing {list}"));
-    if apt_get(prefix, &["install"], &missing, ui).is_err() {
+    if apt_get(prefix, &["install"], missing, ui).is_err() {
         // Fresh machines and containers have no package lists, or outdated ones.
         apt_get(prefix, &["update"], &[], ui)?;
-        if let Err(error) = apt_get(prefix, &["install"], &missing, ui) {
+        if let Err(error) = apt_get(prefix, &["install"], missing, ui) {
             ui.detail(&format!("{error:#}"));
             bail!("apt-get could not install the packages: please install {list}");
         }
@@ -136,16 +148,16 @@ fn rustup(action: &[&str], ui: &Ui) -> Result<()> {
 }
 
 /// The packages that are missing, without doubles.
-fn missing(needs: &[Need]) -> Vec<&'static str> {
+fn missing<'a>(probes: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<&'a str> {
     let mut packages = Vec::new();
-    for (probe, package) in needs.iter().flat_map(|need| need.probes()) {
+    for (probe, package) in probes {
         let there = if probe.starts_with('/') {
             Path::new(probe).exists()
         } else {
             cmd::exists(probe)
         };
-        if !there && !packages.contains(package) {
-            packages.push(*package);
+        if !there && !packages.contains(&package) {
+            packages.push(package);
         }
     }
     packages

@@ -10,6 +10,7 @@
 //! | `ipc`, `ready` | what processes talk through; waiting for descriptors |
 //! | `sched` | switches between processes, and how soon one wakes |
 //! | `scale` | the same work on 1, 2 and 4 processors |
+//! | `work` | what people wait for, done by the image's programs |
 //!
 //! A test runs in a process of its own. It is made (not timed), run with a number of iterations
 //! (timed, clean-up of what an iteration leaves included), and verified (not timed). An iteration
@@ -26,6 +27,7 @@ mod scale;
 mod sched;
 mod signal;
 mod syscall;
+mod work;
 
 use crate::problem::Outcome;
 
@@ -140,6 +142,10 @@ pub static GROUPS: &[Group] = &[
     Group {
         name: "scale",
         tests: &[scale::TESTS],
+    },
+    Group {
+        name: "work",
+        tests: &[work::TESTS],
     },
 ];
 

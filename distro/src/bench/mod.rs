@@ -77,6 +77,16 @@ pub struct BenchArgs {
     pub what: Vec<String>,
 }
 
+/// The packages whose programs the group `work` runs, and its tests that need them.
+const WORK_PACKAGES: [&str; 3] = ["make", "sqlite", "tcc"];
+const WORK_TESTS: [&str; 5] = [
+    "work",
+    "make_build",
+    "sqlite_insert",
+    "sqlite_select",
+    "tcc_compile",
+];
+
 /// Nanoseconds an operation, one a round, by test.
 pub type Samples = BTreeMap<String, Vec<f64>>;
 
@@ -99,12 +109,11 @@ pub fn command(args: &BenchArgs, paths: &Paths, ui: &Ui) -> Result<i32> {
     setup::ensure(&[Need::Emulator, Need::Build], ui)?;
     let machine = machine(args);
     machine.check()?;
-    let mut sides = vec![side("ironbark", Which::Ironbark, None, paths, ui)?];
+    let with = packages(args);
+    let mut sides = vec![side("ironbark", Which::Ironbark, None, &with, paths, ui)?];
     if args.vs == Some(Reference::Linux) {
-        sides.insert(
-            0,
-            side("linux", Which::Linux, args.linux_append.clone(), paths, ui)?,
-        );
+        let append = args.linux_append.clone();
+        sides.insert(0, side("linux", Which::Linux, append, &with, paths, ui)?);
     }
     let bench = Bench {
         machine: &machine,
@@ -152,10 +161,21 @@ fn machine(args: &BenchArgs) -> Machine {
     }
 }
 
+/// What the image must have beside the usual for the tests that are asked for.
+fn packages(args: &BenchArgs) -> Vec<String> {
+    let wanted = |word: &String| WORK_TESTS.contains(&word.as_str());
+    let all = args.what.is_empty() && !args.quick;
+    if all || args.what.iter().any(wanted) {
+        return WORK_PACKAGES.map(str::to_owned).to_vec();
+    }
+    Vec::new()
+}
+
 fn side(
     name: &'static str,
     kernel: Which,
     append: Option<String>,
+    with: &[String],
     paths: &Paths,
     ui: &Ui,
 ) -> Result<Side> {
@@ -166,6 +186,7 @@ fn side(
         debug: false,
         append,
         initramfs: None,
+        with: with.to_vec(),
     };
     Ok(Side {
         system: run::system(&args, paths, ui)?,

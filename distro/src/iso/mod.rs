@@ -58,6 +58,14 @@ pub struct SourceArgs {
     /// Use this cpio archive instead of the built userland
     #[arg(long, value_name = "FILE")]
     pub initramfs: Option<PathBuf>,
+    /// Put these packages into the userland as well, `all` for each that there is
+    #[arg(
+        long,
+        value_name = "PACKAGE",
+        value_delimiter = ',',
+        conflicts_with = "initramfs"
+    )]
+    pub with: Vec<String>,
 }
 
 pub fn command(args: &IsoArgs, paths: &Paths, ui: &Ui) -> Result<i32> {
@@ -68,6 +76,7 @@ pub fn command(args: &IsoArgs, paths: &Paths, ui: &Ui) -> Result<i32> {
         debug: args.source.debug,
         append: None,
         initramfs: args.source.initramfs.clone(),
+        with: args.source.with.clone(),
     };
     let system = run::system(&source, paths, ui)?;
     let output = paths.root.join(&args.output);

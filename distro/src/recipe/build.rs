@@ -10,10 +10,11 @@ use anyhow::{Context, Result, anyhow};
 use super::cpio::{self, Entry};
 use super::model::Recipe;
 use super::phase::Phase;
+use super::rust::{self, Rust};
 use super::sandbox::Sandbox;
 use super::source::Sources;
 use super::store::{Index, OutputIndex};
-use super::{lint, split, systems, tree};
+use super::{lint, split, systems, tree, unpack};
 use crate::ui::{Step, Ui};
 
 /// How many of the log's last lines the error of a failed phase shows.
@@ -23,6 +24,8 @@ const SHOWN_LINES: usize = 25;
 pub struct Inputs<'a> {
     pub recipe: &'a Recipe,
     pub sources: &'a Sources,
+    /// For the system `cargo`.
+    pub rust: Option<&'a Rust>,
     /// The sysroot's entries, output by output.
     pub sysroot: &'a [Vec<Entry>],
     pub key: &'a str,
@@ -76,7 +79,7 @@ impl<'a> Build<'a> {
             ("VERSION".to_owned(), recipe.version().to_owned()),
         ];
         env.extend(recipe.build().env.clone());
-        let sandbox = Sandbox::new(inputs.work, &recipe.dir, env)?;
+        let sandbox = Sandbox::new(inputs.work, &recipe.dir, env, shown(inputs)?)?;
         for output in inputs.sysroot {
             tree::extract(output, &sandbox.sysroot_dir())?;
         }
@@ -106,24 +109,14 @@ impl<'a> Build<'a> {
                 0 => self.sandbox.build_dir(),
                 _ => self.sandbox.build_dir().join(stem(&name)),
             };
-            fs::create_dir_all(&into)?;
-            let command = if name.ends_with(".deb") {
-                format!("dpkg-deb -x {} {}", word(&file), word(&into))
-            } else {
-                let strip = "--strip-components=1 --no-same-owner --no-same-permissions";
-                format!("tar -xf {} {strip} -C {}", word(&file), word(&into))
-            };
-            let done = std::process::Command::new("sh")
-                .args(["-c", &format!("umask 022; exec {command}")])
-                .output()
-                .context("cannot unpack")?;
-            File::options()
-                .append(true)
-                .open(self.inputs.log)?
-                .write_all(&done.stderr)?;
-            if !done.status.success() {
-                return Err(self.failed(Phase::Unpack, &source.span()));
-            }
+            let scratch = self.inputs.work.join("unpacked");
+            let all = unpack::unpack(&file, &scratch).or_else(|error| {
+                fs::write(self.inputs.log, format!("{error:#}\n"))?;
+                Err(self.failed(Phase::Unpack, &source.span()))
+            })?;
+            // The build folder stands already, and is empty: a folder may be put in its place.
+            fs::rename(all, &into)?;
+            tree::remove(&scratch)?;
         }
         Ok(())
     }
@@ -204,6 +197,23 @@ impl<'a> Build<'a> {
             log.display()
         )
     }
+}
+
+/// The folders of the host's that the system `cargo` needs.
+fn shown(inputs: &Inputs<'_>) -> Result<Vec<(PathBuf, &'static str)>> {
+    let recipe = inputs.recipe;
+    let Some(toolchain) = inputs.rust else {
+        return Ok(Vec::new());
+    };
+    let source = recipe.spec.sources.first().ok_or_else(|| {
+        let what = "cargo needs a source that has a Cargo.lock";
+        recipe.fail(Phase::Fetch, &recipe.spec.build.span(), what)
+    })?;
+    let crates = inputs.sources.crates(recipe, source)?;
+    Ok(vec![
+        (toolchain.sysroot.clone(), rust::PLACE),
+        (crates, rust::CRATES),
+    ])
 }
 
 fn pack(inputs: &Inputs<'_>, outputs: Vec<Vec<Entry>>) -> Result<(Index, Vec<Vec<u8>>)> {

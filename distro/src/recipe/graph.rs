@@ -152,12 +152,19 @@ impl Graph {
                 .outputs
                 .iter()
                 .flat_map(|output| &output.get_ref().run);
+            let tests = recipe
+                .spec
+                .guest_tests
+                .iter()
+                .flat_map(|test| &test.get_ref().with);
             let deps = recipe
                 .spec
                 .deps
                 .build
                 .iter()
                 .chain(&recipe.spec.deps.run)
+                .chain(&recipe.spec.deps.replaces)
+                .chain(tests)
                 .chain(outputs);
             for dep in deps {
                 self.check_dep(recipe, dep)?;

@@ -31,7 +31,11 @@ impl Recipes {
         for output in &outputs {
             parts.push((*output, self.provider(output, &built)?.entries(output)?));
         }
-        let archive = cpio::write(merge(parts)?)?;
+        let replaces = |new: &str, old: &str| {
+            let owner = self.graph.owner(new);
+            owner.is_ok_and(|recipe| recipe.replaces(old))
+        };
+        let archive = cpio::write(merge(parts, replaces)?)?;
         let scratch = file.with_extension(format!("{}.tmp", std::process::id()));
         fs::write(&scratch, archive)?;
         fs::rename(&scratch, &file).with_context(|| format!("cannot make {}", file.display()))?;
@@ -39,8 +43,11 @@ impl Recipes {
     }
 }
 
-/// All entries of all outputs. Folders may be shared, nothing else.
-fn merge(parts: Vec<(&str, Vec<Entry>)>) -> Result<Vec<Entry>> {
+/// All entries of all outputs. Folders may be shared, nothing else, unless one output `replaces` the other.
+fn merge(
+    parts: Vec<(&str, Vec<Entry>)>,
+    replaces: impl Fn(&str, &str) -> bool,
+) -> Result<Vec<Entry>> {
     let mut root: BTreeMap<String, (&str, Entry)> = BTreeMap::new();
     // Init's first open of its console comes before /dev is mounted.
     let console = Entry::char_device("dev/console", 0o600, (5, 1));
@@ -52,8 +59,11 @@ fn merge(parts: Vec<(&str, Vec<Entry>)>) -> Result<Vec<Entry>> {
             match root.get(&entry.path) {
                 Some((_, other))
                     if other.is_dir() && entry.is_dir() && other.mode == entry.mode => {}
-                Some((owner, _)) => bail!("/{} is both in {owner} and in {output}", entry.path),
-                None => {
+                Some((owner, _)) if replaces(owner, output) => {}
+                Some((owner, _)) if !replaces(output, owner) => {
+                    bail!("/{} is both in {owner} and in {output}", entry.path)
+                }
+                _ => {
                     root.insert(entry.path.clone(), (output, entry));
                 }
             }
@@ -74,13 +84,20 @@ mod tests {
                 Entry::file(file, 0o755, Vec::new()),
             ]
         };
-        assert_eq!(
-            merge(vec![("a", part("bin/a")), ("b", part("bin/b"))])
-                .unwrap()
-                .len(),
-            5
-        );
-        let error = merge(vec![("a", part("bin/x")), ("b", part("bin/x"))]).unwrap_err();
+        let merged = |a, b| merge(vec![("a", part(a)), ("b", part(b))], |_, _| false);
+        assert_eq!(merged("bin/a", "bin/b").unwrap().len(), 5);
+        let error = merged("bin/x", "bin/x").unwrap_err();
         assert_eq!(error.to_string(), "/bin/x is both in a and in b");
+    }
+
+    #[test]
+    fn what_replaces_another_wins_in_any_order() {
+        let part = |content: &str| vec![Entry::file("x", 0o755, content.into())];
+        for order in [["real", "link"], ["link", "real"]] {
+            let parts = order.map(|name| (name, part(name))).to_vec();
+            let merged = merge(parts, |new, old| (new, old) == ("real", "link")).unwrap();
+            let found = merged.iter().find(|entry| entry.path == "x").unwrap();
+            assert_eq!(found.data, b"real");
+        }
     }
 }

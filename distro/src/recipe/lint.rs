@@ -11,6 +11,8 @@ const TOP: [&str; 18] = [
     "run", "sbin", "srv", "sys", "tmp", "usr",
 ];
 const INTERPRETER: &str = "/lib/ld-musl-x86_64.so.1";
+/// What the loader is as a library.
+const LIBC: &str = "libc.so";
 
 /// All that is wrong with what a recipe installs.
 pub fn problems(recipe: &Recipe, entries: &[Entry]) -> Vec<String> {
@@ -52,6 +54,8 @@ fn bad_elf(bytes: &[u8]) -> Option<String> {
         Err(error) => Some(format!("is no proper ELF file: {error}")),
         Ok(elf) => match elf.interpreter {
             Some(other) if other != INTERPRETER => Some(format!("wants the loader {other}")),
+            // It has one of its own then, of which the libraries it loads know nothing.
+            Some(_) if !elf.libraries.contains(&LIBC) => Some(format!("does not name {LIBC}")),
             _ => None,
         },
     }

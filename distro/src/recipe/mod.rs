@@ -2,12 +2,12 @@
 //!
 //! | module | phase or part |
 //! |---|---|
-//! | [`model`] | the format of `packages/<name>/recipe.toml` |
+//! | [`model`], [`guest_test`] | the format of `packages/<name>/recipe.toml` |
 //! | [`graph`] | resolve: who provides what, and the order |
 //! | [`source`], [`apt`] | fetch and verify; the only part that uses the network |
 //! | [`key`] | what a build depends on, as one hash |
-//! | [`sandbox`], [`systems`] | where and how a phase's script runs |
-//! | [`build`] | one package through its phases |
+//! | [`sandbox`], [`systems`], [`rust`] | where and how a phase's script runs |
+//! | [`build`], [`unpack`] | one package through its phases |
 //! | [`split`], [`lint`] | outputs, and what they may not contain |
 //! | [`cpio`], [`tree`] | pack: deterministic archives of folders |
 //! | [`store`] | index: built packages in the user's cache |
@@ -21,11 +21,13 @@ pub mod apt;
 mod build;
 pub mod cpio;
 mod graph;
+mod guest_test;
 mod image;
 mod key;
 mod lint;
 mod model;
 mod phase;
+mod rust;
 mod sandbox;
 mod source;
 mod split;
@@ -34,6 +36,7 @@ mod systems;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod unpack;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -43,14 +46,17 @@ use anyhow::{Context, Result, bail};
 
 use self::cpio::Entry;
 use self::graph::Graph;
-use self::model::Recipe;
-pub use self::model::{GuestTest, Need};
+pub use self::guest_test::{GuestTest, Need};
+pub use self::model::HostTool;
+use self::model::{Recipe, System};
 use self::phase::Phase;
+use self::rust::Rust;
 use self::sandbox::Sandbox;
 use self::source::Sources;
 use self::store::{Built, Store};
 pub use self::tree::sha256 as hash;
 use crate::paths::Paths;
+use crate::setup;
 use crate::ui::Ui;
 
 /// The recipes of a checkout and what was built of them.
@@ -61,6 +67,7 @@ pub struct Recipes {
     sources: Sources,
     store: Store,
     toolchain: OnceLock<String>,
+    rust: OnceLock<Rust>,
 }
 
 /// A package's guest test, as the runner needs it.
@@ -71,6 +78,18 @@ pub struct PackageTest {
     pub test: GuestTest,
 }
 
+impl PackageTest {
+    /// All that must be in the image.
+    pub fn outputs(&self) -> impl Iterator<Item = &str> {
+        let more = self
+            .test
+            .with
+            .iter()
+            .map(|output| output.get_ref().as_str());
+        std::iter::once(self.package.as_str()).chain(more)
+    }
+}
+
 impl Recipes {
     pub fn open(paths: &Paths, ui: &Ui) -> Result<Self> {
         Ok(Self {
@@ -78,6 +97,7 @@ impl Recipes {
             sources: Sources::new(&paths.cache, ui),
             store: Store::open(&paths.cache)?,
             toolchain: OnceLock::new(),
+            rust: OnceLock::new(),
             paths: paths.clone(),
             ui: ui.clone(),
         })
@@ -102,6 +122,11 @@ impl Recipes {
                 .note(&format!("{}: the same bytes twice", recipe.full_name()));
         }
         Ok(())
+    }
+
+    /// The names of all packages.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.graph.recipes().map(Recipe::name)
     }
 
     /// The tests that packages bring along, by package and name.
@@ -176,6 +201,7 @@ impl Recipes {
         built: &BTreeMap<String, Built>,
     ) -> Result<(store::Index, Vec<Vec<u8>>)> {
         Sandbox::probe()?;
+        setup::programs(&recipe.spec.deps.host, &self.ui)?;
         let sysroot: Vec<Vec<Entry>> = self
             .graph
             .sysroot(recipe)?
@@ -186,6 +212,7 @@ impl Recipes {
         let inputs = build::Inputs {
             recipe,
             sources: &self.sources,
+            rust: self.rust(recipe)?,
             sysroot: &sysroot,
             key,
             work: &folder.join(recipe.full_name()),
@@ -215,7 +242,11 @@ impl Recipes {
             Ok((output.to_owned(), sum))
         });
         let deps: Vec<_> = deps.collect::<Result<_>>()?;
-        key::key(recipe, &deps, self.toolchain()?)
+        let mut toolchain = self.toolchain()?.to_owned();
+        if let Some(rust) = self.rust(recipe)? {
+            toolchain.push_str(&rust.version);
+        }
+        key::key(recipe, &deps, &toolchain)
     }
 
     fn provider<'b>(&self, output: &str, built: &'b BTreeMap<String, Built>) -> Result<&'b Built> {
@@ -231,6 +262,18 @@ impl Recipes {
         }
         let found = key::toolchain(&self.ui)?;
         Ok(self.toolchain.get_or_init(|| found))
+    }
+
+    /// The Rust toolchain, if the recipe is built by it.
+    fn rust(&self, recipe: &Recipe) -> Result<Option<&Rust>> {
+        if recipe.build().system != System::Cargo {
+            return Ok(None);
+        }
+        if let Some(known) = self.rust.get() {
+            return Ok(Some(known));
+        }
+        let found = Rust::find(&self.paths, &self.ui)?;
+        Ok(Some(self.rust.get_or_init(|| found)))
     }
 }
 

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::guest_test::GuestTest;
 use super::phase::Phase;
 
 /// A recipe as read, with what is needed to point at a place in it.
@@ -85,6 +86,20 @@ pub struct Deps {
     /// Outputs that come along when the main output is installed.
     #[serde(default)]
     pub run: Vec<Spanned<String>>,
+    /// Programs of the host that only this build needs.
+    #[serde(default)]
+    pub host: Vec<HostTool>,
+    /// Outputs whose files this package's take the place of where both have them.
+    #[serde(default)]
+    pub replaces: Vec<Spanned<String>>,
+}
+
+/// A program that a build runs, and the Debian package that brings it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostTool {
+    pub program: String,
+    pub package: String,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
@@ -131,43 +146,6 @@ pub struct Output {
     /// Outputs that come along with this one.
     #[serde(default)]
     pub run: Vec<Spanned<String>>,
-}
-
-/// A command to be run as root in the guest, on Linux first and then on Ironbark.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GuestTest {
-    pub name: String,
-    pub run: String,
-    #[serde(default)]
-    pub expect: Expect,
-    #[serde(default)]
-    pub needs: Vec<Need>,
-    #[serde(default = "default_timeout_s")]
-    pub timeout_s: u64,
-}
-
-/// What a guest test must answer. Standard output is compared only if it is given.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Expect {
-    #[serde(default)]
-    pub exit: u8,
-    pub stdout: Option<String>,
-}
-
-/// What of the machine a guest test needs.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum Need {
-    Net,
-    Disk,
-    Smp,
-    Tty,
-}
-
-fn default_timeout_s() -> u64 {
-    60
 }
 
 impl Recipe {
@@ -229,6 +207,12 @@ impl Recipe {
             .iter()
             .find(|o| o.get_ref().name == output);
         other.map_or(&self.spec.deps.run, |o| &o.get_ref().run)
+    }
+
+    /// Whether this package's files take the place of another output's.
+    pub fn replaces(&self, output: &str) -> bool {
+        let mut replaced = self.spec.deps.replaces.iter();
+        replaced.any(|name| name.get_ref() == output)
     }
 
     /// `text` with `{version}` filled in.
@@ -328,17 +312,15 @@ impl Recipe {
     fn validate_tests(&self) -> Result<()> {
         let mut seen = HashSet::new();
         for test in &self.spec.guest_tests {
-            let GuestTest {
-                name,
-                run,
-                timeout_s,
-                ..
-            } = test.get_ref();
             let place = self.place(&test.span());
-            if !is_name(name) || !seen.insert(name) {
-                bail!("{place}: {name:?} is no name of its own for a guest test");
+            let test = test.get_ref();
+            if !is_name(&test.name) || !seen.insert(&test.name) {
+                bail!(
+                    "{place}: {:?} is no name of its own for a guest test",
+                    test.name
+                );
             }
-            if run.trim().is_empty() || *timeout_s == 0 {
+            if test.run.trim().is_empty() || test.timeout_s == 0 {
                 bail!("{place}: a guest test needs a command and time to run it");
             }
         }

@@ -7,6 +7,7 @@
 //! | `/dest` | what the package installs; `$DESTDIR` |
 //! | `/sysroot` | the outputs of `deps.build`, read-only |
 //! | `/recipe` | the package's folder, read-only |
+//! | `/rust`, `/vendor` | for the system `cargo`: the toolchain and the crates, read-only |
 //! | `/usr`, `/bin`, `/lib`, ... | the host's, read-only |
 //!
 //! There is no network, no home, no other process and no variable of the caller's. util-linux's
@@ -27,18 +28,25 @@ const HOST_DIRS: [&str; 7] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "li
 /// What of the host's `/etc` programs need to start at all (Debian links `awk` and `cc` through it).
 const HOST_ETC: [&str; 3] = ["alternatives", "ld.so.cache", "ld.so.conf"];
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
-const PATH: &str = "/sysroot/cross/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
+const PATH: &str = "/sysroot/cross/bin:/rust/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
 
 /// The folders of one build, below `work`.
 pub struct Sandbox {
     work: PathBuf,
     recipe: PathBuf,
     env: Vec<(String, String)>,
+    shown: Vec<(PathBuf, &'static str)>,
 }
 
 impl Sandbox {
-    /// Makes the folders. `env` is what a recipe adds to the variables that each phase has.
-    pub fn new(work: &Path, recipe: &Path, env: Vec<(String, String)>) -> Result<Self> {
+    /// Makes the folders. `env` is what a recipe adds to the variables that each phase has; `shown` are
+    /// folders of the host's that appear below the root, read-only.
+    pub fn new(
+        work: &Path,
+        recipe: &Path,
+        env: Vec<(String, String)>,
+        shown: Vec<(PathBuf, &'static str)>,
+    ) -> Result<Self> {
         for dir in ["root", "build", "dest", "sysroot"] {
             fs::create_dir_all(work.join(dir)).with_context(|| format!("cannot make {work:?}"))?;
         }
@@ -47,6 +55,7 @@ impl Sandbox {
             work: fs::canonicalize(work)?,
             recipe,
             env,
+            shown,
         })
     }
 
@@ -134,6 +143,10 @@ impl Sandbox {
         text.push_str("chmod 1777 tmp\n");
         bind_read_only(&mut text, &self.recipe, "recipe")?;
         bind_read_only(&mut text, &self.sysroot_dir(), "sysroot")?;
+        for (from, to) in &self.shown {
+            writeln!(text, "mkdir {to}")?;
+            bind_read_only(&mut text, from, to)?;
+        }
         for dir in ["build", "dest"] {
             writeln!(text, "mount --bind {} {dir}", quoted(&self.work.join(dir))?)?;
         }
@@ -165,6 +178,8 @@ impl Sandbox {
             ("JOBS", jobs.to_string()),
             ("CC", cc.to_owned()),
             ("HOSTCC", "gcc".to_owned()),
+            ("PKG_CONFIG_SYSROOT_DIR", "/sysroot".to_owned()),
+            ("PKG_CONFIG_LIBDIR", "/sysroot/usr/lib/pkgconfig".to_owned()),
         ];
         let all = fixed.iter().map(|(name, value)| (*name, value.as_str()));
         let all = all.chain(

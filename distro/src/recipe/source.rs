@@ -9,7 +9,7 @@ use toml::Spanned;
 use super::apt::Apt;
 use super::model::{Recipe, Source};
 use super::phase::Phase;
-use super::tree;
+use super::{tree, unpack};
 use crate::cmd;
 use crate::ui::Ui;
 
@@ -48,6 +48,38 @@ impl Sources {
         });
         tree::remove(&scratch)?;
         put.map(|()| kept)
+    }
+
+    /// The crates that a source's `Cargo.lock` names, fetched if they are not in the cache. Cargo holds each
+    /// against the sum that stands there, now and again when it builds.
+    pub fn crates(&self, recipe: &Recipe, source: &Spanned<Source>) -> Result<PathBuf> {
+        let file = self.get(recipe, source)?;
+        let kept = file.with_file_name("crates");
+        if kept.is_dir() {
+            return Ok(kept);
+        }
+        let scratch = self.dir.join(format!(".crates-{}", std::process::id()));
+        tree::remove(&scratch)?;
+        fs::create_dir(&scratch)?;
+        let _step = self
+            .ui
+            .spinner(&format!("Fetching the crates of {}", recipe.name()));
+        let put = self.fetch_crates(&file, &scratch).and_then(|()| {
+            fs::rename(scratch.join("crates"), &kept)?;
+            Ok(kept)
+        });
+        tree::remove(&scratch)?;
+        put.map_err(|error| recipe.fail(Phase::Fetch, &source.span(), format!("{error:#}")))
+    }
+
+    fn fetch_crates(&self, file: &Path, scratch: &Path) -> Result<()> {
+        let source = unpack::unpack(file, &scratch.join("source"))?;
+        // Without dependencies cargo makes no folder.
+        let crates = scratch.join("crates");
+        fs::create_dir(&crates)?;
+        let mut cargo = cmd::cargo();
+        cargo.args(["vendor", "--locked", "--versioned-dirs"]);
+        cmd::run(cargo.arg(&crates).current_dir(source), &self.ui)
     }
 
     fn fetch_and_verify(

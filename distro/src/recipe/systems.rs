@@ -3,6 +3,26 @@
 use super::model::{Build, System};
 use super::phase::Phase;
 
+/// The crates come from `/vendor`. Paths of the build would stay in panic messages.
+const CARGO_CONFIG: &str = r#"mkdir -p "$HOME/.cargo"
+cat > "$HOME/.cargo/config.toml" <<END
+[source.crates-io]
+replace-with = "vendor"
+[source.vendor]
+directory = "/vendor"
+[target.x86_64-unknown-linux-musl]
+rustflags = ["--remap-path-prefix=/build=.", "--remap-path-prefix=/vendor=vendor"]
+[profile.release]
+strip = true
+debug = 0
+incremental = false
+END"#;
+const CARGO_BUILD: &str =
+    "cargo build --release --locked --offline --target x86_64-unknown-linux-musl";
+const CARGO_INSTALL: &str = r#"mkdir -p "$DESTDIR/usr/bin"
+find target/x86_64-unknown-linux-musl/release -maxdepth 1 -type f -perm -100 \
+    -exec install -m 755 -t "$DESTDIR/usr/bin" {} +"#;
+
 /// The script of `phase`, or nothing if the system does nothing then.
 pub fn script(build: &Build, phase: Phase) -> Option<String> {
     let args: String = build
@@ -33,6 +53,8 @@ pub fn script(build: &Build, phase: Phase) -> Option<String> {
         }
         (System::Meson, Phase::Compile) => "meson compile -C out".to_owned(),
         (System::Meson, Phase::Install) => "meson install -C out --no-rebuild".to_owned(),
+        (System::Cargo, Phase::Compile) => format!("{CARGO_CONFIG}\n{CARGO_BUILD}{args}"),
+        (System::Cargo, Phase::Install) => CARGO_INSTALL.to_owned(),
         _ => return None,
     };
     Some(text)

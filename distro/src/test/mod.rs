@@ -182,6 +182,7 @@ impl Lab {
             root,
             append: None,
             initramfs: None,
+            with: Vec::new(),
         };
         run::system(&args, &self.paths, &self.ui)
     }

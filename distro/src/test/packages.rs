@@ -13,8 +13,8 @@ use crate::run;
 
 const PACKAGES: &str = "packages";
 const BUSYBOX: &str = "busybox";
-/// Packages that only tests need.
-const TEST_PACKAGES: [&str; 2] = ["busybox-static", "busybox-testsuite"];
+/// Packages that only BusyBox's tests need.
+const BUSYBOX_TESTS: [&str; 2] = ["busybox-static", "busybox-testsuite"];
 
 /// Where the driver of BusyBox's tests lies in the guest.
 const DRIVER: &str = "usr/lib/ironbark/busybox-tests";
@@ -32,7 +32,8 @@ pub fn jobs<'a>(lab: &'a Lab, ours: &'a System, linux: &'a System) -> Result<Vec
     for (on, system) in [("linux", linux), ("ironbark", ours)] {
         let tests = tests.clone();
         work.push(Box::new(move || {
-            guest_tests(lab, &with_tests(lab, system)?, on, &tests)
+            let outputs = tests.iter().flat_map(PackageTest::outputs);
+            guest_tests(lab, &with(lab, system, outputs)?, on, &tests)
         }));
     }
     Ok(work)
@@ -42,9 +43,14 @@ fn name(test: &PackageTest) -> String {
     format!("{}/{}", test.package, test.test.name)
 }
 
-/// The system with the packages that only tests need.
-fn with_tests(lab: &Lab, system: &System) -> Result<System> {
-    let initramfs = run::userland_with(&TEST_PACKAGES, &lab.paths, &lab.ui)?;
+/// The system with the packages that some tests need.
+fn with<'a>(
+    lab: &Lab,
+    system: &System,
+    outputs: impl IntoIterator<Item = &'a str>,
+) -> Result<System> {
+    let outputs: Vec<String> = outputs.into_iter().map(str::to_owned).collect();
+    let initramfs = run::userland(&outputs, &lab.paths, &lab.ui)?;
     Ok(System {
         initramfs,
         ..system.clone()
@@ -119,7 +125,7 @@ fn problem(test: &PackageTest, answer: &Answer) -> Option<String> {
 pub fn busybox_jobs<'a>(lab: &'a Lab, ours: &'a System, linux: &'a System) -> Result<Vec<Job<'a>>> {
     let filter = lab.below().to_owned();
     Ok(vec![Box::new(move || {
-        let applets = applets(lab, &with_tests(lab, linux)?)?;
+        let applets = applets(lab, &with(lab, linux, BUSYBOX_TESTS)?)?;
         let applets: Vec<String> = applets
             .into_iter()
             .filter(|name| name.starts_with(&filter) || filter.starts_with(name.as_str()))
@@ -152,7 +158,7 @@ fn applets(lab: &Lab, linux: &System) -> Result<Vec<String>> {
 }
 
 fn busybox_on(lab: &Lab, system: &System, on: &str, applets: &[String]) -> Result<Results> {
-    let system = with_tests(lab, system)?;
+    let system = with(lab, system, BUSYBOX_TESTS)?;
     let item = |applet: &String| Item {
         script: format!("/{DRIVER} --quick -v {applet}"),
         limit_s: APPLET_LIMIT_S,

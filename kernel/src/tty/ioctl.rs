@@ -50,7 +50,7 @@ pub fn common(
         t::TCSETA => set_termio(tty, arg, Before::Nothing),
         t::TCSETAW => set_termio(tty, arg, Before::Drain),
         t::TCSETAF => set_termio(tty, arg, Before::DrainAndFlush),
-        t::TIOCGWINSZ => put_of(arg, || tty.state.lock().winsize.clone()),
+        t::TIOCGWINSZ => put_of(arg, || tty.state.lock().winsize),
         t::TIOCSWINSZ => UserPtr::<Winsize>::from(arg)
             .read()
             .map(|size| resize(tty, size)),

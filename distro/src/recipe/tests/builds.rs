@@ -141,6 +141,72 @@ fn sources_are_unpacked_and_patched() {
     assert_eq!(content(&scratch, "a"), "patched\n");
 }
 
+/// A `[[source]]` that is an archive of some files, without a folder around them.
+fn archive(scratch: &Scratch, files: &[(&str, &str)]) -> String {
+    let source = scratch.dir.join("source");
+    for (name, text) in files {
+        let file = source.join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text).unwrap();
+    }
+    let tar = scratch.dir.join("source.tar");
+    let mut command = Command::new("tar");
+    command.arg("-cf").arg(&tar).arg("-C").arg(&source).arg(".");
+    assert!(command.status().unwrap().success());
+    let sum = crate::recipe::tree::sha256_file(&tar).unwrap();
+    let url = tar.display();
+    format!("[[source]]\nurl = \"file://{url}\"\nfile = \"source.tar\"\nsha256 = \"{sum}\"\n")
+}
+
+#[test]
+fn an_archive_without_a_folder_is_unpacked_whole() {
+    let scratch = Scratch::new();
+    let source = archive(&scratch, &[("text", "at the top\n"), ("folder/x", "x\n")]);
+    let rest = source + &writes("cat text; ls folder") + "licenses = [\"text\"]\n";
+    scratch.package("a", &rest);
+    assert_eq!(content(&scratch, "a"), "at the top\nx\n");
+}
+
+#[test]
+fn a_program_in_rust_is_built_for_the_target() {
+    let scratch = Scratch::new();
+    let files = [
+        (
+            "Cargo.toml",
+            "[package]\nname = \"hello\"\nversion = \"1.0.0\"\nedition = \"2024\"\n",
+        ),
+        (
+            "Cargo.lock",
+            "version = 4\n\n[[package]]\nname = \"hello\"\nversion = \"1.0.0\"\n",
+        ),
+        (
+            "src/main.rs",
+            "fn main() { assert!(std::env::args().count() > 1, \"hello\"); }\n",
+        ),
+    ];
+    let source = archive(&scratch, &files);
+    let rest = "[build]\nsystem = \"cargo\"\n[install]\nlicenses = [\"Cargo.toml\"]\n".to_owned();
+    scratch.package("hello", &(source + &rest));
+    let recipes = scratch.open().unwrap();
+    let built = recipes.build(&["hello".to_owned()]).unwrap();
+    let entries = built[0].entries("hello").unwrap();
+    let program = entries.iter().find(|entry| entry.path == "usr/bin/hello");
+    let program = program.expect("a program is installed");
+    assert!(program.data.starts_with(b"\x7fELF"));
+    assert_eq!(program.mode & 0o777, 0o755);
+    recipes.check(&["hello".to_owned()]).unwrap();
+}
+
+#[test]
+fn a_guest_test_is_no_reason_to_build_again() {
+    let scratch = Scratch::new();
+    scratch.package("a", &writes("echo 1"));
+    let before = folder(&scratch, "a");
+    let test = "[[guest-test]]\nname = \"t\"\nrun = \"true\"\n";
+    scratch.package("a", &(writes("echo 1") + "# A remark.\n" + test));
+    assert_eq!(folder(&scratch, "a"), before);
+}
+
 #[test]
 fn check_tells_packages_that_differ_from_those_that_do_not() {
     let scratch = Scratch::new();

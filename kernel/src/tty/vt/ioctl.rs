@@ -45,14 +45,14 @@ pub fn handle(
         v::VT_GETSTATE => get_state(arg),
         v::VT_ACTIVATE => allowed().and_then(|()| activate(arg)),
         v::VT_WAITACTIVE => allowed().and_then(|()| wait_active(arg)),
-        v::VT_GETMODE => put_of(arg, || vt.settings.lock().mode.clone()),
+        v::VT_GETMODE => put_of(arg, || vt.settings.lock().mode),
         v::VT_SETMODE => allowed().and_then(|()| set_mode(vt, arg)),
         v::VT_RELDISP => allowed().and_then(|()| release(vt, arg)),
         v::VT_DISALLOCATE => disallocate(arg),
-        v::KDGETMODE => put_of(arg, || vt.settings.lock().display.clone()),
+        v::KDGETMODE => put_of(arg, || vt.settings.lock().display),
         v::KDSETMODE => allowed().and_then(|()| set_display(vt, arg)),
         v::KDGKBTYPE => put(arg, &v::KB_101),
-        v::KDGKBMODE => put_of(arg, || vt.settings.lock().keyboard.clone()),
+        v::KDGKBMODE => put_of(arg, || vt.settings.lock().keyboard),
         v::KDSKBMODE => allowed().and_then(|()| set_keyboard_mode(vt, tty, arg)),
         v::KDGKBMETA => {
             let meta = vt.settings.lock().meta_bit;
