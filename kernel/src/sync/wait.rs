@@ -164,8 +164,9 @@ impl WaitQueue {
         };
         sched::set_running();
         drop(timer);
-        // A wake-up meant for one waiter that came too late for this one goes to the next.
-        if !self.dequeue(&task) && result.is_err() {
+        // A wake-up that found this one in the queue after its last look was meant for one waiter: it goes to the next,
+        // even if this one got what it waited for, since that may have been there before.
+        if !self.dequeue(&task) {
             self.wake_one();
         }
         result
