@@ -16,6 +16,7 @@
 //! | `exit`, `wait` | the end of threads and processes, zombies, and wait4 and waitid |
 //! | `rlimit`, `usage` | limits, and times used |
 //! | `seccomp` | system calls given up for good |
+//! | `user_dispatch` | calls that become signals |
 //! | `user_return` | what a task does on its way out to user space |
 //!
 //! # Lock order
@@ -49,6 +50,7 @@ pub mod seccomp;
 mod task;
 pub mod tree;
 pub mod usage;
+pub mod user_dispatch;
 mod user_return;
 pub mod wait;
 

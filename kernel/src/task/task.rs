@@ -11,6 +11,7 @@ use super::pid::Pid;
 use super::process::Process;
 use super::seccomp::Seccomp;
 use super::usage::ThreadUsage;
+use super::user_dispatch::UserDispatch;
 use crate::arch::ThreadArch;
 use crate::fs::{FdTable, FsContext};
 use crate::ipc::futex::FutexWait;
@@ -39,6 +40,12 @@ bitflags::bitflags! {
         const NO_NEW_PRIVS = 16;
         /// Sleeps in `vfork` for its child.
         const IN_VFORK = 32;
+        /// `PR_MCE_KILL_SET`: hears of broken memory as it says itself, not as the system does.
+        const MCE_PROCESS = 64;
+        /// With `MCE_PROCESS`: at once, not when it touches it.
+        const MCE_EARLY = 128;
+        /// `PR_SET_IO_FLUSHER`: others wait for its writing.
+        const IO_FLUSHER = 256;
     }
 }
 
@@ -71,6 +78,8 @@ pub struct Task {
     pub set_child_tid: AtomicUsize,
     /// Head of the robust futex list; 0 for none.
     pub robust_list: AtomicUsize,
+    /// Which of its calls become signals.
+    pub user_dispatch: UserDispatch,
     /// The system calls it gave up.
     pub seccomp: Seccomp,
     /// Its part in a futex wait.
@@ -164,6 +173,7 @@ impl Task {
             clear_child_tid: AtomicUsize::new(0),
             set_child_tid: AtomicUsize::new(0),
             robust_list: AtomicUsize::new(0),
+            user_dispatch: UserDispatch::default(),
             seccomp: Seccomp::default(),
             futex: FutexWait::default(),
             usage: ThreadUsage::default(),

@@ -48,6 +48,7 @@ impl AddressSpace {
                 return Err(e);
             }
         };
+        child.refuse_huge(self.refuses_huge());
         // From here on the child's own end takes care of what it has.
         let mut copying = Copying {
             parent: self,

@@ -47,7 +47,7 @@ mod tables;
 
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use abi::mman::{MapFlags, Prot};
 use abi::{Errno, Result};
@@ -132,6 +132,8 @@ pub struct AddressSpace {
     cpus: SpaceCpus,
     map: RwLock<Map>,
     counts: Counts,
+    /// No huge pages from now on.
+    no_huge: AtomicBool,
     /// The chain of this space's upper tables (by `link`), so that its end need not search for them.
     upper: AtomicU32,
 }
@@ -163,6 +165,7 @@ impl AddressSpace {
             cpus: SpaceCpus::default(),
             map: RwLock::new(map),
             counts: Counts::default(),
+            no_huge: AtomicBool::new(false),
             upper: AtomicU32::new(0),
         }))
     }
