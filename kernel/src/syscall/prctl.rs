@@ -43,6 +43,8 @@ const PR_GET_TID_ADDRESS: u32 = 40;
 const PR_SET_THP_DISABLE: u32 = 41;
 const PR_GET_THP_DISABLE: u32 = 42;
 const PR_CAP_AMBIENT: u32 = 47;
+const PR_GET_SPECULATION_CTRL: u32 = 52;
+const PR_SET_SPECULATION_CTRL: u32 = 53;
 const PR_SET_IO_FLUSHER: u32 = 57;
 const PR_GET_IO_FLUSHER: u32 = 58;
 const PR_SET_SYSCALL_USER_DISPATCH: u32 = 59;
@@ -146,6 +148,8 @@ fn machine_option(me: &CurrentTask, option: u32, args: [usize; 4]) -> Result<usi
             Ok(0)
         }
         PR_GET_THP_DISABLE if args == [0; 4] => Ok(usize::from(me.my_mm().refuses_huge())),
+        PR_GET_SPECULATION_CTRL if (b, c, d) == (0, 0, 0) => speculation(a),
+        PR_SET_SPECULATION_CTRL if (c, d) == (0, 0) => set_speculation(a, b),
         PR_SET_IO_FLUSHER | PR_GET_IO_FLUSHER => io_flusher(me, option, args),
         PR_GET_AUXV if (c, d) == (0, 0) => {
             let words = me.my_mm().auxv();
@@ -154,6 +158,38 @@ fn machine_option(me: &CurrentTask, option: u32, args: [usize; 4]) -> Result<usi
             Ok(bytes.len())
         }
         _ => Err(Errno::EINVAL),
+    }
+}
+
+const PR_SPEC_STORE_BYPASS: usize = 0;
+const PR_SPEC_INDIRECT_BRANCH: usize = 1;
+const PR_SPEC_L1D_FLUSH: usize = 2;
+const PR_SPEC_NOT_AFFECTED: usize = 0;
+const PR_SPEC_ENABLE: usize = 2;
+const PR_SPEC_DISABLE: usize = 4;
+const PR_SPEC_FORCE_DISABLE: usize = 8;
+
+/// What speculation does: nothing here keeps it from anything.
+fn speculation(which: usize) -> Result<usize> {
+    match which {
+        PR_SPEC_STORE_BYPASS if arch::features::bypasses_stores() => Ok(PR_SPEC_ENABLE),
+        PR_SPEC_STORE_BYPASS => Ok(PR_SPEC_NOT_AFFECTED),
+        PR_SPEC_INDIRECT_BRANCH => Ok(PR_SPEC_ENABLE),
+        // The cache is never flushed for a thread.
+        PR_SPEC_L1D_FLUSH => Ok(PR_SPEC_FORCE_DISABLE),
+        _ => Err(Errno::ENODEV),
+    }
+}
+
+/// Refuses as Linux does where it has no means: only what is so already may be asked for.
+fn set_speculation(which: usize, wish: usize) -> Result<usize> {
+    match (which, wish) {
+        (PR_SPEC_STORE_BYPASS, _) => Err(Errno::ENXIO),
+        (PR_SPEC_INDIRECT_BRANCH, PR_SPEC_ENABLE) => Ok(0),
+        (PR_SPEC_INDIRECT_BRANCH, PR_SPEC_DISABLE | PR_SPEC_FORCE_DISABLE) => Err(Errno::EPERM),
+        (PR_SPEC_INDIRECT_BRANCH, _) => Err(Errno::ERANGE),
+        (PR_SPEC_L1D_FLUSH, _) => Err(Errno::EPERM),
+        _ => Err(Errno::ENODEV),
     }
 }
 
