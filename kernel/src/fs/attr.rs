@@ -60,6 +60,9 @@ pub fn chown(place: &Path, uid: Option<u32>, gid: Option<u32>, cred: &Cred) -> R
         perm::without_privileges(mode)
     };
     let mode = (kept != mode).then_some(kept & S_IALLUGO);
+    if !inode.is_dir() {
+        perm::drop_file_caps(inode);
+    }
     open::set_attr(
         place,
         &SetAttr {

@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 
+use abi::capability::XATTR_NAME_CAPS;
 use abi::fs::{R_OK, S_ISGID, S_ISUID, S_ISVTX, S_IXGRP, W_OK, X_OK};
 use abi::{Errno, Result};
 
@@ -82,11 +83,26 @@ pub fn without_privileges(mode: u32) -> u32 {
     kept
 }
 
-/// Takes set-id bits off a regular file that is written to, unless the writer may keep them.
+/// Takes the capabilities off a file that is written to or given away, whoever does that.
+#[inline]
+pub fn drop_file_caps(inode: &Inode) {
+    if inode.flags().contains(InodeFlags::HAS_XATTR)
+        && let Some(store) = inode.ops.xattrs(inode)
+    {
+        // Most files with attributes have none of these.
+        let _ = store.remove(XATTR_NAME_CAPS);
+    }
+}
+
+/// Takes set-id bits off a regular file that is written to, unless the writer may keep them; capabilities go always.
 #[inline]
 pub fn drop_privileges_on_write(inode: &Inode, cred: &Cred) {
+    if !inode.is_regular() {
+        return;
+    }
+    drop_file_caps(inode);
     let mode = inode.mode();
-    if mode & (S_ISUID | S_ISGID) == 0 || !inode.is_regular() {
+    if mode & (S_ISUID | S_ISGID) == 0 {
         return;
     }
     let kept = without_privileges(mode);

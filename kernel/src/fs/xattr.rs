@@ -4,6 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::collections::btree_map::Entry;
 use alloc::vec::Vec;
 
+use abi::capability::{FileCaps, XATTR_NAME_CAPS};
 use abi::fs::{R_OK, S_ISVTX, W_OK, XATTR_CREATE, XATTR_NAME_MAX, XATTR_REPLACE};
 use abi::{Errno, Result};
 use ksync::SpinLock;
@@ -96,7 +97,7 @@ fn check(place: &Path, name: &[u8], mask: u32, cred: &Cred) -> Result<()> {
     }
     if name.starts_with(b"security.") {
         if mask & W_OK != 0 {
-            let cap = if name == b"security.capability" {
+            let cap = if name == XATTR_NAME_CAPS {
                 Cap::SETFCAP
             } else {
                 Cap::SYS_ADMIN
@@ -164,10 +165,19 @@ fn store(place: &Path) -> Result<&XattrStore> {
 pub fn get(place: &Path, name: &[u8], cred: &Cred) -> Result<Vec<u8>> {
     check(place, name, R_OK, cred)?;
     check_suffix(name)?;
-    store(place)?.get(name)
+    let value = store(place)?.get(name)?;
+    if name == XATTR_NAME_CAPS
+        && let Some(shown) = FileCaps::as_read(&value)
+    {
+        return Ok(shown.to_vec());
+    }
+    Ok(value)
 }
 
 pub fn set(place: &Path, name: &[u8], value: Vec<u8>, flags: u32, cred: &Cred) -> Result<()> {
+    if name == XATTR_NAME_CAPS && !value.is_empty() && !FileCaps::may_be_set(&value) {
+        return Err(Errno::EINVAL);
+    }
     check(place, name, W_OK, cred)?;
     check_suffix(name)?;
     let inode = place.inode();

@@ -1,6 +1,7 @@
 //! User and group ids, groups and capabilities.
 
 use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
 
 use abi::{Errno, Result};
 
@@ -41,8 +42,10 @@ fn change(change: impl FnOnce(&Cred, &mut Cred) -> Result<()>) -> Result<usize> 
     if new.fsuid != old.fsuid {
         new.fix_caps_after_setfsuid(&old);
     }
-    if (new.euid, new.egid, new.fsuid, new.fsgid) != (old.euid, old.egid, old.fsuid, old.fsgid) {
+    let ids = |cred: &Cred| (cred.euid, cred.egid, cred.fsuid, cred.fsgid);
+    if ids(&new) != ids(&old) || !new.permitted.is_subset_of(old.permitted) {
         task::clear_dumpable(&me.process);
+        me.parent_death_signal.store(0, Ordering::Relaxed);
     }
     if new.uid != old.uid {
         me.process.signal.set_uid(new.uid);
@@ -277,6 +280,9 @@ pub fn sys_capget(header: usize, data: usize) -> Result<usize> {
     let Some((words, pid)) = read_cap_header(header, data == 0)? else {
         return Ok(0);
     };
+    if data == 0 {
+        return Ok(0);
+    }
     if pid.0 < 0 {
         return Err(Errno::EINVAL);
     }
@@ -284,9 +290,6 @@ pub fn sys_capget(header: usize, data: usize) -> Result<usize> {
         0 => current().cred(),
         _ => task::find_task(pid).ok_or(Errno::ESRCH)?.cred(),
     };
-    if data == 0 {
-        return Ok(0);
-    }
     let sets = [cred.effective, cred.permitted, cred.inheritable];
     for word in 0..words {
         for (index, set) in sets.iter().enumerate() {

@@ -34,6 +34,7 @@ mod path;
 mod pipe;
 mod poll;
 mod prctl;
+mod prctl_mm;
 mod process;
 mod random;
 mod rseq;

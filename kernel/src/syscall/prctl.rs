@@ -4,10 +4,13 @@ use core::sync::atomic::Ordering;
 
 use abi::{Errno, Result};
 use alloc::sync::Arc;
+use zerocopy::IntoBytes;
 
+use crate::arch;
 use crate::mm::user::{UserPtr, copy_out};
+use crate::sync::CurrentTask;
 use crate::task::cred::{CAP_LAST, CapSet, securebits};
-use crate::task::{Cap, Cred, TaskFlags, current};
+use crate::task::{Cap, Cred, TaskFlags, current, user_dispatch};
 
 const PR_SET_PDEATHSIG: u32 = 1;
 const PR_GET_PDEATHSIG: u32 = 2;
@@ -15,22 +18,37 @@ const PR_GET_DUMPABLE: u32 = 3;
 const PR_SET_DUMPABLE: u32 = 4;
 const PR_GET_KEEPCAPS: u32 = 7;
 const PR_SET_KEEPCAPS: u32 = 8;
+const PR_GET_TIMING: u32 = 13;
+const PR_SET_TIMING: u32 = 14;
 const PR_SET_NAME: u32 = 15;
 const PR_GET_NAME: u32 = 16;
 const PR_GET_SECCOMP: u32 = 21;
 const PR_SET_SECCOMP: u32 = 22;
 const PR_CAPBSET_READ: u32 = 23;
 const PR_CAPBSET_DROP: u32 = 24;
+const PR_GET_TSC: u32 = 25;
+const PR_SET_TSC: u32 = 26;
 const PR_GET_SECUREBITS: u32 = 27;
 const PR_SET_SECUREBITS: u32 = 28;
 const PR_SET_TIMERSLACK: u32 = 29;
 const PR_GET_TIMERSLACK: u32 = 30;
+const PR_MCE_KILL: u32 = 33;
+const PR_MCE_KILL_GET: u32 = 34;
+const PR_SET_MM: u32 = 35;
 const PR_SET_CHILD_SUBREAPER: u32 = 36;
 const PR_GET_CHILD_SUBREAPER: u32 = 37;
 const PR_SET_NO_NEW_PRIVS: u32 = 38;
 const PR_GET_NO_NEW_PRIVS: u32 = 39;
 const PR_GET_TID_ADDRESS: u32 = 40;
+const PR_SET_THP_DISABLE: u32 = 41;
+const PR_GET_THP_DISABLE: u32 = 42;
 const PR_CAP_AMBIENT: u32 = 47;
+const PR_GET_SPECULATION_CTRL: u32 = 52;
+const PR_SET_SPECULATION_CTRL: u32 = 53;
+const PR_SET_IO_FLUSHER: u32 = 57;
+const PR_GET_IO_FLUSHER: u32 = 58;
+const PR_SET_SYSCALL_USER_DISPATCH: u32 = 59;
+const PR_GET_AUXV: u32 = 0x4155_5856;
 
 /// A thread's name: longer ones are cut, not refused.
 fn read_name(from: usize) -> Result<[u8; 16]> {
@@ -96,7 +114,129 @@ pub fn sys_prctl(option: u32, a: usize, b: usize, c: usize, d: usize) -> Result<
             let address = me.clear_child_tid.load(Ordering::Relaxed);
             UserPtr::<usize>::from(a).write(&address)?;
         }
-        _ => return capability_option(option, a, b, [c, d]),
+        PR_SET_MM => return super::prctl_mm::set(a, b, c, d),
+        PR_SET_SYSCALL_USER_DISPATCH => user_dispatch::set(a, b, c, d)?,
+        PR_CAP_AMBIENT | PR_GET_KEEPCAPS..=PR_SET_KEEPCAPS | PR_CAPBSET_READ..=PR_CAPBSET_DROP => {
+            return capability_option(option, a, b, [c, d]);
+        }
+        PR_GET_SECUREBITS..=PR_SET_SECUREBITS => return capability_option(option, a, b, [c, d]),
+        _ => return machine_option(&me, option, [a, b, c, d]),
+    }
+    Ok(0)
+}
+
+/// What concerns the processor, memory as a whole, and time.
+fn machine_option(me: &CurrentTask, option: u32, args: [usize; 4]) -> Result<usize> {
+    let [a, b, c, d] = args;
+    let only_first = (b, c, d) == (0, 0, 0);
+    match option {
+        // The only way of taking times here.
+        PR_GET_TIMING => Ok(0),
+        PR_SET_TIMING if a == 0 => Ok(0),
+        PR_GET_TSC => {
+            let right = 1 + i32::from(me.arch.forbids_tsc());
+            UserPtr::<i32>::from(a).write(&right).map(|()| 0)
+        }
+        PR_SET_TSC if a == 1 || a == 2 => {
+            arch::forbid_tsc(a == 2);
+            Ok(0)
+        }
+        PR_MCE_KILL if (c, d) == (0, 0) => set_machine_check(me, a, b),
+        PR_MCE_KILL_GET if args == [0; 4] => Ok(machine_check(me)),
+        PR_SET_THP_DISABLE if only_first => {
+            me.my_mm().refuse_huge(a != 0);
+            Ok(0)
+        }
+        PR_GET_THP_DISABLE if args == [0; 4] => Ok(usize::from(me.my_mm().refuses_huge())),
+        PR_GET_SPECULATION_CTRL if (b, c, d) == (0, 0, 0) => speculation(a),
+        PR_SET_SPECULATION_CTRL if (c, d) == (0, 0) => set_speculation(a, b),
+        PR_SET_IO_FLUSHER | PR_GET_IO_FLUSHER => io_flusher(me, option, args),
+        PR_GET_AUXV if (c, d) == (0, 0) => {
+            let words = me.my_mm().auxv();
+            let bytes = words.as_bytes();
+            copy_out(a, bytes.get(..b).unwrap_or(bytes))?;
+            Ok(bytes.len())
+        }
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+const PR_SPEC_STORE_BYPASS: usize = 0;
+const PR_SPEC_INDIRECT_BRANCH: usize = 1;
+const PR_SPEC_L1D_FLUSH: usize = 2;
+const PR_SPEC_NOT_AFFECTED: usize = 0;
+const PR_SPEC_ENABLE: usize = 2;
+const PR_SPEC_DISABLE: usize = 4;
+const PR_SPEC_FORCE_DISABLE: usize = 8;
+
+/// What speculation does: nothing here keeps it from anything.
+fn speculation(which: usize) -> Result<usize> {
+    match which {
+        PR_SPEC_STORE_BYPASS if arch::features::bypasses_stores() => Ok(PR_SPEC_ENABLE),
+        PR_SPEC_STORE_BYPASS => Ok(PR_SPEC_NOT_AFFECTED),
+        PR_SPEC_INDIRECT_BRANCH => Ok(PR_SPEC_ENABLE),
+        // The cache is never flushed for a thread.
+        PR_SPEC_L1D_FLUSH => Ok(PR_SPEC_FORCE_DISABLE),
+        _ => Err(Errno::ENODEV),
+    }
+}
+
+/// Refuses as Linux does where it has no means: only what is so already may be asked for.
+fn set_speculation(which: usize, wish: usize) -> Result<usize> {
+    match (which, wish) {
+        (PR_SPEC_STORE_BYPASS, _) => Err(Errno::ENXIO),
+        (PR_SPEC_INDIRECT_BRANCH, PR_SPEC_ENABLE) => Ok(0),
+        (PR_SPEC_INDIRECT_BRANCH, PR_SPEC_DISABLE | PR_SPEC_FORCE_DISABLE) => Err(Errno::EPERM),
+        (PR_SPEC_INDIRECT_BRANCH, _) => Err(Errno::ERANGE),
+        (PR_SPEC_L1D_FLUSH, _) => Err(Errno::EPERM),
+        _ => Err(Errno::ENODEV),
+    }
+}
+
+const PR_MCE_KILL_CLEAR: usize = 0;
+const PR_MCE_KILL_SET: usize = 1;
+const PR_MCE_KILL_LATE: usize = 0;
+const PR_MCE_KILL_EARLY: usize = 1;
+const PR_MCE_KILL_DEFAULT: usize = 2;
+
+fn set_machine_check(me: &CurrentTask, action: usize, when: usize) -> Result<usize> {
+    let both = TaskFlags::MCE_PROCESS | TaskFlags::MCE_EARLY;
+    let flags = match (action, when) {
+        (PR_MCE_KILL_CLEAR, 0) | (PR_MCE_KILL_SET, PR_MCE_KILL_DEFAULT) => TaskFlags::empty(),
+        (PR_MCE_KILL_SET, PR_MCE_KILL_EARLY) => both,
+        (PR_MCE_KILL_SET, PR_MCE_KILL_LATE) => TaskFlags::MCE_PROCESS,
+        _ => return Err(Errno::EINVAL),
+    };
+    me.clear_flags(both);
+    me.set_flags(flags);
+    Ok(0)
+}
+
+fn machine_check(me: &CurrentTask) -> usize {
+    let flags = me.flags();
+    if !flags.contains(TaskFlags::MCE_PROCESS) {
+        return PR_MCE_KILL_DEFAULT;
+    }
+    match flags.contains(TaskFlags::MCE_EARLY) {
+        true => PR_MCE_KILL_EARLY,
+        false => PR_MCE_KILL_LATE,
+    }
+}
+
+fn io_flusher(me: &CurrentTask, option: u32, [a, b, c, d]: [usize; 4]) -> Result<usize> {
+    if !me.my_cred().capable(Cap::SYS_RESOURCE) {
+        return Err(Errno::EPERM);
+    }
+    if (b, c, d) != (0, 0, 0) {
+        return Err(Errno::EINVAL);
+    }
+    match (option, a) {
+        (PR_SET_IO_FLUSHER, 0) => me.clear_flags(TaskFlags::IO_FLUSHER),
+        (PR_SET_IO_FLUSHER, 1) => me.set_flags(TaskFlags::IO_FLUSHER),
+        (PR_GET_IO_FLUSHER, 0) => {
+            return Ok(usize::from(me.flags().contains(TaskFlags::IO_FLUSHER)));
+        }
+        _ => return Err(Errno::EINVAL),
     }
     Ok(0)
 }

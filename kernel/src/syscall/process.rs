@@ -297,6 +297,15 @@ pub fn sys_arch_prctl(code: u32, address: usize) -> Result<usize> {
     const ARCH_SET_FS: u32 = 0x1002;
     const ARCH_GET_FS: u32 = 0x1003;
     const ARCH_GET_GS: u32 = 0x1004;
+    const ARCH_GET_CPUID: u32 = 0x1011;
+    const ARCH_SET_CPUID: u32 = 0x1012;
+    const ARCH_GET_XCOMP_SUPP: u32 = 0x1021;
+    const ARCH_GET_XCOMP_PERM: u32 = 0x1022;
+    const ARCH_REQ_XCOMP_PERM: u32 = 0x1023;
+    const ARCH_GET_XCOMP_GUEST_PERM: u32 = 0x1024;
+    const ARCH_REQ_XCOMP_GUEST_PERM: u32 = 0x1025;
+    /// The last state that could be asked for: that of tiles.
+    const XFEATURE_MAX: usize = 18;
     let thread = &current().arch;
     match code {
         ARCH_SET_GS | ARCH_SET_FS if address >= crate::mm::USER_END => return Err(Errno::EPERM),
@@ -304,6 +313,16 @@ pub fn sys_arch_prctl(code: u32, address: usize) -> Result<usize> {
         ARCH_SET_FS => thread.set_fs_base(address as u64),
         ARCH_GET_FS => UserPtr::<u64>::from(address).write(&thread.fs_base())?,
         ARCH_GET_GS => UserPtr::<u64>::from(address).write(&thread.gs_base())?,
+        // CPUID is always allowed, and no processor here can forbid it.
+        ARCH_GET_CPUID => return Ok(1),
+        ARCH_SET_CPUID => return Err(Errno::ENODEV),
+        ARCH_GET_XCOMP_SUPP | ARCH_GET_XCOMP_PERM | ARCH_GET_XCOMP_GUEST_PERM => {
+            UserPtr::<u64>::from(address).write(&crate::arch::fpu::features())?;
+        }
+        // Of the states that need a permission there is none.
+        ARCH_REQ_XCOMP_PERM | ARCH_REQ_XCOMP_GUEST_PERM if address <= XFEATURE_MAX => {
+            return Err(Errno::EOPNOTSUPP);
+        }
         _ => return Err(Errno::EINVAL),
     }
     Ok(0)

@@ -90,6 +90,12 @@ const NAMESPACES: CloneFlags = CloneFlags::NEWCGROUP
     .union(CloneFlags::NEWNS)
     .union(CloneFlags::NEWTIME);
 
+/// The facts about a task that its children share.
+const INHERITED: TaskFlags = TaskFlags::NO_NEW_PRIVS
+    .union(TaskFlags::MCE_PROCESS)
+    .union(TaskFlags::MCE_EARLY)
+    .union(TaskFlags::IO_FLUSHER);
+
 /// What a clone call asks for.
 #[derive(Clone, Copy, Debug)]
 pub struct CloneArgs {
@@ -232,7 +238,7 @@ fn build(me: &CurrentTask, args: &CloneArgs) -> Result<Arc<Task>> {
         signal: me.signal.fork(drop_alt_stack),
         comm: me.comm(),
         sched: SchedState::new(params, affinity, arch::cpu::current_id()),
-        flags: TaskFlags::FORK_NO_EXEC | (me.flags() & TaskFlags::NO_NEW_PRIVS),
+        flags: TaskFlags::FORK_NO_EXEC | (me.flags() & INHERITED),
     })
     .inspect_err(|_| pid::release(tid))?;
     set_registers(me, &child, args)?;

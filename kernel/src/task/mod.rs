@@ -17,6 +17,7 @@
 //! | `rseq`, `membarrier` | restartable sequences, and barriers on other CPUs |
 //! | `rlimit`, `usage` | limits, and times used |
 //! | `seccomp` | system calls given up for good |
+//! | `user_dispatch` | calls that become signals |
 //! | `user_return` | what a task does on its way out to user space |
 //!
 //! # Lock order
@@ -52,6 +53,7 @@ pub mod seccomp;
 mod task;
 pub mod tree;
 pub mod usage;
+pub mod user_dispatch;
 mod user_return;
 pub mod wait;
 

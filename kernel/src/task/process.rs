@@ -236,13 +236,16 @@ impl Process {
 }
 
 /// The personality bit that turns address space randomisation off.
-pub const ADDR_NO_RANDOMIZE: u32 = 0x0040_0000;
+pub const ADDR_NO_RANDOMIZE: u32 = 0x0004_0000;
 
 /// A change of identity: the process is dumped only as the administrator says.
 pub fn clear_dumpable(process: &Process) {
     let state = coredump::suid_dumpable();
     process.dumpable.store(state, Ordering::Relaxed);
 }
+
+/// The personality bit that makes memory that can be read executable too.
+pub const READ_IMPLIES_EXEC: u32 = 0x0040_0000;
 
 static KERNEL_PROCESS: spin::Once<Arc<Process>> = spin::Once::new();
 

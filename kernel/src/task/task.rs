@@ -13,6 +13,7 @@ use super::process::Process;
 use super::rseq::Rseq;
 use super::seccomp::Seccomp;
 use super::usage::ThreadUsage;
+use super::user_dispatch::UserDispatch;
 use crate::arch::ThreadArch;
 use crate::fs::{FdTable, FsContext};
 use crate::ipc::futex::FutexWait;
@@ -41,6 +42,12 @@ bitflags::bitflags! {
         const NO_NEW_PRIVS = 16;
         /// Sleeps in `vfork` for its child.
         const IN_VFORK = 32;
+        /// `PR_MCE_KILL_SET`: hears of broken memory as it says itself, not as the system does.
+        const MCE_PROCESS = 64;
+        /// With `MCE_PROCESS`: at once, not when it touches it.
+        const MCE_EARLY = 128;
+        /// `PR_SET_IO_FLUSHER`: others wait for its writing.
+        const IO_FLUSHER = 256;
     }
 }
 
@@ -75,6 +82,8 @@ pub struct Task {
     pub robust_list: AtomicUsize,
     /// Its restartable sequences.
     pub rseq: Rseq,
+    /// Which of its calls become signals.
+    pub user_dispatch: UserDispatch,
     /// The system calls it gave up.
     pub seccomp: Seccomp,
     /// Its part in a futex wait.
@@ -171,6 +180,7 @@ impl Task {
             set_child_tid: AtomicUsize::new(0),
             robust_list: AtomicUsize::new(0),
             rseq: Rseq::default(),
+            user_dispatch: UserDispatch::default(),
             seccomp: Seccomp::default(),
             futex: FutexWait::default(),
             usage: ThreadUsage::default(),

@@ -19,6 +19,7 @@ mod harness;
 #[macro_use]
 mod sys;
 
+mod caps;
 mod core;
 mod cred;
 mod devpts;
@@ -33,6 +34,7 @@ mod mount;
 mod path;
 mod pipe;
 mod poll;
+mod prctl;
 mod probe;
 mod proc;
 mod process;
@@ -99,6 +101,8 @@ const FAMILIES: &[Family] = &[
     ("tty", tty::job::CASES),
     ("tty", tty::hangup::CASES),
     ("dnotify", dnotify::CASES),
+    ("caps", caps::CASES),
+    ("prctl", prctl::CASES),
     ("core", core::content::CASES),
     ("core", core::place::CASES),
     ("core", core::course::CASES),

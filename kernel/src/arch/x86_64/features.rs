@@ -231,3 +231,28 @@ pub fn hwcap() -> u64 {
 pub fn hwcap2() -> u64 {
     if has(Feature::FSGSBASE) { 2 } else { 0 }
 }
+
+/// Whether loads may speculate past stores in a way that others can observe: all processors but those that say
+/// otherwise, and AMD's of the families before Bulldozer.
+pub fn bypasses_stores() -> bool {
+    const SSB_NO_INTEL: u64 = 1 << 4;
+    const IA32_ARCH_CAPABILITIES: u32 = 0x10a;
+    let leaf0 = __cpuid(0);
+    let is_amd = (leaf0.ebx, leaf0.edx, leaf0.ecx) == (0x6874_7541, 0x6974_6e65, 0x444d_4163);
+    let leaf1 = __cpuid(1).eax;
+    let family = (leaf1 >> 8 & 0xf)
+        + if leaf1 >> 8 & 0xf == 0xf {
+            leaf1 >> 20 & 0xff
+        } else {
+            0
+        };
+    if is_amd && (0xf..=0x12).contains(&family) {
+        return false;
+    }
+    if max_leaf(0x8000_0000) >= 0x8000_0008 && __cpuid(0x8000_0008).ebx & 1 << 26 != 0 {
+        return false;
+    }
+    let has_capabilities = max_leaf(0) >= 7 && __cpuid_count(7, 0).edx & 1 << 29 != 0;
+    // SAFETY: the processor says that it has the register.
+    !(has_capabilities && unsafe { msr::read(IA32_ARCH_CAPABILITIES) } & SSB_NO_INTEL != 0)
+}

@@ -203,6 +203,11 @@ fn sync_area(thread: &ThreadArch) {
     save(thread, cpu::local());
 }
 
+/// The states there are, as XCR0 counts them.
+pub fn features() -> u64 {
+    FEATURES.load(Ordering::Relaxed)
+}
+
 /// Whether states are saved in the extended format, with a header.
 pub fn has_xsave() -> bool {
     KIND.load(Ordering::Relaxed) != KIND_FXSAVE

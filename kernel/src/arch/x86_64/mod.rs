@@ -54,6 +54,7 @@ pub mod vdso;
 
 pub use descriptors::{USER_CS, USER_SS};
 pub use memory::{Registers64, firmware_bytes, kvmclock_page};
+pub use thread::{SYSCALL_DISPATCH, forbid_tsc};
 pub use thread::{
     SYSCALL_EMULATE, SYSCALL_SECCOMP, SYSCALL_TRACE, ThreadArch, UserRegs, WORK_MEMORY,
     WORK_NOTIFY, WORK_RESCHED, WORK_RSEQ, WORK_SIGNAL, adopt_boot_thread, current_regs,

@@ -1,14 +1,15 @@
 //! A thread's processor state, and the switch from one thread to another.
 
 use core::cell::{Cell, UnsafeCell};
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use abi::Result;
 
 use super::entry::{enter_user_asm, kernel_thread_start, switch_stacks, user_thread_start};
 use super::features::{self, Feature};
 use super::fpu::{self, FpuState};
-use super::{cpu, descriptors, irq, msr};
+use super::msr::{self, cr4};
+use super::{cpu, descriptors, irq};
 
 /// Another task should have the CPU.
 pub const WORK_RESCHED: u32 = 1;
@@ -30,6 +31,8 @@ pub const SYSCALL_TRACE: u32 = 1;
 pub const SYSCALL_EMULATE: u32 = 2;
 /// System-call work: seccomp decides about the call.
 pub const SYSCALL_SECCOMP: u32 = 4;
+/// System-call work: calls from outside a range of code become signals (`PR_SET_SYSCALL_USER_DISPATCH`).
+pub const SYSCALL_DISPATCH: u32 = 8;
 /// In `local`: the FPU registers are not this thread's; its state is in memory.
 pub(super) const LOCAL_FPU: u32 = 1;
 
@@ -97,6 +100,8 @@ pub struct ThreadArch {
     fs_base: AtomicU64,
     gs_base: AtomicU64,
     pub(super) fpu: FpuState,
+    /// Reading the time stamp counter faults in user space (`PR_SET_TSC`).
+    no_tsc: AtomicBool,
     /// No user space: no FPU state, no segment bases.
     is_user: Cell<bool>,
 }
@@ -121,6 +126,7 @@ impl ThreadArch {
             fs_base: AtomicU64::new(0),
             gs_base: AtomicU64::new(0),
             fpu: FpuState::new()?,
+            no_tsc: AtomicBool::new(false),
             is_user: Cell::new(false),
         })
     }
@@ -230,13 +236,33 @@ impl ThreadArch {
         fpu::clone_from_current(self);
         self.fs_base.store(parent.fs_base(), Ordering::Relaxed);
         self.gs_base.store(parent.gs_base(), Ordering::Relaxed);
+        self.no_tsc.store(parent.forbids_tsc(), Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Whether user space may not read the time stamp counter.
+    pub fn forbids_tsc(&self) -> bool {
+        self.no_tsc.load(Ordering::Relaxed)
     }
 
     /// Whether the thread has a user space to return to.
     pub fn is_user(&self) -> bool {
         self.is_user.get()
     }
+}
+
+/// Forbids or allows the running thread to read the time stamp counter in user space.
+pub fn forbid_tsc(forbid: bool) {
+    let _irq = irq::IrqGuard::new();
+    current().no_tsc.store(forbid, Ordering::Relaxed);
+    load_tsc_right(forbid);
+}
+
+#[cold]
+fn load_tsc_right(forbid: bool) {
+    let others = msr::cr4() & !cr4::TSD;
+    // SAFETY: the bit concerns user space alone; interrupts are off, so that this CPU keeps the rest.
+    unsafe { msr::set_cr4(if forbid { others | cr4::TSD } else { others }) };
 }
 
 fn read_fs_base() -> u64 {
@@ -321,6 +347,9 @@ pub fn switch_to(prev: &ThreadArch, next: &ThreadArch) {
         fpu::mark_for_load(next, local);
         write_fs_base(next.fs_base.load(Ordering::Relaxed));
         write_user_gs_base(next.gs_base.load(Ordering::Relaxed));
+    }
+    if prev.forbids_tsc() != next.forbids_tsc() {
+        load_tsc_right(next.forbids_tsc());
     }
     local.tss.set_rsp0(next.kernel_stack_top);
     local.current.set(next);

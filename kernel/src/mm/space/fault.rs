@@ -421,7 +421,8 @@ impl AddressSpace {
             && matches!(area.content, Shown::Anon)
             && start >= area.start
             && area.end - start >= HUGE_SIZE
-            && !area.flags.contains(VmFlags::NO_HUGE_PAGE);
+            && !area.flags.contains(VmFlags::NO_HUGE_PAGE)
+            && !self.refuses_huge();
         wanted && self.map_huge(area, address, directory)
     }
 

@@ -2,6 +2,7 @@
 
 use super::AddressSpace;
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 
 use crate::mm::addr::{MMAP_MIN_ADDR, USER_END, page_down, page_up};
 
@@ -66,6 +67,33 @@ impl AddressSpace {
         let mut map = self.map.write();
         map.layout.exec = info;
         map.layout.brk = page_up(info.start_brk).unwrap_or(info.start_brk);
+    }
+
+    /// The break.
+    pub fn current_brk(&self) -> usize {
+        self.map.read().layout.brk
+    }
+
+    /// Whether anything is mapped at an address or above it.
+    pub fn has_area_above(&self, addr: usize) -> bool {
+        self.map.read().areas.find_from(addr).is_some()
+    }
+
+    /// The places and the break as `prctl(PR_SET_MM)` has them.
+    pub fn replace_places(&self, info: ExecInfo, brk: usize) {
+        let mut map = self.map.write();
+        map.layout.exec = info;
+        map.layout.brk = brk;
+    }
+
+    /// Whether `prctl(PR_SET_THP_DISABLE)` keeps huge pages out.
+    pub fn refuses_huge(&self) -> bool {
+        self.no_huge.load(Ordering::Relaxed)
+    }
+
+    /// See [`Self::refuses_huge`]; what is there stays.
+    pub fn refuse_huge(&self, refuse: bool) {
+        self.no_huge.store(refuse, Ordering::Relaxed);
     }
 
     /// The auxiliary vector as the program got it: pairs of type and value.

@@ -49,7 +49,7 @@ mod tables;
 
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use abi::mman::{MapFlags, Prot};
 use abi::{Errno, Result};
@@ -134,6 +134,8 @@ pub struct AddressSpace {
     tlb: SpaceTlb,
     map: RwLock<Map>,
     counts: Counts,
+    /// No huge pages from now on.
+    no_huge: AtomicBool,
     /// The chain of this space's upper tables (by `link`), so that its end need not search for them.
     upper: AtomicU32,
     concurrency: concurrency::Concurrency,
@@ -168,6 +170,7 @@ impl AddressSpace {
             tlb: SpaceTlb::default(),
             map: RwLock::new(map),
             counts: Counts::default(),
+            no_huge: AtomicBool::new(false),
             upper: AtomicU32::new(0),
             concurrency: concurrency::Concurrency::default(),
             barriers: AtomicU32::new(0),

@@ -73,6 +73,11 @@ fn file_of<'a>(vma: &VmaInfo<'a>) -> Option<&'a File> {
     any.downcast_ref()
 }
 
+/// Pages that the kernel gives every program: no file of a file system.
+fn is_special(vma: &VmaInfo<'_>) -> bool {
+    vma.file.is_some() && file_of(vma).is_none()
+}
+
 fn piece_of(vma: &VmaInfo<'_>) -> Piece {
     let mut flags = 0;
     for (right, flag) in [(Prot::READ, PF_R), (Prot::WRITE, PF_W), (Prot::EXEC, PF_X)] {
@@ -88,7 +93,7 @@ fn piece_of(vma: &VmaInfo<'_>) -> Piece {
             flags,
         },
         file: file_of(vma).map(|file| (file.maps_path(), vma.offset / PAGE_SIZE as u64)),
-        is_special: vma.flags.contains(VmFlags::SPECIAL),
+        is_special: is_special(vma),
     }
 }
 
@@ -99,7 +104,7 @@ fn share_of(vma: &VmaInfo<'_>, smaps: &SmapsInfo, filter: u32) -> Share {
         false => otherwise,
     };
     let file = file_of(vma);
-    if vma.flags.contains(VmFlags::SPECIAL) {
+    if is_special(vma) {
         // Debuggers unwind through the vDSO, and can have it from nowhere else.
         let is_vdso = vma.file.is_some_and(|file| file.maps_path() == b"[vdso]");
         return if is_vdso {
@@ -107,6 +112,10 @@ fn share_of(vma: &VmaInfo<'_>, smaps: &SmapsInfo, filter: u32) -> Share {
         } else {
             Share::Nothing
         };
+    }
+    if file.is_some_and(|file| !file.inode().is_regular()) {
+        // Memory of a device: reading it may do something.
+        return Share::Nothing;
     }
     if vma.flags.contains(VmFlags::DONT_DUMP) {
         return Share::Nothing;

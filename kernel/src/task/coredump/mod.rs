@@ -38,8 +38,8 @@ use core::sync::atomic::Ordering;
 use abi::signal::SigInfo;
 
 pub use settings::{
-    CORENAME_MAX, pattern, pipe_limit, set_pattern, set_pipe_limit, set_suid_dumpable,
-    set_uses_pid, suid_dumpable, uses_pid,
+    pattern, pipe_limit, set_pattern, set_pipe_limit, set_suid_dumpable, set_uses_pid,
+    suid_dumpable, uses_pid,
 };
 pub use threads::Gathering;
 

@@ -57,14 +57,10 @@ impl Image {
 ///
 /// # Errors
 /// `ENOMEM`, and those of mapping the file.
-pub(super) fn build(me: &CurrentTask, program: &Program) -> Result<Image> {
+pub(super) fn build(me: &CurrentTask, program: &Program, personality: u32) -> Result<Image> {
     let space = AddressSpace::new()?;
-    let randomize = me
-        .process
-        .personality
-        .load(core::sync::atomic::Ordering::Relaxed)
-        & ADDR_NO_RANDOMIZE
-        == 0;
+    space.refuse_huge(me.mm().is_some_and(|old| old.refuses_huge()));
+    let randomize = personality & ADDR_NO_RANDOMIZE == 0;
     let random_pages = |bits: u32| match randomize {
         true => (random::next_u64() & ((1 << bits) - 1)) as usize * PAGE_SIZE,
         false => 0,

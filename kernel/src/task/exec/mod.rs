@@ -97,7 +97,7 @@ fn execute(request: ExecRequest) -> Result<()> {
     let _exec = process.exec_lock.lock_killable()?;
     let program = program::resolve(request)?;
     let identity = identity::after_exec(&me, &program)?;
-    let image = image::build(&me, &program)?;
+    let image = image::build(&me, &program, identity.personality(&me))?;
     if !signal::begin_group_exit(&process, GroupExit::Exec) {
         return Err(Errno::ERESTARTNOINTR);
     }
@@ -138,15 +138,17 @@ fn become_program(
     unshare_files(me)?;
     me.my_files().close_on_exec();
     me.clear_flags(TaskFlags::FORK_NO_EXEC);
+    super::user_dispatch::clear(me);
     me.process.did_exec.store(true, Ordering::Relaxed);
     me.process
         .exit_signal
         .store(u32::from(Signo::CHLD.get()), Ordering::Relaxed);
     *me.process.exe.lock() = Some(program.file.clone());
     me.set_comm(program.comm());
+    let is_secure = identity.is_secure;
     identity.assume(me);
     image.finish()?;
-    let sp = stack::lay_out(me, program, &image)?;
+    let sp = stack::lay_out(me, program, &image, is_secure)?;
     arch::fpu::reset();
     me.arch.set_fs_base(0);
     me.arch.set_gs_base(0);

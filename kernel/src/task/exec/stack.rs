@@ -42,7 +42,12 @@ const PLATFORM: &[u8] = b"x86_64\0";
 ///
 /// # Errors
 /// `EFAULT` or `E2BIG` when it does not fit the stack.
-pub(super) fn lay_out(me: &CurrentTask, program: &Program, image: &Image) -> Result<usize> {
+pub(super) fn lay_out(
+    me: &CurrentTask,
+    program: &Program,
+    image: &Image,
+    is_secure: bool,
+) -> Result<usize> {
     let mut cursor = Cursor {
         top: image.stack_top - size_of::<u64>(),
         bytes: Vec::new(),
@@ -55,7 +60,7 @@ pub(super) fn lay_out(me: &CurrentTask, program: &Program, image: &Image) -> Res
     random::fill(&mut seed);
     let random = cursor.block(&seed);
     let cred = me.cred();
-    let aux = auxiliary(image, program, &cred, [random, name, platform]);
+    let aux = auxiliary(image, program, (&cred, is_secure), [random, name, platform]);
 
     let words = 1 + program.argv.count() + 1 + program.envp.count() + 1 + aux.len();
     let strings_start = cursor.top & !15;
@@ -122,11 +127,10 @@ impl Cursor {
 fn auxiliary(
     image: &Image,
     program: &Program,
-    cred: &Cred,
+    (cred, is_secure): (&Cred, bool),
     [random, name, platform]: [usize; 3],
 ) -> Vec<u64> {
     let header = &program.plan.header;
-    let secure = cred.euid != cred.uid || cred.egid != cred.gid || program.gains_capabilities(cred);
     let pairs = [
         (AT_SYSINFO_EHDR, image.vdso as u64),
         (AT_MINSIGSTKSZ, arch::fpu::min_signal_stack() as u64),
@@ -143,7 +147,7 @@ fn auxiliary(
         (AT_EUID, u64::from(cred.euid)),
         (AT_GID, u64::from(cred.gid)),
         (AT_EGID, u64::from(cred.egid)),
-        (AT_SECURE, u64::from(secure)),
+        (AT_SECURE, u64::from(is_secure)),
         (AT_RANDOM, random as u64),
         (AT_HWCAP2, arch::features::hwcap2()),
         (AT_EXECFN, name as u64),

@@ -108,7 +108,7 @@ fn caught_and_ignored_signals_do_not_dump() -> Outcome {
 
 fn pausing() -> Sys<i32> {
     fork(|| {
-        let _ = limit_core(u64::MAX);
+        let _ = be_dumpable();
         loop {
             let _ = sys!(SYS_pause);
         }
@@ -193,15 +193,16 @@ fn sleeping_threads_are_no_hindrance() -> Outcome {
 }
 
 fn a_dead_leader_is_no_hindrance() -> Outcome {
-    extern "C" fn dies_later(_: *mut libc::c_void) -> i32 {
-        while state_of(getpid()).is_ok_and(|state| state != 'Z') {
-            nap();
-        }
+    extern "C" fn dies_later(leader: *mut libc::c_void) -> i32 {
+        await_word(word(leader as usize), 0);
         die_with(0x4242)
     }
+    let leader = map(PAGE)?;
     let pid = fork(|| {
-        let _ = limit_core(u64::MAX);
-        let _ = thread(dies_later, 0);
+        let _ = be_dumpable();
+        word(leader).store(1, std::sync::atomic::Ordering::SeqCst);
+        let _ = sys!(SYS_set_tid_address, leader);
+        let _ = thread(dies_later, leader);
         let _ = sys!(SYS_exit, 0);
         0
     })?;

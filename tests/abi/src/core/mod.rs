@@ -146,10 +146,17 @@ pub fn limit_core(bytes: u64) -> Sys {
     sys!(SYS_setrlimit, libc::RLIMIT_CORE, &[bytes, u64::MAX])
 }
 
+/// Lets the caller be dumped, also by the signal that a shell may have set to be ignored.
+pub fn be_dumpable() -> Sys<()> {
+    handle(libc::SIGQUIT, libc::SIG_DFL, 0, &[])?;
+    limit_core(u64::MAX)?;
+    Ok(())
+}
+
 /// The wait status of a process that may be dumped and runs this body.
 pub fn status_of(body: impl FnOnce()) -> Sys<i32> {
     let pid = fork(|| {
-        if limit_core(u64::MAX).is_ok() {
+        if be_dumpable().is_ok() {
             body();
         }
         0
