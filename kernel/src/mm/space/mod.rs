@@ -6,6 +6,7 @@
 //! | `content` | what an area shows |
 //! | `layout` | where things go: mmap base, break, exec's ranges |
 //! | `map` | `mmap`, `munmap`, `brk`, stack growth |
+//! | `detach` | `shmdt` |
 //! | `protect` | `mprotect` |
 //! | `remap` | `mremap` |
 //! | `advise` | `madvise`, `mincore`, `msync` |
@@ -31,6 +32,7 @@
 
 mod advise;
 mod content;
+mod detach;
 mod fault;
 mod fork;
 mod info;
