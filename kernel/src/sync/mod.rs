@@ -33,7 +33,7 @@ pub use current::{
     CurrentTask, TaskCell, TaskRef, current, current_arc, incoming, take_boxed, try_current,
 };
 pub use ksync::{HandOverLock, IrqGuard, IrqSpinLock, SpinGuard, SpinLock};
-pub use mutex::Mutex;
+pub use mutex::{Mutex, MutexGuard};
 pub use per_cpu::PerCpu;
 pub use poll::{PollTable, PollWaiter};
 pub use rwlock::RwLock;

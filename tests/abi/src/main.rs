@@ -28,6 +28,7 @@ mod inotify;
 mod lease;
 mod memory;
 mod mount;
+mod mqueue;
 mod path;
 mod pipe;
 mod poll;
@@ -38,6 +39,7 @@ mod sched;
 mod sigio;
 mod signal;
 mod system;
+mod sysv;
 mod thread;
 mod timer;
 mod tty;
@@ -89,6 +91,12 @@ const FAMILIES: &[Family] = &[
     ("tty", tty::job::CASES),
     ("tty", tty::hangup::CASES),
     ("dnotify", dnotify::CASES),
+    ("sysv", sysv::shm::CASES),
+    ("sysv", sysv::sem::CASES),
+    ("sysv", sysv::msg::CASES),
+    ("sysv", sysv::sleep::CASES),
+    ("sysv", sysv::limit::CASES),
+    ("mqueue", mqueue::CASES),
 ];
 
 fn main() {

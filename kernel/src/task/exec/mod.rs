@@ -137,6 +137,7 @@ fn become_program(
     me.my_files().close_on_exec();
     me.clear_flags(TaskFlags::FORK_NO_EXEC);
     me.process.did_exec.store(true, Ordering::Relaxed);
+    me.process.execs.fetch_add(1, Ordering::Relaxed);
     me.process
         .exit_signal
         .store(u32::from(Signo::CHLD.get()), Ordering::Relaxed);
