@@ -22,12 +22,12 @@ const TIERS: [&[&str]; 3] = [
 ];
 
 /// Modules of the wide tier that keep to some of it, and to which. Memory stands on the machine and on locks alone;
-/// signals and what is built on tasks know nothing of devices, and only sockets know of files.
+/// signals and what is built on tasks know nothing of devices, and only sockets and queues with names know of files.
 const NARROW: [(&str, &str); 5] = [
     ("mm", "arch sync boot"),
     ("sched", "arch sync mm time task signal"),
     ("signal", "arch sync mm time sched task"),
-    ("ipc", "arch sync mm time sched task signal"),
+    ("ipc", "arch sync mm time sched task signal fs"),
     ("net", "arch sync mm time sched task signal fs"),
 ];
 

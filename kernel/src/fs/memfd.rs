@@ -108,6 +108,11 @@ fn mount() -> Result<&'static Arc<Mount>> {
     })
 }
 
+/// The device number that files without a place in a tree have, as users see it.
+pub fn device() -> Result<u64> {
+    Ok(mount()?.sb.dev.to_user())
+}
+
 /// A new memfd; `name` is what `/proc` shows after `memfd:`. Flags are checked.
 pub fn create(name: &[u8], flags: u32) -> Result<Arc<File>> {
     let mount = mount()?;

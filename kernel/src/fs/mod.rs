@@ -107,6 +107,7 @@ pub fn init() -> Result<()> {
     superblock::register(&devtmpfs::Devtmpfs);
     proc::init();
     sysfs::init();
+    crate::ipc::mqueue::init();
     let sb = tmpfs::new_rootfs()?;
     let mount = Mount::new(&sb, sb.root()?, MountFlags::empty(), b"rootfs");
     ROOT.call_once(|| MountNamespace::new(mount));

@@ -211,6 +211,11 @@ fn open_found(place: Path, request: &OpenRequest, cred: &Arc<Cred>) -> Result<Ar
     open_place(place, request, cred)
 }
 
+/// Opens a file that the caller has just made, whatever its mode.
+pub fn open_made(place: Path, request: &OpenRequest, cred: &Arc<Cred>) -> Result<Arc<File>> {
+    finish(place, request, cred, true)
+}
+
 /// Opens a place that exists, with all checks.
 pub fn open_place(place: Path, request: &OpenRequest, cred: &Arc<Cred>) -> Result<Arc<File>> {
     let flags = request.flags;

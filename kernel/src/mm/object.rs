@@ -74,4 +74,8 @@ pub trait MappedFile: Send + Sync + Any {
     fn dev_ino(&self) -> (u64, u64);
     /// The path as `maps` shows it.
     fn maps_path(&self) -> Vec<u8>;
+    /// An area shows it: a new one, a child's copy, or a part of one that was split.
+    fn area_added(&self) {}
+    /// An area is gone. Called with the map of the area's space locked.
+    fn area_removed(&self) {}
 }

@@ -46,7 +46,7 @@ pub fn set_ratio(percent: u64) {
 }
 
 /// Promises `pages` more. ENOMEM by the mode's rule.
-pub(super) fn take(pages: u64) -> Result<()> {
+pub(crate) fn take(pages: u64) -> Result<()> {
     let refused = match mode() {
         0 => pages > FRAMES.total(),
         1 => false,
@@ -60,6 +60,6 @@ pub(super) fn take(pages: u64) -> Result<()> {
 }
 
 /// Takes a promise of `pages` back.
-pub(super) fn give(pages: u64) {
+pub(crate) fn give(pages: u64) {
     PROMISED.fetch_sub(pages as i64, Ordering::Relaxed);
 }

@@ -27,6 +27,7 @@ pub fn spawn_kernel_thread(name: &str, body: impl FnOnce() + Send + 'static) -> 
         files: None,
         fs: None,
         cred: Arc::new(Cred::root()),
+        undo: None,
         signal: TaskSignal::for_kernel_thread(),
         comm: task::comm_of(name.as_bytes()),
         sched: SchedState::new(Params::DEFAULT, u64::MAX, arch::cpu::current_id()),

@@ -12,6 +12,7 @@ use super::rlimit::Resource;
 use super::task::{NewTask, Task, TaskFlags, VforkDone};
 use super::tree;
 use crate::arch;
+use crate::ipc::sem;
 use crate::mm::oom;
 use crate::mm::user::UserPtr;
 use crate::sched::{self as scheduler, SchedState};
@@ -235,6 +236,7 @@ fn build(me: &CurrentTask, args: &CloneArgs) -> Result<Arc<Task>> {
         files: Some(files),
         fs: Some(fs),
         cred: me.my_cred().clone(),
+        undo: flags.contains(CloneFlags::SYSVSEM).then(|| me.undo_list()),
         signal: me.signal.fork(drop_alt_stack),
         comm: me.comm(),
         sched: SchedState::new(params, affinity, arch::cpu::current_id()),
@@ -372,6 +374,9 @@ pub fn unshare(flags: CloneFlags) -> Result<usize> {
     if flags.contains(CloneFlags::FS) {
         let own = me.my_fs().fork();
         drop(me.replace_fs(Some(own)));
+    }
+    if flags.contains(CloneFlags::SYSVSEM) {
+        sem::leave(me.take_undo());
     }
     Ok(0)
 }

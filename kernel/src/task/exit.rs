@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering;
 
 use super::process::{Life, Process, Remains, WaitStatus};
 use super::{pid, tree};
-use crate::ipc::futex;
+use crate::ipc::{futex, sem, shm};
 use crate::mm;
 use crate::sched;
 use crate::signal::{self, GroupExit};
@@ -54,6 +54,8 @@ fn leave_user_space(me: &CurrentTask) {
         exited.max_rss_kib = exited.max_rss_kib.max(rss);
     }
     drop(old);
+    sem::leave(me.take_undo());
+    shm::exit_thread();
     drop(me.replace_files(None));
     drop(me.replace_fs(None));
 }

@@ -80,6 +80,8 @@ pub struct Process {
     pub is_subreaper: AtomicBool,
     /// Has executed a program since it was forked: its group may then not be changed by its parent.
     pub did_exec: AtomicBool,
+    /// How many programs it has executed: what one asked for is not the next one's.
+    pub execs: AtomicU32,
     /// The dumpable state of `PR_SET_DUMPABLE`: 0, 1 or 2.
     pub dumpable: AtomicU32,
     /// `/proc/<pid>/coredump_filter`.
@@ -131,6 +133,7 @@ impl Process {
             exe: SpinLock::new(None),
             is_subreaper: AtomicBool::new(false),
             did_exec: AtomicBool::new(false),
+            execs: AtomicU32::new(0),
             dumpable: AtomicU32::new(1),
             coredump_filter: AtomicU32::new(coredump::DEFAULT_FILTER),
             oom_score_adj: AtomicI32::new(0),

@@ -17,6 +17,7 @@ use super::user_dispatch::UserDispatch;
 use crate::arch::ThreadArch;
 use crate::fs::{FdTable, FsContext};
 use crate::ipc::futex::FutexWait;
+use crate::ipc::sem::UndoList;
 use crate::mm::AddressSpace;
 use crate::mm::kstack::KernelStack;
 use crate::sched::SchedState;
@@ -48,6 +49,8 @@ bitflags::bitflags! {
         const MCE_EARLY = 128;
         /// `PR_SET_IO_FLUSHER`: others wait for its writing.
         const IO_FLUSHER = 256;
+        /// Made a System V segment that its exit may orphan.
+        const MADE_SEGMENT = 512;
     }
 }
 
@@ -72,6 +75,8 @@ pub struct Task {
     files: TaskCell<Option<Arc<FdTable>>>,
     fs: TaskCell<Option<Arc<FsContext>>>,
     cred: TaskCell<Arc<Cred>>,
+    /// What its exit takes back of semaphore operations; `None` until it asks for that.
+    undo: TaskCell<Option<Arc<UndoList>>>,
     comm: SpinLock<Comm>,
     flags: AtomicU32,
     /// Where `CLONE_CHILD_CLEARTID` or `set_tid_address` wants a zero and a futex wake at exit; 0 for nowhere.
@@ -149,6 +154,8 @@ pub struct NewTask {
     pub cred: Arc<Cred>,
     /// Its masks and alternate stack.
     pub signal: TaskSignal,
+    /// The semaphore adjustments that it shares.
+    pub undo: Option<Arc<UndoList>>,
     /// Its name.
     pub comm: Comm,
     /// Its scheduling parameters and affinity.
@@ -174,6 +181,7 @@ impl Task {
             files: TaskCell::new(new.files),
             fs: TaskCell::new(new.fs),
             cred: TaskCell::new(new.cred),
+            undo: TaskCell::new(new.undo),
             comm: SpinLock::new(new.comm),
             flags: AtomicU32::new(new.flags.bits()),
             clear_child_tid: AtomicUsize::new(0),
@@ -321,6 +329,21 @@ impl crate::sync::CurrentTask {
     /// Replaces the descriptors and returns the old ones.
     pub fn replace_files(&self, files: Option<Arc<FdTable>>) -> Option<Arc<FdTable>> {
         self.files.replace(files)
+    }
+
+    /// Its list of semaphore adjustments, made if need be.
+    pub fn undo_list(&self) -> Arc<UndoList> {
+        let there = self.undo.borrow().clone();
+        there.unwrap_or_else(|| {
+            let fresh = Arc::<UndoList>::default();
+            self.undo.replace(Some(fresh.clone()));
+            fresh
+        })
+    }
+
+    /// Gives its list of semaphore adjustments away.
+    pub fn take_undo(&self) -> Option<Arc<UndoList>> {
+        self.undo.replace(None)
     }
 
     /// Replaces root, working directory and umask.

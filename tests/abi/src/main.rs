@@ -31,6 +31,7 @@ mod inotify;
 mod lease;
 mod memory;
 mod mount;
+mod mqueue;
 mod path;
 mod pipe;
 mod poll;
@@ -45,6 +46,7 @@ mod seccomp;
 mod sigio;
 mod signal;
 mod system;
+mod sysv;
 mod thread;
 mod timer;
 mod tty;
@@ -112,6 +114,12 @@ const FAMILIES: &[Family] = &[
     ("seccomp", seccomp::wrong::CASES),
     ("seccomp", seccomp::share::CASES),
     ("seccomp", seccomp::notify::CASES),
+    ("sysv", sysv::shm::CASES),
+    ("sysv", sysv::sem::CASES),
+    ("sysv", sysv::msg::CASES),
+    ("sysv", sysv::sleep::CASES),
+    ("sysv", sysv::limit::CASES),
+    ("mqueue", mqueue::CASES),
 ];
 
 fn main() {

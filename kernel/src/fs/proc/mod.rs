@@ -15,6 +15,7 @@
 //! | `system` | files about the machine, time and devices |
 //! | `vmstat` | files about memory as a whole |
 //! | `sysctl` | `/proc/sys` |
+//! | `sysvipc` | `/proc/sysvipc`, and the limits of it in `/proc/sys/kernel` |
 //! | `ironbark` | `/proc/ironbark` |
 //! | `locks` | `/proc/ironbark/locks`, in debug kernels |
 //!
@@ -51,6 +52,7 @@ mod status;
 mod subject;
 mod sysctl;
 mod system;
+mod sysvipc;
 mod text;
 mod vmstat;
 

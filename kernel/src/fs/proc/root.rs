@@ -9,7 +9,7 @@ use abi::{Errno, Result};
 use super::node::{self, Node};
 use super::subject::Subject;
 use super::text::Text;
-use super::{ironbark, pid, sysctl, system, vmstat};
+use super::{ironbark, pid, sysctl, system, sysvipc, vmstat};
 use crate::device::sysrq;
 use crate::fs::dentry::Dentry;
 use crate::fs::file::{DirSink, File, FileOps, FileOpsRef};
@@ -41,6 +41,7 @@ static NODES: &[Node] = &[
     Node::File("stat", 0o444, system::stat),
     Node::File("swaps", 0o444, vmstat::swaps),
     Node::Dir("sys", sysctl::NODES),
+    Node::Dir("sysvipc", sysvipc::NODES),
     Node::Writable(
         "sysrq-trigger",
         0o200,

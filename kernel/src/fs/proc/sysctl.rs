@@ -3,6 +3,7 @@
 use abi::{Errno, Result};
 
 use super::node::Node;
+use super::sysvipc;
 use super::text::{Text, number};
 use crate::device::random;
 use crate::mm::promise;
@@ -52,6 +53,7 @@ static FS: &[Node] = &[
         |out| writeln!(out, "{}", fs::mount::max_mounts()),
         |bytes| fs::mount::set_max_mounts(number(bytes)?),
     ),
+    Node::Dir("mqueue", sysvipc::MQUEUE),
     Node::File("nr_open", 0o444, |out| writeln!(out, "{}", fs::fd::NR_OPEN)),
     Node::File("overflowgid", 0o444, overflow_id),
     Node::File("overflowuid", 0o444, overflow_id),
@@ -164,6 +166,10 @@ static KERNEL: &[Node] = &[
             Ok(())
         },
     ),
+    sysvipc::MSG_NEXT_ID,
+    sysvipc::MSGMAX,
+    sysvipc::MSGMNB,
+    sysvipc::MSGMNI,
     Node::File("ngroups_max", 0o444, |out| {
         writeln!(out, "{}", crate::syscall::cred::NGROUPS_MAX)
     }),
@@ -185,6 +191,13 @@ static KERNEL: &[Node] = &[
     // Stack, mappings, images and the heap.
     Node::File("randomize_va_space", 0o444, |out| out.bytes(b"2\n")),
     Node::Dir("seccomp", SECCOMP),
+    sysvipc::SEM,
+    sysvipc::SEM_NEXT_ID,
+    sysvipc::SHM_NEXT_ID,
+    sysvipc::SHM_RMID_FORCED,
+    sysvipc::SHMALL,
+    sysvipc::SHMMAX,
+    sysvipc::SHMMNI,
     Node::File("version", 0o444, |out| writeln!(out, "{}", system::VERSION)),
 ];
 

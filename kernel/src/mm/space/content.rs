@@ -6,13 +6,39 @@ use vm::{Content, Vma};
 
 use crate::mm::object::{MappedFile, MemoryObject};
 
+/// The file of an area. It hears of each area that comes and goes.
+pub struct AreaFile(Arc<dyn MappedFile>);
+
+impl AreaFile {
+    pub fn new(file: Arc<dyn MappedFile>) -> AreaFile {
+        file.area_added();
+        AreaFile(file)
+    }
+
+    pub fn get(&self) -> &Arc<dyn MappedFile> {
+        &self.0
+    }
+}
+
+impl Clone for AreaFile {
+    fn clone(&self) -> AreaFile {
+        AreaFile::new(self.0.clone())
+    }
+}
+
+impl Drop for AreaFile {
+    fn drop(&mut self) {
+        self.0.area_removed();
+    }
+}
+
 /// A place in an object.
 #[derive(Clone)]
 pub struct ObjectPlace {
     pub object: Arc<dyn MemoryObject>,
     /// Bytes, page-aligned.
     pub offset: u64,
-    pub file: Option<Arc<dyn MappedFile>>,
+    pub file: Option<AreaFile>,
 }
 
 /// What an area shows.
@@ -31,9 +57,9 @@ pub fn same_object(a: &Arc<dyn MemoryObject>, b: &Arc<dyn MemoryObject>) -> bool
     core::ptr::addr_eq(Arc::as_ptr(a), Arc::as_ptr(b))
 }
 
-fn same_file(a: &Option<Arc<dyn MappedFile>>, b: &Option<Arc<dyn MappedFile>>) -> bool {
+pub fn same_file(a: &Option<AreaFile>, b: &Option<AreaFile>) -> bool {
     match (a, b) {
-        (Some(a), Some(b)) => core::ptr::addr_eq(Arc::as_ptr(a), Arc::as_ptr(b)),
+        (Some(a), Some(b)) => core::ptr::addr_eq(Arc::as_ptr(&a.0), Arc::as_ptr(&b.0)),
         (None, None) => true,
         _ => false,
     }

@@ -7,7 +7,7 @@ use abi::mman::Prot;
 use frames::Kind;
 use vm::VmFlags;
 
-use super::content::{Area, Shown};
+use super::content::{Area, AreaFile, Shown};
 use super::map::pages_of;
 use super::{AddressSpace, Map};
 use crate::arch::pte::{self, Pte};
@@ -95,7 +95,7 @@ impl Map {
         prot.set(Prot::WRITE, area.flags.contains(VmFlags::WRITE));
         prot.set(Prot::EXEC, area.flags.contains(VmFlags::EXEC));
         let (offset, file) = match &area.content {
-            Shown::Object(place) => (place.offset, place.file.as_ref()),
+            Shown::Object(place) => (place.offset, place.file.as_ref().map(AreaFile::get)),
             Shown::Anon => (0, None),
         };
         VmaInfo {

@@ -4,7 +4,7 @@ use abi::mman::{MapFlags, Prot};
 use abi::{Errno, Result};
 use vm::{GapRequest, STACK_GUARD, VmFlags, VmaMap};
 
-use super::content::{Area, ObjectPlace, Shown};
+use super::content::{Area, AreaFile, ObjectPlace, Shown};
 use super::{AddressSpace, Backing, MAX_AREAS, Map, MapRequest};
 use crate::mm::addr::{
     HUGE_SIZE, MMAP_MIN_ADDR, PAGE_SIZE, USER_END, page_down, page_up, user_range_ok,
@@ -259,7 +259,7 @@ impl AddressSpace {
                 Shown::Object(ObjectPlace {
                     object: object.clone(),
                     offset: *offset,
-                    file: file.clone(),
+                    file: file.clone().map(AreaFile::new),
                 })
             }
         };

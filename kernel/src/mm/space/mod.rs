@@ -7,6 +7,7 @@
 //! | `content` | what an area shows |
 //! | `layout` | where things go: mmap base, break, exec's ranges |
 //! | `map` | `mmap`, `munmap`, `brk`, stack growth |
+//! | `detach` | `shmdt` |
 //! | `protect` | `mprotect` |
 //! | `remap` | `mremap` |
 //! | `advise` | `madvise`, `mincore`, `msync` |
@@ -34,6 +35,7 @@
 mod advise;
 mod concurrency;
 mod content;
+mod detach;
 mod dump;
 mod fault;
 mod fork;

@@ -140,6 +140,7 @@ fn become_program(
     me.clear_flags(TaskFlags::FORK_NO_EXEC);
     super::user_dispatch::clear(me);
     me.process.did_exec.store(true, Ordering::Relaxed);
+    me.process.execs.fetch_add(1, Ordering::Relaxed);
     me.process
         .exit_signal
         .store(u32::from(Signo::CHLD.get()), Ordering::Relaxed);
