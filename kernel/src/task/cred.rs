@@ -30,6 +30,7 @@ pub enum Cap {
     LINUX_IMMUTABLE = 9,
     NET_ADMIN = 12,
     IPC_LOCK = 14,
+    SYS_RAWIO = 17,
     SYS_CHROOT = 18,
     SYS_PTRACE = 19,
     SYS_ADMIN = 21,

@@ -41,6 +41,7 @@ mod links;
 mod memory;
 mod mounts;
 mod node;
+mod pagemap;
 mod pid;
 mod root;
 mod stat;

@@ -137,6 +137,7 @@ impl Image {
                     prot,
                     max_prot: Prot::READ | Prot::WRITE | Prot::EXEC,
                     flags: MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::DENYWRITE,
+                    pkey: 0,
                     backing: Backing::File {
                         object: object.clone(),
                         offset: segment.offset,
@@ -166,6 +167,7 @@ impl Image {
             prot,
             max_prot: Prot::READ | Prot::WRITE | Prot::EXEC,
             flags: MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::ANONYMOUS,
+            pkey: 0,
             backing: Backing::Anon,
         })?;
         Ok(())
@@ -188,6 +190,7 @@ impl Image {
                 | MapFlags::ANONYMOUS
                 | MapFlags::GROWSDOWN
                 | MapFlags::STACK,
+            pkey: 0,
             backing: Backing::Anon,
         })?;
         Ok(())
