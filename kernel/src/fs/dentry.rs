@@ -14,6 +14,7 @@ use vfs::{Name, Slots, hash_component, same_name};
 use crate::fs::DirSink;
 use crate::fs::inode::{FileKind, Inode};
 use crate::fs::notify;
+use crate::sync::census::{self, Live};
 
 /// The first position of a directory's own entries; 0 and 1 are `.` and `..`.
 const FIRST_POSITION: u64 = 2;
@@ -49,6 +50,7 @@ struct Place {
 /// - A dentry stands in its parent's map under its `name`, unless `deleted` is set or it was never cached.
 /// - `children` exists exactly for directories.
 pub struct Dentry {
+    _live: Live<{ census::DENTRIES }>,
     inode: Arc<Inode>,
     place: SpinLock<Place>,
     children: Option<Box<SpinLock<Children>>>,
@@ -74,6 +76,7 @@ impl Dentry {
             }))
         });
         Arc::new(Self {
+            _live: Live::new(),
             inode,
             place: SpinLock::new(Place {
                 parent,

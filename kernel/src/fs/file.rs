@@ -21,6 +21,7 @@ use crate::fs::{dnotify, lease};
 use crate::mm::MemoryObject;
 use crate::mm::object::MappedFile;
 use crate::mm::user::{IoSink, IoSource};
+use crate::sync::census::{self, Live};
 use crate::sync::{Mutex, PollTable};
 use crate::task::Cred;
 
@@ -168,6 +169,7 @@ bitflags! {
 ///   while the inode's reader count does.
 /// - `pos` changes under `pos_lock` when more than one reference exists.
 pub struct File {
+    _live: Live<{ census::FILES }>,
     path: Path,
     ops: FileOpsRef,
     mode: FileMode,
@@ -194,6 +196,7 @@ impl File {
             FileMode::empty()
         };
         Arc::new(Self {
+            _live: Live::new(),
             path,
             ops,
             mode: mode | seek,

@@ -22,6 +22,7 @@ use crate::fs::superblock::SuperBlock;
 use crate::fs::xattr::XattrStore;
 use crate::mm::pagecache::PageCache;
 use crate::sync::Mutex;
+use crate::sync::census::{self, Live};
 
 /// The type of a file, with the values of `d_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -309,6 +310,7 @@ pub struct InodeExtra {
 /// - Names change only under `lock` of the directory; data and size of a regular file only under its own `lock`.
 /// - `write_count` > 0 counts writers, < 0 counts those who execute the file.
 pub struct Inode {
+    _live: Live<{ census::INODES }>,
     pub ino: u64,
     pub kind: FileKind,
     pub rdev: DevNum,
@@ -341,6 +343,7 @@ impl Inode {
     ) -> Arc<Self> {
         let now = now();
         Arc::new(Self {
+            _live: Live::new(),
             ino,
             kind: new.kind,
             rdev: new.rdev,

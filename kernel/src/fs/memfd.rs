@@ -22,7 +22,7 @@ use crate::mm::frame::FrameRef;
 use crate::mm::pagecache::PageCache;
 use crate::mm::space::Mappers;
 use crate::mm::user::IoSource;
-use crate::mm::{MemoryObject, ObjectKind};
+use crate::mm::{MemoryObject, ObjectKind, PAGE_SIZE};
 use crate::task;
 
 /// The seals of an inode: [`F_SEAL_SEAL`] alone for every file that was not made for sealing.
@@ -75,7 +75,8 @@ impl MemoryObject for Sealed {
         let Some(extra) = inode.extra() else {
             return Ok(());
         };
-        let forbidden = F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
+        // Of F_SEAL_FUTURE_WRITE mmap takes care: mappings from before may still be split, copied and moved.
+        let forbidden = F_SEAL_WRITE;
         if change > 0 && extra.seals.bits.load(Ordering::SeqCst) & forbidden != 0 {
             return Err(Errno::EPERM);
         }
@@ -183,13 +184,10 @@ pub fn get(file: &File) -> Result<usize> {
 /// `F_ADD_SEALS`.
 pub fn add(file: &File, new: u32) -> Result<usize> {
     let inode = file.inode();
-    if !can_seal(inode) {
-        return Err(Errno::EINVAL);
-    }
     if !file.writable() {
         return Err(Errno::EPERM);
     }
-    if new & !F_ALL_SEALS != 0 {
+    if new & !F_ALL_SEALS != 0 || !can_seal(inode) {
         return Err(Errno::EINVAL);
     }
     let _guard = inode.lock.lock();
@@ -222,7 +220,7 @@ fn has_writable_mappings(inode: &Inode) -> bool {
 
 /// EPERM if a seal forbids the write, which is cut at the end of a file that may not grow.
 #[inline]
-pub fn check_write(inode: &Inode, pos: u64, source: &IoSource<'_>) -> Result<()> {
+pub fn check_write(inode: &Inode, pos: u64, source: &mut IoSource<'_>) -> Result<()> {
     let Some(extra) = inode.extra() else {
         return Ok(());
     };
@@ -231,10 +229,21 @@ pub fn check_write(inode: &Inode, pos: u64, source: &IoSource<'_>) -> Result<()>
         return Err(Errno::EPERM);
     }
     let end = pos.saturating_add(source.remaining() as u64);
-    if seals & F_SEAL_GROW != 0 && end > inode.size() {
-        return Err(Errno::EPERM);
+    let size = inode.size();
+    if seals & F_SEAL_GROW != 0 && end > size {
+        // Linux writes page by page, and the first that does not fit ends it.
+        let fits = (size & !(PAGE_SIZE as u64 - 1)).saturating_sub(pos);
+        if fits == 0 {
+            return Err(Errno::EPERM);
+        }
+        source.limit(fits as usize);
     }
     Ok(())
+}
+
+/// Whether new shared mappings that only read must stay so.
+pub fn forbids_future_writes(inode: &Inode) -> bool {
+    seals(inode) & F_SEAL_FUTURE_WRITE != 0
 }
 
 /// EPERM if a seal forbids the new size.

@@ -379,6 +379,7 @@ impl Drop for Writer<'_> {
 fn truncate_open(inode: &Arc<Inode>, cred: &Cred) -> Result<()> {
     let _guard = inode.lock.lock();
     perm::drop_privileges_on_write(inode, cred);
+    memfd::check_truncate(inode, 0)?;
     inode.ops.truncate(inode, 0)
 }
 

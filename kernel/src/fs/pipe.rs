@@ -24,6 +24,7 @@ use crate::fs::mount::{Mount, Path};
 use crate::fs::superblock::{NewSuperBlock, SuperBlock, SuperOps};
 use crate::mm::frame::{self, FrameRef};
 use crate::mm::user::{IoSink, IoSource, UserPtr};
+use crate::sync::census::{self, Live};
 use crate::sync::{Mutex, PollTable, WaitQueue};
 use crate::task::{self, Cap};
 
@@ -44,6 +45,7 @@ pub struct State {
 /// - `used` and `full` change only under `state`, and then agree with it.
 /// - `readers` and `writers` count the open ends; a change that others wait for is followed by a wake-up.
 pub struct Pipe {
+    _live: Live<{ census::PIPES }>,
     state: Mutex<State>,
     used: AtomicUsize,
     full: AtomicBool,
@@ -63,6 +65,7 @@ pub struct Pipe {
 impl Pipe {
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
+            _live: Live::new(),
             state: Mutex::new(State {
                 ring: Ring::new(),
                 spare: Vec::new(),

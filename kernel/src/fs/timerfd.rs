@@ -17,6 +17,7 @@ use abi::{Errno, Result};
 
 use crate::fs::file::{File, FileOps};
 use crate::mm::user::IoSink;
+use crate::sync::census::{self, Live};
 use crate::sync::{IrqSpinLock, PollTable, SpinLock, WaitQueue};
 use crate::time::timer::{self, TimerCallback, TimerId};
 use crate::time::{monotonic_ns, realtime_ns};
@@ -43,6 +44,7 @@ struct State {
 
 /// The timer behind a descriptor.
 pub struct TimerFd {
+    _live: Live<{ census::TIMERS }>,
     is_realtime: bool,
     state: IrqSpinLock<State>,
     queue: WaitQueue,
@@ -110,6 +112,7 @@ impl TimerFd {
     /// A timer that does not run, on real or on monotonic time.
     pub fn new(is_realtime: bool) -> Arc<TimerFd> {
         Arc::new_cyclic(|this| TimerFd {
+            _live: Live::new(),
             is_realtime,
             state: IrqSpinLock::new(State::default()),
             queue: WaitQueue::new(),

@@ -559,10 +559,10 @@ impl FileOps for TmpfsFileOps {
         let inode = file.inode();
         let cache = cache(inode)?;
         let _guard = inode.lock.lock();
-        crate::fs::memfd::check_write(inode, *pos, source)?;
         if file.flags().contains(OpenFlags::APPEND) {
             *pos = inode.size();
         }
+        crate::fs::memfd::check_write(inode, *pos, source)?;
         crate::fs::rw::limit_write(inode, source, *pos)?;
         Self::check_space(inode, source, *pos)?;
         // By who writes, not by who opened.

@@ -6,8 +6,6 @@ pub const PAGE_SIZE: usize = 4096;
 pub const HUGE_SIZE: usize = 2 << 20;
 /// First address past what a user may map (Linux's `TASK_SIZE_MAX`).
 pub const USER_END: usize = 0x7fff_ffff_f000;
-/// The lowest address that a user without CAP_SYS_RAWIO may map (`vm.mmap_min_addr`).
-pub const MMAP_MIN_ADDR: usize = 0x1_0000;
 /// Where all RAM is mapped.
 pub const HHDM_BASE: usize = 0xffff_8000_0000_0000;
 /// Kernel mappings made at run time: stacks, MMIO, large heap blocks.

@@ -32,6 +32,12 @@ const NOTHING_THERE: FaultError = FaultError {
     code: si_code::SEGV_MAPERR,
 };
 
+/// The protection key of the running task's page at an address.
+pub fn key_at(addr: u64) -> u8 {
+    let address = usize::try_from(addr).unwrap_or(usize::MAX);
+    tlb::with_current(|space| space.key_at(address)).unwrap_or(0)
+}
+
 /// Makes the access possible, or says which signal it earns (from kernel code: that the copy fails). May sleep. Also
 /// answers Ok when the task is being killed for want of memory and will not come back.
 pub fn handle(addr: u64, access: FaultAccess) -> Result<(), FaultError> {

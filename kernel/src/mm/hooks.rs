@@ -17,6 +17,10 @@ pub trait TaskHooks: Sync {
     fn rlimit(&self, limit: Limit) -> u64;
     /// Whether the current task has CAP_IPC_LOCK.
     fn may_lock_memory(&self) -> bool;
+    /// Whether the current task has CAP_SYS_RAWIO.
+    fn may_map_low(&self) -> bool;
+    /// Whether the current task has CAP_SYS_ADMIN.
+    fn may_use_admin_reserve(&self) -> bool;
     /// Whether a fatal signal is pending for the current task.
     fn fatal_signal_pending(&self) -> bool;
     /// Kills the process with the highest badness, unless it is dying already; `badness(resident pages with tables,
@@ -36,6 +40,12 @@ impl TaskHooks for Nobody {
         u64::MAX
     }
     fn may_lock_memory(&self) -> bool {
+        true
+    }
+    fn may_map_low(&self) -> bool {
+        true
+    }
+    fn may_use_admin_reserve(&self) -> bool {
         true
     }
     fn fatal_signal_pending(&self) -> bool {

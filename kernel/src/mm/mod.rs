@@ -16,7 +16,9 @@
 //! | `user` | user memory |
 //! | `hooks` | what memory asks of the tiers above it |
 //! | `init` | the start of it all |
+//! | `policy` | memory policies of one node |
 //! | `promise` | overcommit |
+//! | `tunables` | `vm.max_map_count` and `vm.mmap_min_addr` |
 //! | `oom` | out of memory |
 //! | `stats` | counters for `/proc` |
 
@@ -35,9 +37,11 @@ pub mod oom;
 #[allow(unsafe_code, reason = "entries are memory that the processor reads")]
 mod page_table;
 pub mod pagecache;
+pub mod policy;
 pub mod promise;
 pub mod space;
 pub mod stats;
+pub mod tunables;
 #[allow(unsafe_code, reason = "the raw copies")]
 pub mod user;
 

@@ -21,8 +21,8 @@ use super::addr::PAGE_SIZE;
 use super::frame::{self, FrameRef};
 use super::object::{MemoryObject, ObjectKind};
 use super::space::Mappers;
-use super::stats;
 use super::user::{IoSink, IoSource};
+use super::{promise, stats};
 
 const PAGE: u64 = PAGE_SIZE as u64;
 /// Pages looked up under one hold of the lock.
@@ -57,6 +57,17 @@ pub trait PageSource: Send + Sync {
     fn read_page(&self, index: u64, page: &FrameRef) -> Result<()>;
 }
 
+/// What of a cache is promised memory: see `promise`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Charge {
+    /// Pages come from storage and go back there.
+    Nothing,
+    /// So many, once and for all.
+    Whole(u64),
+    /// As many as there are.
+    EachPage,
+}
+
 /// The cached pages of one inode.
 pub struct PageCache {
     kind: ObjectKind,
@@ -64,34 +75,45 @@ pub struct PageCache {
     /// Bytes. Changed under the lock of `index`, read anywhere.
     size: AtomicU64,
     source: Option<Arc<dyn PageSource>>,
+    charge: Charge,
     mappers: Mappers,
 }
 
 impl PageCache {
-    fn with(kind: ObjectKind, size: u64) -> PageCache {
+    fn with(kind: ObjectKind, size: u64, charge: Charge) -> PageCache {
         PageCache {
             kind,
             index: SpinLock::new(Index::new()),
             size: AtomicU64::new(size),
             source: None,
+            charge,
             mappers: Mappers::new(),
         }
     }
 
     /// An empty cache whose pages start as zeros: tmpfs, memfd.
     pub fn new_shmem() -> Result<Arc<PageCache>> {
-        Ok(Arc::new(Self::with(ObjectKind::Shmem, 0)))
+        Ok(Arc::new(Self::with(ObjectKind::Shmem, 0, Charge::EachPage)))
     }
 
-    /// Shared anonymous memory of `len` bytes.
+    /// Shared anonymous memory of `len` bytes. ENOMEM when that is more than may be promised.
     pub fn new_anonymous(len: u64) -> Result<Arc<PageCache>> {
-        Ok(Arc::new(Self::with(ObjectKind::Shmem, len)))
+        let pages = len.div_ceil(PAGE);
+        promise::take(pages, 0)?;
+        let charge = Charge::Whole(pages);
+        Ok(Arc::new(Self::with(ObjectKind::Shmem, len, charge)))
+    }
+
+    /// The same, of which only what is touched counts as promised.
+    pub fn new_anonymous_noreserve(len: u64) -> Result<Arc<PageCache>> {
+        let charge = Charge::EachPage;
+        Ok(Arc::new(Self::with(ObjectKind::Shmem, len, charge)))
     }
 
     /// An empty cache over storage, with the file's size.
     #[expect(dead_code, reason = "no file system here lies on storage yet")]
     pub fn new_file(source: Arc<dyn PageSource>, size: u64) -> Result<Arc<PageCache>> {
-        let mut cache = Self::with(ObjectKind::File, size);
+        let mut cache = Self::with(ObjectKind::File, size, Charge::Nothing);
         cache.source = Some(source);
         Ok(Arc::new(cache))
     }
@@ -120,14 +142,20 @@ impl PageCache {
 
     /// Puts a new page in, unless there is one by now; answers the one that is in.
     fn insert(&self, index: u64, page: FrameRef) -> Result<FrameRef> {
+        let charged = u64::from(self.charge == Charge::EachPage);
+        if charged != 0 {
+            promise::take(charged, 0).map_err(|_| Errno::ENOSPC)?;
+        }
         let mut pages = self.index.lock();
-        if let Some(there) = pages.get(index) {
-            return Ok(there.clone());
-        }
-        match pages.insert(index, page.clone()) {
-            Ok(_) => Ok(page),
-            Err(_) => Err(Errno::ENOMEM),
-        }
+        let result = match pages.get(index) {
+            Some(there) => Ok(there.clone()),
+            None => match pages.insert(index, page.clone()) {
+                Ok(_) => return Ok(page),
+                Err(_) => Err(Errno::ENOMEM),
+            },
+        };
+        promise::give(charged);
+        result
     }
 
     /// The page at `index`, made or read if it is not there.
@@ -316,6 +344,12 @@ impl PageCache {
         }
     }
 
+    fn uncharge(&self, pages: u64) {
+        if self.charge == Charge::EachPage && pages != 0 {
+            promise::give(pages);
+        }
+    }
+
     /// Takes the pages in `[first, last]` out of the index.
     fn drop_pages(&self, first: u64, last: u64) {
         let mut from = first;
@@ -334,6 +368,7 @@ impl PageCache {
                     next = Some(end + 1);
                 }
             }
+            self.uncharge(gone.len() as u64);
             drop(gone);
             match next {
                 Some(next) => from = next,
@@ -397,6 +432,19 @@ impl PageCache {
         match hole {
             true => Some(at.min(size)),
             false => (at < size).then_some(at),
+        }
+    }
+}
+
+impl Drop for PageCache {
+    fn drop(&mut self) {
+        match self.charge {
+            Charge::Nothing => {}
+            Charge::Whole(pages) => promise::give(pages),
+            Charge::EachPage => {
+                let pages = self.index.get_mut().len();
+                self.uncharge(pages);
+            }
         }
     }
 }

@@ -115,6 +115,30 @@ pub fn stats() -> Stats {
     }
 }
 
+/// Brings back what is only kept for speed: free frames that CPUs hold, so that they join their neighbours. Nothing else
+/// here can be dropped (files live in memory alone) or moved.
+pub fn gather_free() {
+    oom::reclaim();
+}
+
+/// Frames by what they are used for, the free ones first.
+pub fn frames_by_use() -> [(&'static str, u64); 7] {
+    [
+        ("free", FRAMES.free_count()),
+        ("kernel", FRAMES.count_of(Kind::Kernel)),
+        ("slab", FRAMES.count_of(Kind::Slab)),
+        ("table", FRAMES.count_of(Kind::Table)),
+        ("anon", FRAMES.count_of(Kind::Anon)),
+        ("cache", FRAMES.count_of(Kind::Cache)),
+        ("shmem", FRAMES.count_of(Kind::Shmem)),
+    ]
+}
+
+/// Pages that are kept from users.
+pub fn reserve() -> u64 {
+    FRAMES.reserve()
+}
+
 /// Free blocks per order, for `/proc/buddyinfo`.
 pub fn free_blocks() -> [u64; frames::MAX_ORDER as usize + 1] {
     FRAMES.block_counts()

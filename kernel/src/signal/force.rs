@@ -2,12 +2,23 @@
 
 use core::sync::atomic::Ordering;
 
+use abi::mman::si_code::SEGV_PKUERR;
 use abi::signal::{SigInfo, SigSet, Signo};
 
 use super::mask::set_blocked;
 use super::send::send_to_task;
 use super::state::LastFault;
 use crate::task;
+
+/// An access that a protection key forbids: SIGSEGV that names the key.
+pub fn force_key_fault(addr: u64, key: u8, trapno: u64, error_code: u64) {
+    *task::current().signal.last_fault.lock() = LastFault {
+        trapno,
+        error_code,
+        address: addr,
+    };
+    force_signal(SigInfo::key_fault(SEGV_PKUERR, addr, key.into()));
+}
 
 /// An exception in user space becomes a signal to the thread that caused it.
 pub fn force_exception(signo: i32, code: i32, addr: u64, trapno: u64, error_code: u64) {

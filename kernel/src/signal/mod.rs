@@ -54,7 +54,7 @@ use abi::Result;
 use abi::signal::{SigAction, SigInfo, SigSet, Signo, StackT, si};
 
 pub use deliver::{deliver, die};
-pub use force::{force_exception, force_segv, force_signal};
+pub use force::{force_exception, force_key_fault, force_segv, force_signal};
 pub use life::{
     add_thread, begin_dump, begin_group_exit, begin_thread_exit, end_dump, end_exec, exit_process,
     on_exec_reset, remove_thread, wait_for_other_threads,

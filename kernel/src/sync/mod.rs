@@ -2,6 +2,7 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`census`] | how many objects of each kind live |
 //! | `current` | the task that runs on this CPU, and cells that only it may change |
 //! | `wait` | [`WaitQueue`]: the one way to sleep for a condition |
 //! | `mutex`, `rwlock` | sleeping locks, for what is held across blocking and user memory |
@@ -23,6 +24,7 @@
 //!   the state. One of the two therefore sees the other, and no wake-up is lost.
 //! - The kernel is not preemptible: a task keeps its CPU until it blocks.
 
+pub mod census;
 #[cfg(debug_assertions)]
 pub mod check;
 mod current;

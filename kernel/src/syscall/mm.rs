@@ -9,7 +9,8 @@ use abi::signal::{SigInfo, Signo};
 use abi::{Errno, Result};
 
 use crate::arch;
-use crate::fs::File;
+use crate::fs::{File, memfd};
+use crate::mm::addr::page_up;
 use crate::mm::hooks::{self, Limit, TaskHooks};
 use crate::mm::oom;
 use crate::mm::user::copy_out;
@@ -53,7 +54,10 @@ pub fn sys_mmap(
         true => None,
         false => Some(current().my_files().get(fd)?),
     };
-    if flags.contains(MapFlags::HUGETLB) || len == 0 {
+    if flags.contains(MapFlags::HUGETLB) {
+        return Err(no_huge_pages(flags, anonymous));
+    }
+    if len == 0 {
         return Err(Errno::EINVAL);
     }
     let shared = match flags.bits() & MapFlags::TYPE_MASK {
@@ -81,8 +85,20 @@ pub fn sys_mmap(
         prot,
         max_prot,
         flags,
+        pkey: 0,
         backing,
     })
+}
+
+/// What `MAP_HUGETLB` earns where no huge pages were set aside: EINVAL for a file or a size that there is not.
+fn no_huge_pages(flags: MapFlags, anonymous: bool) -> Errno {
+    /// The size's logarithm lies in the upper six bits; none means the usual.
+    const SIZE_SHIFT: u32 = 26;
+    match flags.bits() >> SIZE_SHIFT {
+        0 | 21 if anonymous => Errno::ENOMEM,
+        30 if anonymous && arch::features::has(arch::features::Feature::GIB_PAGES) => Errno::ENOMEM,
+        _ => Errno::EINVAL,
+    }
 }
 
 /// What a mapping of a file shows, and which rights it may have. EACCES where the file was not opened for that, EPERM
@@ -109,6 +125,12 @@ fn file_backing(
         }
         max -= Prot::EXEC;
     }
+    if shared && memfd::forbids_future_writes(file.inode()) {
+        if prot.contains(Prot::WRITE) {
+            return Err(Errno::EPERM);
+        }
+        max -= Prot::WRITE;
+    }
     let object = file.ops().mmap(file)?;
     let backing = Backing::File {
         object,
@@ -123,17 +145,31 @@ pub fn sys_munmap(addr: usize, len: usize) -> Result<usize> {
 }
 
 pub fn sys_mprotect(addr: usize, len: usize, prot: u32) -> Result<usize> {
+    mprotect(addr, len, prot, None)
+}
+
+/// `mprotect`, and `pkey_mprotect` with a key.
+pub(super) fn mprotect(addr: usize, len: usize, prot: u32, key: Option<u8>) -> Result<usize> {
     let both = Prot::GROWSDOWN | Prot::GROWSUP;
-    let prot = Prot::from_bits(prot).ok_or(Errno::EINVAL)?;
-    if prot.contains(both) {
+    let prot = Prot::from_bits_retain(prot);
+    if prot.contains(both) || !addr.is_multiple_of(PAGE_SIZE) {
         return Err(Errno::EINVAL);
     }
-    if prot.contains(Prot::GROWSUP) {
-        // No stack of this architecture grows upwards.
+    if len == 0 {
+        return Ok(0);
+    }
+    if page_up(len).and_then(|len| addr.checked_add(len)).is_none() {
+        return Err(Errno::ENOMEM);
+    }
+    if !Prot::all().contains(prot) {
         return Err(Errno::EINVAL);
     }
-    let rights = mmap_prot(prot.bits()) | (prot & Prot::GROWSDOWN);
-    current().my_mm().protect(addr, len, rights).map(|()| 0)
+    // No stack of this architecture grows upwards; but a range that is none is told first.
+    let rights = mmap_prot(prot.bits()) | (prot & both);
+    current()
+        .my_mm()
+        .protect_with_key(addr, len, rights, key)
+        .map(|()| 0)
 }
 
 pub fn sys_mremap(
@@ -147,6 +183,31 @@ pub fn sys_mremap(
     current()
         .my_mm()
         .remap(addr, old_len, new_len, flags, new_addr)
+}
+
+/// `remap_file_pages`: Linux makes it a `mmap` of another part of the object in place.
+pub fn sys_remap_file_pages(
+    addr: usize,
+    len: usize,
+    prot: u32,
+    page: usize,
+    flags: u32,
+) -> Result<usize> {
+    if prot != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let flags = MapFlags::from_bits_retain(flags) & MapFlags::NONBLOCK;
+    current()
+        .my_mm()
+        .remap_pages(addr, len, page, flags)
+        .map(|()| 0)
+}
+
+pub fn sys_mseal(addr: usize, len: usize, flags: usize) -> Result<usize> {
+    if flags != 0 {
+        return Err(Errno::EINVAL);
+    }
+    current().my_mm().seal(addr, len).map(|()| 0)
 }
 
 pub fn sys_brk(new: usize) -> Result<usize> {
@@ -203,10 +264,6 @@ pub fn sys_mlockall(flags: u32) -> Result<usize> {
     if !flags.intersects(LockAllFlags::CURRENT | LockAllFlags::FUTURE) {
         return Err(Errno::EINVAL);
     }
-    let hooks = hooks::get();
-    if !hooks.may_lock_memory() && hooks.rlimit(Limit::Memlock) == 0 {
-        return Err(Errno::EPERM);
-    }
     current().my_mm().lock_all(flags).map(|()| 0)
 }
 
@@ -255,6 +312,14 @@ impl TaskHooks for Hooks {
 
     fn may_lock_memory(&self) -> bool {
         current().cred().capable(Cap::IPC_LOCK)
+    }
+
+    fn may_map_low(&self) -> bool {
+        current().cred().capable(Cap::SYS_RAWIO)
+    }
+
+    fn may_use_admin_reserve(&self) -> bool {
+        current().cred().capable(Cap::SYS_ADMIN)
     }
 
     fn fatal_signal_pending(&self) -> bool {

@@ -4,7 +4,7 @@ use abi::{Errno, Result};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::fs::{File, perm};
-use crate::mm::addr::MMAP_MIN_ADDR;
+use crate::mm::tunables::mmap_min_addr;
 use crate::mm::user::{UserPtr, UserSlice};
 use crate::mm::{ExecInfo, USER_END};
 use crate::task::rlimit::Resource;
@@ -68,7 +68,7 @@ pub(super) fn set(option: usize, addr: usize, c: usize, d: usize) -> Result<usiz
 
 /// Sets one place.
 fn set_place(option: usize, addr: usize) -> Result<usize> {
-    if !(MMAP_MIN_ADDR..USER_END).contains(&addr) {
+    if !(mmap_min_addr()..USER_END).contains(&addr) {
         return Err(Errno::EINVAL);
     }
     let mm = current().my_mm().clone();
@@ -116,7 +116,9 @@ fn check(places: &ExecInfo, brk: usize) -> Result<()> {
         p.env_start,
         p.env_end,
     ];
-    let are_places = all.iter().all(|at| (MMAP_MIN_ADDR..USER_END).contains(at));
+    let are_places = all
+        .iter()
+        .all(|at| (mmap_min_addr()..USER_END).contains(at));
     let in_order = p.start_code < p.end_code
         && p.start_data <= p.end_data
         && p.start_brk <= brk

@@ -107,7 +107,7 @@ syscalls! {
     6 lstat(path: UserCStr, out: UserPtr<Stat>) => stat::sys_lstat, Full, "";
     7 poll(fds: usize, count: u32, timeout_ms: i32) => poll::sys_poll, Full, "";
     8 lseek(fd: i32, offset: i64, whence: u32) => file::sys_lseek, Full, "";
-    9 mmap(addr: usize, len: usize, prot: u32, flags: u32, fd: i32, offset: u64) => mm::sys_mmap, Partial, "no MAP_HUGETLB";
+    9 mmap(addr: usize, len: usize, prot: u32, flags: u32, fd: i32, offset: u64) => mm::sys_mmap, Partial, "MAP_HUGETLB finds no huge pages";
     10 mprotect(addr: usize, len: usize, prot: u32) => mm::sys_mprotect, Full, "";
     11 munmap(addr: usize, len: usize) => mm::sys_munmap, Full, "";
     12 brk(addr: usize) => mm::sys_brk, Full, "";
@@ -126,7 +126,7 @@ syscalls! {
     25 mremap(addr: usize, old_len: usize, new_len: usize, flags: u32, new_addr: usize) => mm::sys_mremap, Full, "";
     26 msync(addr: usize, len: usize, flags: u32) => mm::sys_msync, Full, "";
     27 mincore(addr: usize, len: usize, vec: usize) => mm::sys_mincore, Full, "";
-    28 madvise(addr: usize, len: usize, advice: u32) => mm::sys_madvise, Partial, "no MADV_MERGEABLE, MADV_COLLAPSE, MADV_HWPOISON and guard pages";
+    28 madvise(addr: usize, len: usize, advice: u32) => mm::sys_madvise, Partial, "nothing is merged, no MADV_HWPOISON and guard pages";
     29 shmget(key: i32, size: usize, flags: u32) => sysv::sys_shmget, Partial, "no huge pages";
     30 shmat(id: i32, addr: usize, flags: u32) => sysv::sys_shmat, Full, "";
     31 shmctl(id: i32, cmd: i32, buf: usize) => sysv::sys_shmctl, Full, "";
@@ -314,7 +314,7 @@ syscalls! {
     213 epoll_create(size: i32) => epoll::sys_epoll_create, Full, "";
     214 epoll_ctl_old;
     215 epoll_wait_old;
-    216 remap_file_pages;
+    216 remap_file_pages(addr: usize, len: usize, prot: u32, page: usize, flags: u32) => mm::sys_remap_file_pages, Full, "";
     217 getdents64(fd: i32, buf: usize, count: u32) => file::sys_getdents64, Full, "";
     218 set_tid_address(address: usize) => process::sys_set_tid_address, Full, "";
     219 restart_syscall() => signal::sys_restart_syscall, Full, "";
@@ -335,9 +335,9 @@ syscalls! {
     234 tgkill(tgid: Pid, tid: Pid, sig: i32) => signal::sys_tgkill, Full, "";
     235 utimes(path: UserCStr, times: usize) => path::sys_utimes, Full, "";
     236 vserver;
-    237 mbind;
-    238 set_mempolicy;
-    239 get_mempolicy;
+    237 mbind(addr: usize, len: usize, mode: u32, mask: usize, max: usize, flags: u32) => mempolicy::sys_mbind, Partial, "one node; of static and relative masks 16 nodes are kept";
+    238 set_mempolicy(mode: u32, mask: usize, max: usize) => mempolicy::sys_set_mempolicy, Partial, "one node; of static and relative masks 16 nodes are kept";
+    239 get_mempolicy(mode: usize, mask: usize, max: usize, addr: usize, flags: u32) => mempolicy::sys_get_mempolicy, Full, "";
     240 mq_open(name: UserCStr, flags: u32, mode: u32, attr: UserPtr<MqAttr>) => mqueue::sys_mq_open, Full, "";
     241 mq_unlink(name: UserCStr) => mqueue::sys_mq_unlink, Full, "";
     242 mq_timedsend(fd: i32, message: usize, len: usize, priority: u32, timeout: UserPtr<Timespec>) => mqueue::sys_mq_timedsend, Full, "";
@@ -354,7 +354,7 @@ syscalls! {
     253 inotify_init() => inotify::sys_inotify_init, Full, "";
     254 inotify_add_watch(fd: i32, path: UserCStr, mask: u32) => inotify::sys_inotify_add_watch, Full, "";
     255 inotify_rm_watch(fd: i32, wd: i32) => inotify::sys_inotify_rm_watch, Full, "";
-    256 migrate_pages;
+    256 migrate_pages(pid: Pid, max: usize, old: usize, new: usize) => mempolicy::sys_migrate_pages, Full, "";
     257 openat(dirfd: i32, path: UserCStr, flags: u32, mode: u32) => path::sys_openat, Full, "";
     258 mkdirat(dirfd: i32, path: UserCStr, mode: u32) => path::sys_mkdirat, Full, "";
     259 mknodat(dirfd: i32, path: UserCStr, mode: u32, dev: u32) => path::sys_mknodat, Full, "";
@@ -377,7 +377,7 @@ syscalls! {
     276 tee(in_fd: i32, out_fd: i32, len: usize, flags: u32) => pipe::sys_tee, Full, "";
     277 sync_file_range(fd: i32, offset: i64, len: i64, flags: u32) => file::sys_sync_file_range, Full, "";
     278 vmsplice(fd: i32, iov: usize, count: usize, flags: u32) => pipe::sys_vmsplice, Full, "";
-    279 move_pages;
+    279 move_pages(pid: Pid, count: usize, pages: usize, nodes: usize, status: usize, flags: u32) => mempolicy::sys_move_pages, Full, "";
     280 utimensat(dirfd: i32, path: UserCStr, times: usize, flags: u32) => path::sys_utimensat, Full, "";
     281 epoll_pwait(epfd: i32, events: usize, max: i32, timeout_ms: i32, mask: usize, size: usize) => epoll::sys_epoll_pwait, Full, "";
     282 signalfd(fd: i32, mask: UserPtr<SigSet>, size: usize) => timerfd::sys_signalfd, Full, "";
@@ -427,9 +427,9 @@ syscalls! {
     326 copy_file_range(in_fd: i32, in_offset: UserPtr<i64>, out_fd: i32, out_offset: UserPtr<i64>, len: usize, flags: u32) => pipe::sys_copy_file_range, Full, "";
     327 preadv2(fd: i32, iov: usize, count: usize, pos: i64, high: usize, flags: u32) => file::sys_preadv2, Partial, "RWF_NOWAIT for files in memory alone";
     328 pwritev2(fd: i32, iov: usize, count: usize, pos: i64, high: usize, flags: u32) => file::sys_pwritev2, Partial, "RWF_NOWAIT for files in memory alone";
-    329 pkey_mprotect;
-    330 pkey_alloc;
-    331 pkey_free;
+    329 pkey_mprotect(addr: usize, len: usize, prot: u32, key: i32) => pkey::sys_pkey_mprotect, Full, "";
+    330 pkey_alloc(flags: usize, rights: usize) => pkey::sys_pkey_alloc, Full, "";
+    331 pkey_free(key: i32) => pkey::sys_pkey_free, Full, "";
     332 statx(dirfd: i32, path: UserCStr, flags: u32, mask: u32, out: UserPtr<Statx>) => stat::sys_statx, Full, "";
     333 io_pgetevents;
     334 rseq(addr: usize, len: u32, flags: u32, signature: u32) => rseq::sys_rseq, Full, "";
@@ -459,7 +459,7 @@ syscalls! {
     447 memfd_secret;
     448 process_mrelease;
     449 futex_waitv(waiters: usize, count: u32, flags: u32, timeout: UserPtr<Timespec>, clock: i32) => futex::sys_futex_waitv, Full, "";
-    450 set_mempolicy_home_node;
+    450 set_mempolicy_home_node(addr: usize, len: usize, node: usize, flags: usize) => mempolicy::sys_set_mempolicy_home_node, Full, "";
     451 cachestat;
     452 fchmodat2(dirfd: i32, path: UserCStr, mode: u32, flags: u32) => path::sys_fchmodat2, Full, "";
     453 map_shadow_stack;
@@ -471,7 +471,7 @@ syscalls! {
     459 lsm_get_self_attr;
     460 lsm_set_self_attr;
     461 lsm_list_modules;
-    462 mseal;
+    462 mseal(addr: usize, len: usize, flags: usize) => mm::sys_mseal, Full, "";
     463 setxattrat;
     464 getxattrat;
     465 listxattrat;

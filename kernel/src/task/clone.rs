@@ -246,6 +246,8 @@ fn build(me: &CurrentTask, args: &CloneArgs) -> Result<Arc<Task>> {
     set_registers(me, &child, args)?;
     let ioprio = me.ioprio.load(Ordering::Relaxed);
     child.ioprio.store(ioprio, Ordering::Relaxed);
+    let policy = me.mempolicy.load(Ordering::Relaxed);
+    child.mempolicy.store(policy, Ordering::Relaxed);
     let slack = me.timer_slack_ns.load(Ordering::Relaxed);
     child.timer_slack_ns.store(slack, Ordering::Relaxed);
     child.default_timer_slack_ns.store(slack, Ordering::Relaxed);

@@ -73,6 +73,7 @@ fn spawn(start: Box<Start>, core_limit: u64) -> Result<()> {
         files: Some(FdTable::new()),
         fs: Some(context),
         cred: Arc::new(Cred::root()),
+        undo: None,
         signal: TaskSignal::default(),
         comm: comm_of(b"helper"),
         sched: SchedState::new(Params::DEFAULT, u64::MAX, arch::cpu::current_id()),

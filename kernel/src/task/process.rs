@@ -13,6 +13,7 @@ use super::tree::{ProcessGroup, Session};
 use super::usage::{ProcessUsage, Rusage};
 use crate::fs::File;
 use crate::signal::SignalShared;
+use crate::sync::census::{self, Live};
 use crate::sync::{Mutex, SpinLock, WaitQueue};
 use crate::tty::Tty;
 
@@ -58,6 +59,7 @@ pub struct Remains {
 /// - `links` changes under the tree lock; reading needs only its own.
 /// - The list of threads is `signal`'s, since signals choose among them; it is empty exactly when `life` is not `Alive`.
 pub struct Process {
+    _live: Live<{ census::PROCESSES }>,
     /// The number of the leader, and of the process.
     pub pid: Pid,
     /// Family and membership.
@@ -117,6 +119,7 @@ impl Process {
         rlimits: Rlimits,
     ) -> Arc<Process> {
         Arc::new(Process {
+            _live: Live::new(),
             pid,
             links: SpinLock::new(Links {
                 parent,

@@ -22,6 +22,7 @@ use crate::mm::AddressSpace;
 use crate::mm::kstack::KernelStack;
 use crate::sched::SchedState;
 use crate::signal::TaskSignal;
+use crate::sync::census::{self, Live};
 use crate::sync::{SpinLock, TaskCell, TaskRef, WaitQueue};
 
 /// The name of a thread, at most 15 bytes and a NUL, as `PR_SET_NAME` has it.
@@ -63,6 +64,7 @@ bitflags::bitflags! {
 pub struct Task {
     /// Registers, FPU, work bits: what the entry code and the context switch know.
     pub arch: ThreadArch,
+    _live: Live<{ census::TASKS }>,
     /// The thread's number; equal to the process's for its leader, which a thread becomes by exec.
     tid: AtomicI32,
     /// The thread group.
@@ -101,6 +103,8 @@ pub struct Task {
     pub parent_death_signal: AtomicU32,
     /// I/O priority as of `ioprio_set(2)`; 0 for none of its own.
     pub ioprio: AtomicU32,
+    /// The bits of its memory policy (`set_mempolicy(2)`); 0 for none.
+    pub mempolicy: AtomicU32,
     /// Timer slack in nanoseconds.
     pub timer_slack_ns: AtomicU64,
     /// What `PR_SET_TIMERSLACK` of 0 goes back to: the parent's slack at the fork.
@@ -173,6 +177,7 @@ impl Task {
         let stack = KernelStack::new()?;
         Ok(Arc::new(Task {
             arch: ThreadArch::new(stack.top())?,
+            _live: Live::new(),
             tid: AtomicI32::new(new.tid.0),
             process: new.process,
             sched: new.sched,
@@ -195,6 +200,7 @@ impl Task {
             vfork_done: SpinLock::new(None),
             parent_death_signal: AtomicU32::new(0),
             ioprio: AtomicU32::new(0),
+            mempolicy: AtomicU32::new(0),
             timer_slack_ns: AtomicU64::new(50_000),
             default_timer_slack_ns: AtomicU64::new(50_000),
             start_ns: crate::time::boottime_ns(),

@@ -106,6 +106,8 @@ pub mod advice {
     pub const REMOVE: u32 = 9;
     pub const DONTFORK: u32 = 10;
     pub const DOFORK: u32 = 11;
+    pub const MERGEABLE: u32 = 12;
+    pub const UNMERGEABLE: u32 = 13;
     pub const HUGEPAGE: u32 = 14;
     pub const NOHUGEPAGE: u32 = 15;
     pub const DONTDUMP: u32 = 16;
@@ -117,12 +119,14 @@ pub mod advice {
     pub const POPULATE_READ: u32 = 22;
     pub const POPULATE_WRITE: u32 = 23;
     pub const DONTNEED_LOCKED: u32 = 24;
+    pub const COLLAPSE: u32 = 25;
 }
 
 /// `si_code` of SIGSEGV and SIGBUS.
 pub mod si_code {
     pub const SEGV_MAPERR: i32 = 1;
     pub const SEGV_ACCERR: i32 = 2;
+    pub const SEGV_PKUERR: i32 = 4;
     pub const BUS_ADRALN: i32 = 1;
     pub const BUS_ADRERR: i32 = 2;
     pub const BUS_OBJERR: i32 = 3;

@@ -434,6 +434,11 @@ impl SigInfo {
         Self::new(signo, code, [address, 0, 0, 0])
     }
 
+    /// SIGSEGV of an access that the page's protection key forbids.
+    pub const fn key_fault(code: i32, address: u64, key: u32) -> Self {
+        Self::new(Signo::SEGV, code, [address, 0, key as u64, 0])
+    }
+
     /// SIGCHLD: what became of a child; times in clock ticks (1/100 s).
     pub const fn child(code: i32, pid: i32, uid: u32, status: i32, utime: i64, stime: i64) -> Self {
         let fields = [

@@ -5,7 +5,7 @@ use bitflags::bitflags;
 bitflags! {
     /// Rights and properties of an area. Areas merge only when these are equal.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-    pub struct VmFlags: u32 {
+    pub struct VmFlags: u64 {
         const READ = 1;
         const WRITE = 1 << 1;
         const EXEC = 1 << 2;
@@ -39,12 +39,58 @@ bitflags! {
         const STACK = 1 << 20;
         /// The heap that `brk` moves, for its name.
         const HEAP = 1 << 21;
+        /// All of it counts as written since `clear_refs` last asked.
+        const SOFT_DIRTY = 1 << 22;
+        /// `mseal`: stays as it is.
+        const SEALED = 1 << 23;
+        /// `MADV_MERGEABLE`.
+        const MERGEABLE = 1 << 24;
+        /// A userfaultfd is asked for pages that are not there.
+        const UFFD_MISSING = 1 << 25;
+        /// A userfaultfd is asked before pages that it protected are written.
+        const UFFD_WP = 1 << 26;
+        /// The protection key: four bits.
+        const PKEY = 0xf << 28;
+        /// The memory policy of `mbind`: see `mm::policy`.
+        const POLICY = 0xff_ffff << 32;
     }
 }
 
 impl VmFlags {
     /// The rights proper.
     pub const RIGHTS: VmFlags = VmFlags::READ.union(VmFlags::WRITE).union(VmFlags::EXEC);
+
+    /// What mprotect may add, as rights.
+    #[inline]
+    pub fn may(self) -> VmFlags {
+        VmFlags::from_bits_truncate(self.bits() >> 4) & VmFlags::RIGHTS
+    }
+
+    /// The protection key.
+    #[inline(always)]
+    pub fn pkey(self) -> u8 {
+        ((self & VmFlags::PKEY).bits() >> VmFlags::PKEY.bits().trailing_zeros()) as u8
+    }
+
+    /// The same with another protection key, of which four bits count.
+    #[must_use]
+    pub fn with_pkey(self, key: u8) -> VmFlags {
+        let bits = u64::from(key & 0xf) << VmFlags::PKEY.bits().trailing_zeros();
+        (self - VmFlags::PKEY) | VmFlags::from_bits_truncate(bits)
+    }
+
+    /// The bits of the memory policy.
+    #[inline(always)]
+    pub fn policy(self) -> u32 {
+        ((self & VmFlags::POLICY).bits() >> VmFlags::POLICY.bits().trailing_zeros()) as u32
+    }
+
+    /// The same with another memory policy, of which 24 bits count.
+    #[must_use]
+    pub fn with_policy(self, policy: u32) -> VmFlags {
+        let bits = u64::from(policy & 0xff_ffff) << VmFlags::POLICY.bits().trailing_zeros();
+        (self - VmFlags::POLICY) | VmFlags::from_bits_truncate(bits)
+    }
 
     /// Whether any access is allowed at all.
     #[inline(always)]

@@ -1,7 +1,7 @@
 //! Where a new area fits: the highest free place below a limit, or the lowest above one, as `mmap` chooses.
 
 use crate::area::{Content, VmFlags, Vma};
-use crate::map::{UNKNOWN, VmaMap};
+use crate::map::{GROUP, UNKNOWN, VmaMap};
 use crate::{PAGE, STACK_GUARD};
 
 /// What is looked for.
@@ -51,7 +51,19 @@ impl<C: Content> VmaMap<C> {
     /// The highest place that fits.
     pub fn find_gap_below(&mut self, want: &GapRequest) -> Option<usize> {
         let mut above = usize::MAX & !(PAGE - 1);
-        for c in (0..self.chunks.len()).rev() {
+        let mut left = self.chunks.len();
+        while let Some(c) = left.checked_sub(1) {
+            // Of the last group the space above everything counts as well.
+            let whole = left.is_multiple_of(GROUP) && left != self.chunks.len();
+            if whole && self.gap_of_group(c / GROUP) < want.len {
+                left -= GROUP;
+                above = self.chunks[left].areas.first().map_or(above, limit_before);
+                if above <= want.low {
+                    return None;
+                }
+                continue;
+            }
+            left = c;
             let before = self.end_before(c);
             let last_end = self.chunks[c].areas.last().map_or(0, |a| a.end);
             if let Some(found) = want.highest(last_end, above) {
@@ -76,7 +88,14 @@ impl<C: Content> VmaMap<C> {
 
     /// The lowest place that fits.
     pub fn find_gap_above(&mut self, want: &GapRequest) -> Option<usize> {
-        for c in 0..self.chunks.len() {
+        let mut next = 0;
+        while next < self.chunks.len() {
+            let c = next;
+            if c.is_multiple_of(GROUP) && self.gap_of_group(c / GROUP) < want.len {
+                next += GROUP;
+                continue;
+            }
+            next += 1;
             let before = self.end_before(c);
             if self.chunks[c]
                 .areas
@@ -109,6 +128,29 @@ impl<C: Content> VmaMap<C> {
         c.checked_sub(1)
             .and_then(|p| self.chunks[p].areas.last())
             .map_or(0, |a| a.end)
+    }
+
+    /// The largest gap before an area of a group, measured if it is not known.
+    fn gap_of_group(&mut self, group: usize) -> usize {
+        let groups = self.chunks.len().div_ceil(GROUP);
+        if self.groups.len() < groups {
+            let missing = groups - self.groups.len();
+            if self.groups.try_reserve(missing).is_err() {
+                // Without memory for what would save time, the search takes its time.
+                return usize::MAX;
+            }
+            self.groups.resize(groups, UNKNOWN);
+        }
+        if self.groups[group] == UNKNOWN {
+            let chunks = group * GROUP..((group + 1) * GROUP).min(self.chunks.len());
+            let mut largest = 0;
+            for c in chunks {
+                let before = self.end_before(c);
+                largest = largest.max(self.gap_of(c, before));
+            }
+            self.groups[group] = largest;
+        }
+        self.groups[group]
     }
 
     /// The largest gap before an area of chunk `c`, measured if it is not known.

@@ -11,7 +11,10 @@ use crate::area::{Content, VmFlags, Vma};
 
 /// Areas in a chunk at most.
 const CHUNK: usize = if cfg!(test) { 8 } else { 64 };
-/// The largest gap of a chunk is not known.
+/// Chunks in a group, of which the largest gap is kept: a search looks into a group only if something may fit there, so
+/// that its cost grows with the groups and not with the chunks.
+pub(crate) const GROUP: usize = if cfg!(test) { 4 } else { 64 };
+/// The largest gap of a chunk or group is not known.
 pub(crate) const UNKNOWN: usize = usize::MAX;
 
 /// An allocation failed; the map is as it was before the step that failed.
@@ -37,6 +40,8 @@ type Pos = (usize, usize);
 #[derive(Debug)]
 pub struct VmaMap<C> {
     pub(crate) chunks: Vec<Chunk<C>>,
+    /// The largest gap of each group, or [`UNKNOWN`]; groups past its end are not known either.
+    pub(crate) groups: Vec<usize>,
     count: usize,
     /// Where the last lookup ended: chunk << 8 | index. Only a hint.
     hint: AtomicUsize,
@@ -46,6 +51,7 @@ impl<C> Default for VmaMap<C> {
     fn default() -> Self {
         VmaMap {
             chunks: Vec::new(),
+            groups: Vec::new(),
             count: 0,
             hint: AtomicUsize::new(0),
         }
@@ -167,9 +173,17 @@ impl<C: Content> VmaMap<C> {
 
     /// The gaps before areas of this chunk and the next are to be measured again.
     fn touch(&mut self, c: usize) {
-        for chunk in self.chunks.iter_mut().skip(c).take(2) {
-            chunk.gap = UNKNOWN;
+        for c in c..(c + 2).min(self.chunks.len()) {
+            self.chunks[c].gap = UNKNOWN;
+            if let Some(group) = self.groups.get_mut(c / GROUP) {
+                *group = UNKNOWN;
+            }
         }
+    }
+
+    /// A chunk came or went at `c`: later ones belong to other groups now.
+    fn regroup(&mut self, c: usize) {
+        self.groups.truncate(c / GROUP);
     }
 
     /// Puts an area in before position `pos`.
@@ -221,6 +235,7 @@ impl<C: Content> VmaMap<C> {
                 gap: UNKNOWN,
             },
         );
+        self.regroup(c);
         self.touch(c);
         Ok(())
     }
@@ -228,6 +243,9 @@ impl<C: Content> VmaMap<C> {
     fn drop_empty(&mut self, c: usize) {
         if self.chunks[c].areas.is_empty() {
             self.chunks.remove(c);
+            self.regroup(c);
+            // The gap that the chunk leaves is before the next.
+            self.touch(c);
         }
     }
 
@@ -407,6 +425,7 @@ impl<C: Content> VmaMap<C> {
         for chunk in self.chunks.drain(..) {
             chunk.areas.into_iter().for_each(&mut removed);
         }
+        self.groups.clear();
         self.count = 0;
     }
 

@@ -64,19 +64,19 @@ const TOP: usize = 400;
 
 #[derive(Clone, Debug)]
 enum Op {
-    Map(usize, usize, u8, u32),
+    Map(usize, usize, u8, u64),
     Unmap(usize, usize),
-    Protect(usize, usize, u32),
-    Place(usize, usize, u32),
+    Protect(usize, usize, u64),
+    Place(usize, usize, u64),
 }
 
 fn op() -> impl Strategy<Value = Op> {
     let range = (0..TOP - 20, 1usize..20);
     prop_oneof![
-        (range.clone(), 0u8..3, 1u32..8).prop_map(|((s, l), o, f)| Op::Map(s, l, o, f)),
+        (range.clone(), 0u8..3, 1u64..8).prop_map(|((s, l), o, f)| Op::Map(s, l, o, f)),
         range.clone().prop_map(|(s, l)| Op::Unmap(s, l)),
-        (range, 1u32..8).prop_map(|((s, l), f)| Op::Protect(s, l, f)),
-        (1usize..12, 0u32..4, 1u32..8).prop_map(|(l, a, f)| Op::Place(l, 1 << a, f)),
+        (range, 1u64..8).prop_map(|((s, l), f)| Op::Protect(s, l, f)),
+        (1usize..12, 0u32..4, 1u64..8).prop_map(|(l, a, f)| Op::Place(l, 1 << a, f)),
     ]
 }
 

@@ -185,7 +185,7 @@ fn hidden(name: &str) -> bool {
         "tsc_deadline_timer" => !features::has(Feature::TSC_DEADLINE),
         "xsave" | "xsaveopt" | "avx" | "avx2" | "fma" | "f16c" => !features::has(Feature::XSAVE),
         // Need state components or modes that the kernel does not turn on.
-        "mpx" | "pku" | "la57" | "vmx" | "svm" | "sgx" | "amx_bf16" | "amx_tile" | "amx_int8"
+        "mpx" | "la57" | "vmx" | "svm" | "sgx" | "amx_bf16" | "amx_tile" | "amx_int8"
         | "enqcmd" | "ibt" | "xsaves" | "intel_pt" | "monitor" => true,
         _ => false,
     }

@@ -32,6 +32,7 @@ bitflags::bitflags! {
         const ARAT = 1 << 19;
         const MWAIT = 1 << 20;
         const APIC = 1 << 21;
+        const PKU = 1 << 22;
     }
 }
 
@@ -41,6 +42,11 @@ static FEATURES: AtomicU64 = AtomicU64::new(0);
 #[inline(always)]
 pub fn has(feature: Feature) -> bool {
     FEATURES.load(Ordering::Relaxed) & feature.bits() == feature.bits()
+}
+
+/// Whether pages have protection keys that programs use.
+pub fn has_protection_keys() -> bool {
+    has(Feature::PKU)
 }
 
 /// The highest leaf of a range of CPUID leaves; 0 if the range is not there.
@@ -91,6 +97,7 @@ fn detect() -> Feature {
         (u32::from(has7) & leaf7.ebx >> 18, Feature::RDSEED),
         (u32::from(has7) & leaf7.ebx >> 20, Feature::SMAP),
         (u32::from(has7) & leaf7.ecx >> 2, Feature::UMIP),
+        (u32::from(has7) & leaf7.ecx >> 3, Feature::PKU),
         (u32::from(has7) & leaf7.ecx >> 22, Feature::RDPID),
         (u32::from(arat), Feature::ARAT),
         (ext1 >> 20 & 1, Feature::NX),
@@ -115,6 +122,7 @@ fn disabled() -> Feature {
         ("nopcid", Feature::PCID),
         ("nofsgsbase", Feature::FSGSBASE),
         ("noxsave", Feature::XSAVE),
+        ("nopku", Feature::PKU),
         ("nox2apic", Feature::X2APIC),
     ] {
         if cmdline.has(name) {
@@ -131,6 +139,7 @@ fn disabled() -> Feature {
                 "umip" => Feature::UMIP,
                 "pcid" => Feature::PCID,
                 "xsave" => Feature::XSAVE,
+                "pku" => Feature::PKU,
                 "x2apic" => Feature::X2APIC,
                 "tsc_deadline_timer" => Feature::TSC_DEADLINE,
                 _ => Feature::empty(),
@@ -143,7 +152,12 @@ fn disabled() -> Feature {
 /// Finds the boot CPU's features and opens or closes the kernel's own code for user memory accordingly.
 pub(super) fn init_boot_cpu() {
     sort_fixups();
-    FEATURES.store(detect().difference(disabled()).bits(), Ordering::Relaxed);
+    let mut features = detect().difference(disabled());
+    if !features.contains(Feature::XSAVE) {
+        // Signal frames have room for the keys' rights in the extended format only.
+        features.remove(Feature::PKU);
+    }
+    FEATURES.store(features.bits(), Ordering::Relaxed);
     fpu::init_mask();
     if has(Feature::SMAP) {
         apply_patches();
@@ -161,6 +175,7 @@ pub(super) fn enable() {
         (Feature::UMIP, cr4::UMIP),
         (Feature::PCID, cr4::PCIDE),
         (Feature::XSAVE, cr4::OSXSAVE),
+        (Feature::PKU, cr4::PKE),
     ] {
         if has(feature) {
             bits |= bit;

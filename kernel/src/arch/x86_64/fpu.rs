@@ -18,7 +18,7 @@ use abi::{Errno, Result};
 
 use super::cpu::{self, CpuLocal};
 use super::thread::{self, LOCAL_FPU, ThreadArch};
-use super::{irq, uaccess};
+use super::{irq, pkru, uaccess};
 
 /// Bytes of the legacy area.
 const FXSAVE_SIZE: usize = 512;
@@ -37,6 +37,14 @@ const KIND_XSAVEOPT: u8 = 2;
 static KIND: AtomicU8 = AtomicU8::new(KIND_FXSAVE);
 static AREA_SIZE: AtomicU32 = AtomicU32::new(FXSAVE_SIZE as u32);
 static FEATURES: AtomicU64 = AtomicU64::new(3);
+/// Bytes of a signal frame's area: that of a thread, and what only frames have.
+static FRAME_SIZE: AtomicU32 = AtomicU32::new(FXSAVE_SIZE as u32);
+/// Where the rights by protection key are in a frame, if there are any.
+static PKRU_OFFSET: AtomicU32 = AtomicU32::new(0);
+/// Components that a thread's area has not, and a frame has.
+const FRAME_ONLY: u64 = 1 << pkru::COMPONENT;
+/// The lower half of the mask for a thread's area.
+const AREA_MASK: i32 = !(FRAME_ONLY as i32);
 static MXCSR_MASK: AtomicU32 = AtomicU32::new(0xffbf);
 
 /// One thread's area: allocated for all its life, also for kernel threads, which may become user ones.
@@ -108,6 +116,16 @@ pub(super) fn init_cpu(has_xsave: bool) {
             options(nomem, nostack));
     }
     let size = core::arch::x86_64::__cpuid_count(0xd, 0).ebx;
+    let mut frame_size = size;
+    if pkru::exists() && supported.eax & FRAME_ONLY as u32 != 0 {
+        let all = features | FRAME_ONLY;
+        // SAFETY: as above.
+        unsafe {
+            asm!("xsetbv", in("ecx") 0, in("eax") all as u32, in("edx") (all >> 32) as u32,
+                options(nomem, nostack));
+        }
+        frame_size = core::arch::x86_64::__cpuid_count(0xd, 0).ebx;
+    }
     let optimised = core::arch::x86_64::__cpuid_count(0xd, 1).eax & 1 != 0;
     if cpu::current_id().0 == 0 {
         FEATURES.store(features, Ordering::Relaxed);
@@ -115,6 +133,14 @@ pub(super) fn init_cpu(has_xsave: bool) {
             size.max((FXSAVE_SIZE + HEADER_SIZE) as u32),
             Ordering::Relaxed,
         );
+        FRAME_SIZE.store(
+            frame_size.max(AREA_SIZE.load(Ordering::Relaxed)),
+            Ordering::Relaxed,
+        );
+        if frame_size != size {
+            let component = core::arch::x86_64::__cpuid_count(0xd, pkru::COMPONENT);
+            PKRU_OFFSET.store(component.ebx, Ordering::Relaxed);
+        }
         KIND.store(
             if optimised { KIND_XSAVEOPT } else { KIND_XSAVE },
             Ordering::Relaxed,
@@ -145,10 +171,10 @@ unsafe fn save_to(area: *mut u8) {
     unsafe {
         match KIND.load(Ordering::Relaxed) {
             KIND_XSAVEOPT => {
-                asm!("xsaveopt64 [{}]", in(reg) area, in("eax") -1, in("edx") -1, options(nostack));
+                asm!("xsaveopt64 [{}]", in(reg) area, in("eax") AREA_MASK, in("edx") -1, options(nostack));
             }
             KIND_XSAVE => {
-                asm!("xsave64 [{}]", in(reg) area, in("eax") -1, in("edx") -1, options(nostack))
+                asm!("xsave64 [{}]", in(reg) area, in("eax") AREA_MASK, in("edx") -1, options(nostack))
             }
             _ => asm!("fxsave64 [{}]", in(reg) area, options(nostack)),
         }
@@ -182,7 +208,7 @@ pub(super) fn load(thread: &ThreadArch) {
         match KIND.load(Ordering::Relaxed) {
             KIND_FXSAVE => asm!("fxrstor64 [{}]", in(reg) thread.fpu.bytes(), options(nostack)),
             _ => {
-                asm!("xrstor64 [{}]", in(reg) thread.fpu.bytes(), in("eax") -1, in("edx") -1, options(nostack));
+                asm!("xrstor64 [{}]", in(reg) thread.fpu.bytes(), in("eax") AREA_MASK, in("edx") -1, options(nostack));
             }
         }
     }
@@ -237,6 +263,15 @@ pub fn reset() {
     let _irq = irq::IrqGuard::new();
     thread.local.store(LOCAL_FPU, Ordering::Relaxed);
     thread.fpu.set_initial();
+    pkru::set(pkru::INITIAL);
+}
+
+/// The offset of the rights by protection key in a frame.
+fn pkru_offset() -> Option<usize> {
+    match PKRU_OFFSET.load(Ordering::Relaxed) {
+        0 => None,
+        offset => Some(offset as usize),
+    }
 }
 
 /// The FPU part of a signal frame: bytes, and it goes on 64 bytes.
@@ -246,7 +281,7 @@ pub fn signal_frame_size() -> usize {
     } else {
         4
     };
-    AREA_SIZE.load(Ordering::Relaxed) as usize + extra
+    FRAME_SIZE.load(Ordering::Relaxed) as usize + extra
 }
 
 /// A copy of the running thread's state for debuggers: parts that the processor did not save, since they are as at the
@@ -280,7 +315,8 @@ pub fn copy_current() -> Option<Box<[u8]>> {
 /// # Errors
 /// `EFAULT`.
 pub fn save_to_user(frame: usize) -> Result<()> {
-    let size = AREA_SIZE.load(Ordering::Relaxed) as usize;
+    let size = FRAME_SIZE.load(Ordering::Relaxed) as usize;
+    let area_size = AREA_SIZE.load(Ordering::Relaxed) as usize;
     let thread = thread::current();
     if !frame.is_multiple_of(64) || !uaccess::range_ok(frame, signal_frame_size()) {
         return Err(Errno::EFAULT);
@@ -288,19 +324,56 @@ pub fn save_to_user(frame: usize) -> Result<()> {
     if !save_live_to_user(thread, frame) {
         sync_area(thread);
         // SAFETY: the thread's own area; nobody writes it while its thread is here.
-        let area = unsafe { core::slice::from_raw_parts(thread.fpu.bytes(), size) };
+        let area = unsafe { core::slice::from_raw_parts(thread.fpu.bytes(), area_size) };
         uaccess::write_bytes(frame, area)?;
+        write_pkru(frame, area)?;
     }
     let extended = KIND.load(Ordering::Relaxed) != KIND_FXSAVE;
     let mut words = [0u8; 48];
     if extended {
         words[..4].copy_from_slice(&MAGIC1.to_le_bytes());
         words[4..8].copy_from_slice(&(size as u32 + 4).to_le_bytes());
-        words[8..16].copy_from_slice(&FEATURES.load(Ordering::Relaxed).to_le_bytes());
+        words[8..16].copy_from_slice(&frame_features().to_le_bytes());
         words[16..20].copy_from_slice(&(size as u32).to_le_bytes());
         uaccess::write_bytes(frame + size, &MAGIC2.to_le_bytes())?;
     }
     uaccess::write_bytes(frame + SW_RESERVED, &words)
+}
+
+/// The components of a frame.
+fn frame_features() -> u64 {
+    let extra = if pkru_offset().is_some() {
+        FRAME_ONLY
+    } else {
+        0
+    };
+    FEATURES.load(Ordering::Relaxed) | extra
+}
+
+/// Adds the rights by protection key to a frame into which an area was written.
+fn write_pkru(frame: usize, area: &[u8]) -> Result<()> {
+    let Some(offset) = pkru_offset() else {
+        return Ok(());
+    };
+    let mut present = [0; 8];
+    present.copy_from_slice(&area[FXSAVE_SIZE..FXSAVE_SIZE + 8]);
+    let present = u64::from_le_bytes(present) | FRAME_ONLY;
+    uaccess::write_bytes(frame + FXSAVE_SIZE, &present.to_le_bytes())?;
+    uaccess::write_bytes(frame + offset, &pkru::get().to_le_bytes())
+}
+
+/// The rights by protection key in a frame; none denied where it leaves them out.
+fn read_pkru(frame: usize) -> Result<u32> {
+    let Some(offset) = pkru_offset() else {
+        return Ok(0);
+    };
+    let (mut present, mut value) = ([0; 8], [0; 4]);
+    uaccess::read_bytes(&mut present, frame + FXSAVE_SIZE)?;
+    if u64::from_le_bytes(present) & FRAME_ONLY == 0 {
+        return Ok(0);
+    }
+    uaccess::read_bytes(&mut value, frame + offset)?;
+    Ok(u32::from_le_bytes(value))
 }
 
 /// Saves the registers straight to user memory, if they hold the thread's state and the memory is there.
@@ -327,7 +400,8 @@ pub fn restore_from_user(frame: usize) -> Result<()> {
         reset();
         return Ok(());
     }
-    let size = AREA_SIZE.load(Ordering::Relaxed) as usize;
+    let size = FRAME_SIZE.load(Ordering::Relaxed) as usize;
+    let area_size = AREA_SIZE.load(Ordering::Relaxed) as usize;
     if !uaccess::range_ok(frame, signal_frame_size()) {
         return Err(Errno::EFAULT);
     }
@@ -341,12 +415,19 @@ pub fn restore_from_user(frame: usize) -> Result<()> {
             return Ok(());
         }
     }
-    let take = if extended { size } else { FXSAVE_SIZE };
+    let take = if extended { area_size } else { FXSAVE_SIZE };
+    let rights = if extended {
+        read_pkru(frame)?
+    } else {
+        pkru::INITIAL
+    };
     reset();
     // SAFETY: the thread's own area; the thread's state is in memory after `reset`, so nobody saves over it.
-    let area = unsafe { core::slice::from_raw_parts_mut(thread.fpu.bytes(), size) };
+    let area = unsafe { core::slice::from_raw_parts_mut(thread.fpu.bytes(), area_size) };
     uaccess::read_bytes(&mut area[..take], frame)?;
-    sanitise(area, extended)
+    sanitise(area, extended)?;
+    pkru::set(rights);
+    Ok(())
 }
 
 /// Whether a frame has the words that say it is extended, and of our size.
@@ -384,7 +465,7 @@ fn sanitise(area: &mut [u8], extended: bool) -> Result<()> {
     let reserved = extended && header[8..].iter().any(|&b| b != 0);
     header.fill(0);
     header[..8].copy_from_slice(&(present & FEATURES.load(Ordering::Relaxed)).to_le_bytes());
-    if reserved || present & !FEATURES.load(Ordering::Relaxed) != 0 {
+    if reserved || present & !frame_features() != 0 {
         reset();
         return Err(Errno::EINVAL);
     }

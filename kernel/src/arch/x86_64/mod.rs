@@ -42,6 +42,7 @@ pub mod irq;
 pub mod layout;
 mod memory;
 pub mod msr;
+pub mod pkru;
 pub mod port;
 pub mod power;
 pub mod pte;

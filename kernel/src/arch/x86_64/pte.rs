@@ -24,6 +24,12 @@ impl Pte {
     pub const UNCOUNTED: u64 = 1 << 9;
     /// Ours, in an entry that is not present: the page is kept while its area allows no access.
     pub const HIDDEN: u64 = 1 << 8;
+    /// Ours: a userfaultfd is asked before the page is written.
+    pub const UFFD_WP: u64 = 1 << 10;
+    /// Ours: written since `clear_refs` last asked. An entry that may be written has it.
+    pub const SOFT_DIRTY: u64 = 1 << 11;
+    /// The bits of the protection key.
+    pub const PKEY: u64 = 0xf << 59;
     pub const NO_EXEC: u64 = 1 << 63;
     const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 

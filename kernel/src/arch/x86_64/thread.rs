@@ -9,6 +9,7 @@ use super::entry::{enter_user_asm, kernel_thread_start, switch_stacks, user_thre
 use super::features::{self, Feature};
 use super::fpu::{self, FpuState};
 use super::msr::{self, cr4};
+use super::pkru;
 use super::{cpu, descriptors, irq};
 
 /// Another task should have the CPU.
@@ -98,6 +99,8 @@ pub struct ThreadArch {
     kernel_sp: UnsafeCell<u64>,
     kernel_stack_top: u64,
     fs_base: AtomicU64,
+    /// Its rights by protection key while it does not run.
+    pkru: AtomicU32,
     gs_base: AtomicU64,
     pub(super) fpu: FpuState,
     /// Reading the time stamp counter faults in user space (`PR_SET_TSC`).
@@ -124,6 +127,7 @@ impl ThreadArch {
             kernel_sp: UnsafeCell::new(0),
             kernel_stack_top: kernel_stack_top as u64,
             fs_base: AtomicU64::new(0),
+            pkru: AtomicU32::new(pkru::INITIAL),
             gs_base: AtomicU64::new(0),
             fpu: FpuState::new()?,
             no_tsc: AtomicBool::new(false),
@@ -234,6 +238,7 @@ impl ThreadArch {
     /// None today; a state that grows on demand would have to be allocated here.
     pub fn copy_user_state(&self, parent: &ThreadArch) -> Result<()> {
         fpu::clone_from_current(self);
+        self.pkru.store(pkru::get(), Ordering::Relaxed);
         self.fs_base.store(parent.fs_base(), Ordering::Relaxed);
         self.gs_base.store(parent.gs_base(), Ordering::Relaxed);
         self.no_tsc.store(parent.forbids_tsc(), Ordering::Relaxed);
@@ -338,6 +343,9 @@ pub fn switch_to(prev: &ThreadArch, next: &ThreadArch) {
     let local = cpu::local();
     if prev.is_user.get() {
         fpu::save(prev, local);
+        if pkru::exists() {
+            prev.pkru.store(pkru::get(), Ordering::Relaxed);
+        }
         if features::has(Feature::FSGSBASE) {
             prev.fs_base.store(read_fs_base(), Ordering::Relaxed);
             prev.gs_base.store(read_user_gs_base(), Ordering::Relaxed);
@@ -345,6 +353,7 @@ pub fn switch_to(prev: &ThreadArch, next: &ThreadArch) {
     }
     if next.is_user.get() {
         fpu::mark_for_load(next, local);
+        pkru::set(next.pkru.load(Ordering::Relaxed));
         write_fs_base(next.fs_base.load(Ordering::Relaxed));
         write_user_gs_base(next.gs_base.load(Ordering::Relaxed));
     }
@@ -412,6 +421,7 @@ pub fn enter_user() -> ! {
     irq::disable();
     thread.is_user.set(true);
     thread.local.fetch_or(LOCAL_FPU, Ordering::Relaxed);
+    pkru::set(pkru::INITIAL);
     write_fs_base(thread.fs_base.load(Ordering::Relaxed));
     write_user_gs_base(thread.gs_base.load(Ordering::Relaxed));
     // SAFETY: the registers at the top of this thread's stack, above the stack in use, which is abandoned.

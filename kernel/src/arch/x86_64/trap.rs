@@ -22,6 +22,9 @@ const DOUBLE_FAULT: u8 = 8;
 const GENERAL_PROTECTION: u8 = 13;
 const PAGE_FAULT: u8 = 14;
 
+/// Bit of a page fault's error code.
+const KEY_DENIED: u64 = 1 << 5;
+
 const RFLAGS_IF: u64 = 1 << 9;
 const RFLAGS_TF: u64 = 1 << 8;
 const RFLAGS_AC: u64 = 1 << 18;
@@ -83,6 +86,11 @@ pub(super) extern "C" fn page_fault_user(regs: &mut UserRegs) {
     if error & 8 != 0 {
         panic!("corrupt page table: address {addr:#x}, error {error:#x}");
     }
+    // Bit 5: the page is there, and its protection key forbids the access.
+    if error & KEY_DENIED != 0 {
+        signal::force_key_fault(addr, fault::key_at(addr), PAGE_FAULT.into(), error);
+        return;
+    }
     if let Err(e) = fault::handle(addr, access_of(error)) {
         signal::force_exception(e.signal, e.code, addr, PAGE_FAULT.into(), error);
     }
@@ -94,8 +102,9 @@ pub(super) extern "C" fn page_fault_kernel(regs: &mut UserRegs) {
     let error = core::mem::replace(&mut regs.orig_rax, u64::MAX);
     if let Some(fixup) = uaccess::fixup_of(regs.rip) {
         // With interrupts off the caller can neither sleep nor be switched away from: it wants to know, not to wait.
-        let resolvable =
-            addr < layout::USER_END && regs.rflags & RFLAGS_IF != 0 && error & 0x18 == 0;
+        let resolvable = addr < layout::USER_END
+            && regs.rflags & RFLAGS_IF != 0
+            && error & (0x18 | KEY_DENIED) == 0;
         if resolvable {
             irq::enable();
             let handled = fault::handle(addr, access_of(error));

@@ -30,6 +30,11 @@ const LIMITS: [(&str, &str); 16] = [
     ("Max realtime timeout", "us"),
 ];
 
+/// The scales of `oom_adj` and `oom_score_adj`.
+const OOM_DISABLE: i32 = -17;
+const OOM_ADJUST_MAX: i32 = 15;
+const OOM_SCORE_ADJ_MAX: i32 = 1000;
+
 /// The most frames that `wchan` looks through.
 const WCHAN_DEPTH: usize = 16;
 
@@ -139,6 +144,34 @@ pub fn set_coredump_filter(target: &Target, bytes: &[u8]) -> Result<()> {
         .process
         .coredump_filter
         .store(filter, Ordering::Relaxed);
+    Ok(())
+}
+
+/// `oom_adj`: the same on the scale of old, from -17 to 15.
+pub fn oom_adj(target: &Target, out: &mut Text) -> Result<()> {
+    let adj = target.process.oom_score_adj.load(Ordering::Relaxed);
+    let old = match adj {
+        OOM_SCORE_ADJ_MAX => OOM_ADJUST_MAX,
+        adj => adj * -OOM_DISABLE / OOM_SCORE_ADJ_MAX,
+    };
+    writeln!(out, "{}", old.min(OOM_ADJUST_MAX))
+}
+
+/// Sets it on the scale of old.
+pub fn set_oom_adj(target: &Target, bytes: &[u8]) -> Result<()> {
+    let old: i32 = number(bytes)?;
+    if !(-16..=OOM_ADJUST_MAX).contains(&old) && old != OOM_DISABLE {
+        return Err(Errno::EINVAL);
+    }
+    let value = match old {
+        OOM_ADJUST_MAX => OOM_SCORE_ADJ_MAX,
+        old => old * OOM_SCORE_ADJ_MAX / -OOM_DISABLE,
+    };
+    let adj = &target.process.oom_score_adj;
+    if value < adj.load(Ordering::Relaxed) && !current().my_cred().capable(Cap::SYS_RESOURCE) {
+        return Err(Errno::EACCES);
+    }
+    adj.store(value, Ordering::Relaxed);
     Ok(())
 }
 

@@ -5,12 +5,16 @@ use abi::Result;
 use super::node::Node;
 use super::text::Text;
 use crate::arch::{self, cpu::CpuId};
+use crate::mm;
+use crate::sync::census;
 use crate::syscall::{counters, table::TABLE};
+use crate::task;
 use crate::time::profile;
 
 pub static NODES: &[Node] = &[
     #[cfg(debug_assertions)]
     Node::File("locks", 0o444, crate::fs::proc::locks::show),
+    Node::File("objects", 0o444, objects),
     Node::Writable("profile", 0o600, profile, |_| {
         profile::clear();
         Ok(())
@@ -51,6 +55,24 @@ fn stack(out: &mut Text, entry: &samples::Entry<'_>) -> Result<()> {
         )?;
     }
     out.bytes(b"\n")
+}
+
+/// How many objects of each kind live, the areas of all processes, and the frames by their use.
+fn objects(out: &mut Text) -> Result<()> {
+    for (kind, name) in census::NAMES.iter().enumerate() {
+        writeln!(out, "{name} {}", census::count(kind))?;
+    }
+    let mut areas = 0;
+    task::for_each_process(|process| {
+        if let Some(mm) = process.main_thread().and_then(|thread| thread.mm()) {
+            areas += mm.area_count();
+        }
+    });
+    writeln!(out, "areas {areas}")?;
+    for (name, frames) in mm::stats::frames_by_use() {
+        writeln!(out, "frames-{name} {frames}")?;
+    }
+    Ok(())
 }
 
 /// Each system call in the table: its number, name and support, and how often it was called and failed.

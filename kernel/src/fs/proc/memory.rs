@@ -4,6 +4,7 @@ use abi::mman::Prot;
 use abi::{Errno, Result};
 use vm::VmFlags;
 
+use super::pagemap;
 use super::subject::Target;
 use super::text::Text;
 use crate::mm::space::{SmapsInfo, VmaInfo};
@@ -127,17 +128,30 @@ pub fn maps(target: &Target, out: &mut Text) -> Result<()> {
     result
 }
 
-fn smaps_rows(smaps: &SmapsInfo, locked: u64, out: &mut Text) -> Result<()> {
+/// The rows of what is resident; a sum over all mappings also tells the kinds.
+fn smaps_rows(smaps: &SmapsInfo, locked: u64, is_sum: bool, out: &mut Text) -> Result<()> {
+    row("Rss", smaps.rss, out)?;
+    row("Pss", smaps.pss.bytes(), out)?;
+    row("Pss_Dirty", smaps.pss_dirty.bytes(), out)?;
+    if is_sum {
+        row("Pss_Anon", smaps.pss_anon.bytes(), out)?;
+        row("Pss_File", smaps.pss_file.bytes(), out)?;
+        row("Pss_Shmem", smaps.pss_shmem.bytes(), out)?;
+    }
     let rows = [
-        ("Rss", smaps.rss),
-        ("Pss", smaps.pss),
         ("Shared_Clean", smaps.shared_clean),
         ("Shared_Dirty", smaps.shared_dirty),
         ("Private_Clean", smaps.private_clean),
         ("Private_Dirty", smaps.private_dirty),
         ("Referenced", smaps.referenced),
         ("Anonymous", smaps.anonymous),
+        // What is given free goes at once, huge pages are anonymous only, and none are set aside.
+        ("LazyFree", 0),
         ("AnonHugePages", smaps.anon_huge),
+        ("ShmemPmdMapped", 0),
+        ("FilePmdMapped", 0),
+        ("Shared_Hugetlb", 0),
+        ("Private_Hugetlb", 0),
         // There is no swap.
         ("Swap", 0),
         ("SwapPss", 0),
@@ -176,6 +190,11 @@ const FLAG_NAMES: &[(VmFlags, &str)] = &[
     (VmFlags::DONT_DUMP, "dd"),
     (VmFlags::HUGE_PAGE, "hg"),
     (VmFlags::NO_HUGE_PAGE, "nh"),
+    (VmFlags::SOFT_DIRTY, "sd"),
+    (VmFlags::MERGEABLE, "mg"),
+    (VmFlags::UFFD_MISSING, "um"),
+    (VmFlags::UFFD_WP, "uw"),
+    (VmFlags::SEALED, "sl"),
 ];
 
 fn smaps_entry(vma: &VmaInfo<'_>, smaps: &SmapsInfo, out: &mut Text) -> Result<()> {
@@ -183,7 +202,13 @@ fn smaps_entry(vma: &VmaInfo<'_>, smaps: &SmapsInfo, out: &mut Text) -> Result<(
     row("Size", (vma.end - vma.start) as u64, out)?;
     row("KernelPageSize", PAGE_SIZE as u64, out)?;
     row("MMUPageSize", PAGE_SIZE as u64, out)?;
-    smaps_rows(smaps, locked_of(vma, smaps), out)?;
+    smaps_rows(smaps, locked_of(vma, smaps), false, out)?;
+    let anonymous = vma.file.is_none() && !vma.shared_anonymous;
+    let huge = pagemap::may_be_huge(vma.flags, vma.start, vma.end, anonymous);
+    writeln!(out, "THPeligible:    {:8}", u32::from(huge))?;
+    if crate::arch::features::has_protection_keys() {
+        writeln!(out, "ProtectionKey:  {:8}", vma.flags.pkey())?;
+    }
     out.bytes(b"VmFlags: ")?;
     for (flag, name) in FLAG_NAMES {
         if vma.flags.contains(*flag) {
@@ -195,8 +220,22 @@ fn smaps_entry(vma: &VmaInfo<'_>, smaps: &SmapsInfo, out: &mut Text) -> Result<(
 
 fn locked_of(vma: &VmaInfo<'_>, smaps: &SmapsInfo) -> u64 {
     match vma.flags.contains(VmFlags::LOCKED) {
-        true => smaps.pss,
+        true => smaps.pss.bytes(),
         false => 0,
+    }
+}
+
+/// What a mapping is called in `numa_maps`.
+pub fn numa_name(vma: &VmaInfo<'_>, out: &mut Text) -> Result<()> {
+    match (vma.file, vma.name) {
+        (Some(file), _) => {
+            out.bytes(b" file=")?;
+            out.escaped(&file.maps_path(), b"\n\t= ")
+        }
+        (None, "[heap]") => out.bytes(b" heap"),
+        (None, "[stack]") => out.bytes(b" stack"),
+        _ if vma.shared_anonymous => out.bytes(b" file=/dev/zero\\040(deleted)"),
+        _ => Ok(()),
     }
 }
 
@@ -224,7 +263,7 @@ pub fn smaps_rollup(target: &Target, out: &mut Text) -> Result<()> {
         last = vma.end;
         locked += locked_of(vma, smaps);
         sum.rss += smaps.rss;
-        sum.pss += smaps.pss;
+        sum.add_shares(smaps);
         sum.shared_clean += smaps.shared_clean;
         sum.shared_dirty += smaps.shared_dirty;
         sum.private_clean += smaps.private_clean;
@@ -241,5 +280,5 @@ pub fn smaps_rollup(target: &Target, out: &mut Text) -> Result<()> {
     )?;
     out.pad(start, NAME_COLUMN)?;
     out.bytes(b"[rollup]\n")?;
-    smaps_rows(&sum, locked, out)
+    smaps_rows(&sum, locked, true, out)
 }

@@ -45,6 +45,7 @@ mod locks;
 mod memory;
 mod mounts;
 mod node;
+mod pagemap;
 mod pid;
 mod root;
 mod stat;

@@ -10,7 +10,7 @@ use super::links::{self, Place};
 use super::root::{itoa, parse_number};
 use super::subject::{Subject, Target};
 use super::text::{Source, Text, TextFile};
-use super::{attributes, memory, mounts, stat, status};
+use super::{attributes, memory, mounts, pagemap, stat, status};
 use crate::fs::dentry::emit_dots;
 use crate::fs::file::{DirSink, File, FileOps, FileOpsRef};
 use crate::fs::inode::{
@@ -23,6 +23,7 @@ use crate::task::Pid;
 
 type ShowOf = fn(&Target, &mut Text) -> Result<()>;
 type StoreOf = fn(&Target, &[u8]) -> Result<()>;
+type OpenOf = fn(&Target) -> Result<FileOpsRef>;
 
 /// An entry of a process's directory.
 enum Kind {
@@ -31,6 +32,8 @@ enum Kind {
     /// Only for those who may look into the process; checked at open, too.
     Private(ShowOf),
     Writable(ShowOf, StoreOf),
+    /// Not text; for those who may look into the process.
+    Special(OpenOf),
     Link(Place),
     Fds(FdKind),
     /// `task`, of processes only.
@@ -65,6 +68,13 @@ static ENTRIES: &[Entry] = &[
     Entry("mountstats", 0o400, Kind::Text(mounts::mountstats)),
     Entry("smaps", 0o444, Kind::Private(memory::smaps)),
     Entry("smaps_rollup", 0o444, Kind::Private(memory::smaps_rollup)),
+    Entry("numa_maps", 0o444, Kind::Private(pagemap::numa_maps)),
+    Entry("pagemap", 0o400, Kind::Special(pagemap::open)),
+    Entry(
+        "clear_refs",
+        0o200,
+        Kind::Writable(pagemap::unreadable, pagemap::clear_refs),
+    ),
     Entry("wchan", 0o444, Kind::Text(attributes::wchan)),
     Entry("io", 0o400, Kind::Private(stat::io)),
     Entry("oom_score", 0o444, Kind::Text(attributes::oom_score)),
@@ -72,6 +82,11 @@ static ENTRIES: &[Entry] = &[
         "coredump_filter",
         0o644,
         Kind::Writable(attributes::coredump_filter, attributes::set_coredump_filter),
+    ),
+    Entry(
+        "oom_adj",
+        0o644,
+        Kind::Writable(attributes::oom_adj, attributes::set_oom_adj),
     ),
     Entry(
         "oom_score_adj",
@@ -83,7 +98,9 @@ static ENTRIES: &[Entry] = &[
 impl Entry {
     fn file_kind(&self) -> FileKind {
         match self.2 {
-            Kind::Text(_) | Kind::Private(_) | Kind::Writable(..) => FileKind::Regular,
+            Kind::Text(_) | Kind::Private(_) | Kind::Writable(..) | Kind::Special(_) => {
+                FileKind::Regular
+            }
             Kind::Link(_) => FileKind::Symlink,
             Kind::Fds(_) | Kind::Threads => FileKind::Dir,
         }
@@ -284,8 +301,13 @@ struct PidFile {
 impl InodeOps for PidFile {
     fn open(&self, _inode: &Arc<Inode>, _flags: OpenFlags) -> Result<FileOpsRef> {
         let target = self.subject.get()?;
-        if let Kind::Private(_) = self.entry.2 {
-            target.check_read()?;
+        match self.entry.2 {
+            Kind::Private(_) => target.check_read()?,
+            Kind::Special(open) => {
+                target.check_read()?;
+                return open(&target);
+            }
+            _ => {}
         }
         let source = PidFile {
             subject: self.subject.clone(),
@@ -317,7 +339,7 @@ impl Source for PidFile {
                 target.check_read()?;
                 show(&target, out)
             }
-            Kind::Link(_) | Kind::Fds(_) | Kind::Threads => Err(Errno::EINVAL),
+            Kind::Special(_) | Kind::Link(_) | Kind::Fds(_) | Kind::Threads => Err(Errno::EINVAL),
         }
     }
 

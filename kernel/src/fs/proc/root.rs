@@ -57,6 +57,7 @@ static NODES: &[Node] = &[
     Node::Link("thread-self", thread_self_link),
     Node::File("uptime", 0o444, system::uptime),
     Node::File("version", 0o444, system::version),
+    Node::File("zoneinfo", 0o444, vmstat::zoneinfo),
     Node::File("vmstat", 0o444, vmstat::vmstat),
 ];
 

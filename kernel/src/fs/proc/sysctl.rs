@@ -6,9 +6,9 @@ use super::node::Node;
 use super::sysvipc;
 use super::text::{Text, number};
 use crate::device::random;
-use crate::mm::promise;
+use crate::mm::{promise, tunables};
 use crate::system::{self, NAME_LEN};
-use crate::task::{coredump, pid, seccomp};
+use crate::task::{Cap, coredump, pid, seccomp};
 use crate::{fs, log, mm, net, task, tty};
 
 pub static NODES: &[Node] = &[
@@ -235,12 +235,51 @@ static SECCOMP: &[Node] = &[
 ];
 
 static VM: &[Node] = &[
-    Node::File("max_map_count", 0o444, |out| {
-        writeln!(out, "{}", mm::space::MAX_AREAS)
+    kib(
+        "admin_reserve_kbytes",
+        |out| writeln!(out, "{}", promise::admin_reserve()),
+        |bytes| Ok(promise::set_admin_reserve(number(bytes)?)),
+    ),
+    Node::Writable("compact_memory", 0o200, unreadable, |bytes| {
+        match number::<i32>(bytes)? {
+            1 => Ok(mm::stats::gather_free()),
+            _ => Err(Errno::EINVAL),
+        }
     }),
-    Node::File("mmap_min_addr", 0o444, |out| {
-        writeln!(out, "{}", mm::addr::MMAP_MIN_ADDR)
+    Node::Writable("drop_caches", 0o200, unreadable, |bytes| {
+        match number::<i32>(bytes)? {
+            1..=4 => Ok(mm::stats::gather_free()),
+            _ => Err(Errno::EINVAL),
+        }
     }),
+    Node::Writable(
+        "max_map_count",
+        0o644,
+        |out| writeln!(out, "{}", tunables::max_map_count()),
+        |bytes| {
+            let count: i32 = number(bytes)?;
+            let count = usize::try_from(count).map_err(|_| Errno::EINVAL)?;
+            tunables::set_max_map_count(count);
+            Ok(())
+        },
+    ),
+    Node::Writable(
+        "mmap_min_addr",
+        0o644,
+        |out| writeln!(out, "{}", tunables::mmap_min_addr()),
+        |bytes| {
+            if !task::current().cred().capable(Cap::SYS_RAWIO) {
+                return Err(Errno::EPERM);
+            }
+            tunables::set_mmap_min_addr(number(bytes)?);
+            Ok(())
+        },
+    ),
+    kib(
+        "overcommit_kbytes",
+        |out| writeln!(out, "{}", promise::kbytes()),
+        |bytes| Ok(promise::set_kbytes(number(bytes)?)),
+    ),
     Node::Writable(
         "overcommit_memory",
         0o644,
@@ -258,7 +297,26 @@ static VM: &[Node] = &[
             Ok(())
         },
     ),
+    kib(
+        "user_reserve_kbytes",
+        |out| writeln!(out, "{}", promise::user_reserve()),
+        |bytes| Ok(promise::set_user_reserve(number(bytes)?)),
+    ),
 ];
+
+/// A setting in KiB.
+const fn kib(
+    name: &'static str,
+    show: fn(&mut Text) -> Result<()>,
+    store: fn(&[u8]) -> Result<()>,
+) -> Node {
+    Node::Writable(name, 0o644, show, store)
+}
+
+/// A file that is only written.
+fn unreadable(_out: &mut Text) -> Result<()> {
+    Err(Errno::EIO)
+}
 
 /// The user and group told where the true one cannot be.
 fn overflow_id(out: &mut Text) -> Result<()> {

@@ -16,9 +16,20 @@ pub fn meminfo(out: &mut Text) -> Result<()> {
         ("Buffers", 0),
         ("Cached", s.cached),
         ("SwapCached", 0),
+        // Pages are not aged: all that could be given back are as if used lately, but for those that are locked.
+        ("Active", s.anon + s.cached),
+        ("Inactive", 0),
+        ("Active(anon)", s.anon + s.shmem),
+        ("Inactive(anon)", 0),
+        ("Active(file)", s.cached - s.shmem),
+        ("Inactive(file)", 0),
+        ("Unevictable", s.mlocked),
         ("Mlocked", s.mlocked),
         ("SwapTotal", 0),
         ("SwapFree", 0),
+        // No file lies on storage that would have to be written.
+        ("Dirty", 0),
+        ("Writeback", 0),
         ("AnonPages", s.anon),
         ("Mapped", s.mapped),
         ("Shmem", s.shmem),
@@ -30,14 +41,27 @@ pub fn meminfo(out: &mut Text) -> Result<()> {
         ("PageTables", s.page_tables),
         ("CommitLimit", s.commit_limit),
         ("Committed_AS", s.committed),
+        ("VmallocTotal", (mm::addr::VMAP_SIZE / PAGE_SIZE) as u64),
         ("VmallocUsed", s.vmalloc_used),
+        ("HardwareCorrupted", 0),
         ("AnonHugePages", s.anon_huge),
+        ("ShmemHugePages", 0),
+        ("ShmemPmdMapped", 0),
     ];
     for (name, pages) in rows {
         let start = out.len();
         write!(out, "{name}:")?;
         out.pad(start, 16)?;
         writeln!(out, "{:8} kB", pages * (PAGE_SIZE as u64 / 1024))?;
+    }
+    // Huge pages to be set aside, of which none are.
+    for name in ["Total", "Free", "Rsvd", "Surp"] {
+        writeln!(
+            out,
+            "HugePages_{name}:{:width$}",
+            0,
+            width = 18 - name.len()
+        )?;
     }
     Ok(())
 }
@@ -47,6 +71,8 @@ pub fn vmstat(out: &mut Text) -> Result<()> {
     let s = mm::stats();
     let rows = [
         ("nr_free_pages", s.free),
+        ("nr_zone_active_anon", s.anon + s.shmem),
+        ("nr_zone_active_file", s.cached - s.shmem),
         ("nr_mlock", s.mlocked),
         ("nr_anon_pages", s.anon),
         ("nr_mapped", s.mapped),
@@ -63,6 +89,29 @@ pub fn vmstat(out: &mut Text) -> Result<()> {
         writeln!(out, "{name} {value}")?;
     }
     Ok(())
+}
+
+/// `zoneinfo`: all memory is one zone of one node.
+pub fn zoneinfo(out: &mut Text) -> Result<()> {
+    let (s, reserve) = (mm::stats(), mm::stats::reserve());
+    writeln!(out, "Node 0, zone   Normal\n  per-node stats")?;
+    for (name, pages) in [
+        ("nr_active_anon", s.anon + s.shmem),
+        ("nr_active_file", s.cached - s.shmem),
+        ("nr_unevictable", s.mlocked),
+        ("nr_anon_pages", s.anon),
+        ("nr_mapped", s.mapped),
+        ("nr_file_pages", s.cached),
+        ("nr_shmem", s.shmem),
+        ("nr_page_table_pages", s.page_tables),
+    ] {
+        writeln!(out, "      {name:<12} {pages}")?;
+    }
+    writeln!(out, "  pages free     {}", s.free)?;
+    for (name, pages) in [("min", reserve), ("low", reserve), ("high", reserve)] {
+        writeln!(out, "        {name:<8} {pages}")?;
+    }
+    writeln!(out, "        managed  {}", s.total)
 }
 
 /// `swaps`: there are none.

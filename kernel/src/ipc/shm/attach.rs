@@ -107,6 +107,7 @@ pub fn attach(id: i32, addr: usize, flags: u32) -> Result<usize> {
         prot,
         max_prot,
         flags: map_flags,
+        pkey: 0,
         backing: Backing::File {
             object: segment.memory.clone(),
             offset: 0,

@@ -130,7 +130,7 @@ fn make(key: i32, size: usize, flags: u32) -> Result<Segment> {
         true => 0,
         false => pages,
     };
-    promise::take(promised)?;
+    promise::take(promised, 0)?;
     let me = current();
     let memory = PageCache::new_anonymous(size as u64);
     let memory = memory.inspect_err(|_| promise::give(promised))?;

@@ -9,9 +9,10 @@ use vm::VmFlags;
 
 use super::content::{ObjectPlace, Shown, object_index};
 use super::map::pages_of;
-use super::{AddressSpace, MAX_AREAS};
+use super::{AddressSpace, Map};
 use crate::mm::addr::{PAGE_SIZE, page_up, user_range_ok};
 use crate::mm::object::MemoryObject;
+use crate::mm::tunables::max_map_count;
 
 /// Flags that an advice sets and clears.
 fn flag_change(what: u32) -> Option<(VmFlags, VmFlags)> {
@@ -26,6 +27,9 @@ fn flag_change(what: u32) -> Option<(VmFlags, VmFlags)> {
         advice::KEEPONFORK => (none, VmFlags::WIPE_ON_FORK),
         advice::DONTDUMP => (VmFlags::DONT_DUMP, none),
         advice::DODUMP => (none, VmFlags::DONT_DUMP),
+        // As with KSM built in and not running: what may be merged is marked, and nobody merges.
+        advice::MERGEABLE => (VmFlags::MERGEABLE, none),
+        advice::UNMERGEABLE => (none, VmFlags::MERGEABLE),
         advice::HUGEPAGE => (VmFlags::HUGE_PAGE, VmFlags::NO_HUGE_PAGE),
         advice::NOHUGEPAGE => (VmFlags::NO_HUGE_PAGE, VmFlags::HUGE_PAGE),
         _ => return None,
@@ -53,7 +57,9 @@ impl AddressSpace {
             advice::DONTNEED | advice::DONTNEED_LOCKED | advice::FREE => {
                 self.advise_drop(addr, end, what)
             }
-            advice::WILLNEED | advice::COLD | advice::PAGEOUT => self.check_whole(addr, end),
+            advice::WILLNEED => self.check_whole(addr, end),
+            advice::COLD | advice::PAGEOUT => self.advise_cold(addr, end),
+            advice::COLLAPSE => self.collapse(addr, end),
             _ => match flag_change(what) {
                 Some((set, clear)) => self.advise_flags(addr, end, set, clear),
                 None => Err(Errno::EINVAL),
@@ -69,8 +75,27 @@ impl AddressSpace {
         }
     }
 
+    /// Pages that are not wanted soon count as not referenced. Without swap, and with files in memory alone, there is
+    /// nowhere to put them out to.
+    fn advise_cold(&self, start: usize, end: usize) -> Result<()> {
+        let map = self.map.read();
+        for area in map.areas.range(start, end) {
+            if area.flags.intersects(VmFlags::LOCKED | VmFlags::SPECIAL) {
+                return Err(Errno::EINVAL);
+            }
+            self.clear_referenced(area.start.max(start), area.end.min(end));
+        }
+        match map.areas.covers(start, end) {
+            true => Ok(()),
+            false => Err(Errno::ENOMEM),
+        }
+    }
+
     fn advise_flags(&self, start: usize, end: usize, set: VmFlags, clear: VmFlags) -> Result<()> {
         let mut map = self.map.write();
+        if set.intersects(VmFlags::DONT_FORK | VmFlags::WIPE_ON_FORK) {
+            check_discard(&map, start, end)?;
+        }
         let refused = |area: &super::Area| {
             let wipe = set.contains(VmFlags::WIPE_ON_FORK)
                 && (area.flags.contains(VmFlags::SHARED) || !matches!(area.content, Shown::Anon));
@@ -81,13 +106,14 @@ impl AddressSpace {
         if map.areas.range(start, end).any(refused) {
             return Err(Errno::EINVAL);
         }
-        if map.areas.len() + map.areas.splits_needed(start, end) > MAX_AREAS {
-            return Err(Errno::ENOMEM);
+        // What may be had later is told apart from what is not there.
+        if map.areas.len() + map.areas.splits_needed(start, end) > max_map_count() {
+            return Err(Errno::EAGAIN);
         }
         let whole = map.areas.covers(start, end);
         map.areas
             .change_flags(start, end, |f| (f - clear) | set, |_, _| ())
-            .map_err(|_| Errno::ENOMEM)?;
+            .map_err(|_| Errno::EAGAIN)?;
         match whole {
             true => Ok(()),
             false => Err(Errno::ENOMEM),
@@ -97,6 +123,7 @@ impl AddressSpace {
     /// Drops pages: private ones become zeros or the file's content again at the next touch.
     fn advise_drop(&self, start: usize, end: usize, what: u32) -> Result<()> {
         let map = self.map.write();
+        check_discard(&map, start, end)?;
         let mut at = start;
         let mut hole = false;
         for area in map.areas.range(start, end) {
@@ -136,11 +163,12 @@ impl AddressSpace {
         let mut holes: Vec<(Arc<dyn MemoryObject>, u64, u64)> = Vec::new();
         {
             let map = self.map.read();
+            check_discard(&map, start, end)?;
             if !map.areas.covers(start, end) {
                 return Err(Errno::ENOMEM);
             }
             for area in map.areas.range(start, end) {
-                let shared_write = VmFlags::SHARED | VmFlags::WRITE;
+                let shared_write = VmFlags::SHARED | VmFlags::MAY_WRITE;
                 if area.flags.contains(VmFlags::LOCKED) {
                     return Err(Errno::EINVAL);
                 }
@@ -264,6 +292,19 @@ impl AddressSpace {
     }
 }
 
+/// EPERM when content that can only be read, and must stay as it is, would go (`mseal`).
+fn check_discard(map: &Map, start: usize, end: usize) -> Result<()> {
+    let kept = |a: &super::Area| {
+        a.flags.contains(VmFlags::SEALED)
+            && !a.flags.contains(VmFlags::WRITE)
+            && matches!(a.content, Shown::Anon)
+    };
+    match map.any_sealed && map.areas.range(start, end).any(kept) {
+        true => Err(Errno::EPERM),
+        false => Ok(()),
+    }
+}
+
 fn is_known(what: u32) -> bool {
     flag_change(what).is_some()
         || matches!(
@@ -277,5 +318,6 @@ fn is_known(what: u32) -> bool {
                 | advice::POPULATE_READ
                 | advice::POPULATE_WRITE
                 | advice::DONTNEED_LOCKED
+                | advice::COLLAPSE
         )
 }

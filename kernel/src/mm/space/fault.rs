@@ -46,13 +46,14 @@ impl From<Errno> for Failure {
 /// The bits that an area's rights give to each of its entries, but for the write bit.
 #[inline]
 pub(super) fn entry_bits(flags: VmFlags) -> u64 {
+    let key = u64::from(flags.pkey()) << Pte::PKEY.trailing_zeros();
     match flags.contains(VmFlags::EXEC) {
-        true => Pte::PRESENT | Pte::USER | Pte::ACCESSED,
-        false => Pte::PRESENT | Pte::USER | Pte::ACCESSED | Pte::NO_EXEC,
+        true => Pte::PRESENT | Pte::USER | Pte::ACCESSED | key,
+        false => Pte::PRESENT | Pte::USER | Pte::ACCESSED | Pte::NO_EXEC | key,
     }
 }
 
-const WRITABLE: u64 = Pte::WRITE | Pte::DIRTY;
+pub(super) const WRITABLE: u64 = Pte::WRITE | Pte::DIRTY | Pte::SOFT_DIRTY;
 
 impl AddressSpace {
     /// A page fault of the running task.
@@ -497,8 +498,7 @@ impl AddressSpace {
                 match self.bring_in(area, at, access) {
                     Ok(()) => {}
                     Err(Failure::NoMemory) => return Err(Errno::ENOMEM),
-                    Err(Failure::Segv(_)) => return Err(Errno::ENOMEM),
-                    Err(Failure::Bus) => return Err(Errno::EFAULT),
+                    Err(Failure::Segv(_) | Failure::Bus) => return Err(Errno::EFAULT),
                 }
             }
         }
@@ -517,7 +517,7 @@ impl AddressSpace {
             let phys = entry.phys() + (slot * PAGE_SIZE) as u64;
             return Some(Pte::new(
                 phys,
-                entry.0 & (0xfff | Pte::NO_EXEC) & !Pte::LARGE,
+                entry.0 & (0xfff | Pte::NO_EXEC | Pte::PKEY) & !Pte::LARGE,
             ));
         }
         let page = Table::of(entry).get(slot);
@@ -545,7 +545,11 @@ fn set_if_none(table: Table, slot: usize, entry: Pte) -> bool {
 #[inline]
 fn shared_write_bits(area: &Area, kind: ObjectKind, write: bool) -> u64 {
     let may = area.flags.contains(VmFlags::SHARED | VmFlags::WRITE);
-    match may && (write || kind == ObjectKind::Shmem) {
+    // Without the flag the first write is to be noticed.
+    let unnoticed = kind == ObjectKind::Shmem
+        && area.flags.contains(VmFlags::SOFT_DIRTY)
+        && !area.flags.contains(VmFlags::UFFD_WP);
+    match may && (write || unnoticed) {
         true => WRITABLE,
         false => 0,
     }

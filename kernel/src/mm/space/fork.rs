@@ -40,7 +40,7 @@ impl AddressSpace {
         let mut map = self.map.write();
         let child_map = copy_map(&map)?;
         let promised = child_map.promised;
-        promise::take(promised)?;
+        promise::take(promised, 0)?;
         let child = match Self::with_map(child_map) {
             Ok(child) => child,
             Err(e) => {
@@ -86,8 +86,10 @@ fn copy_map(map: &Map) -> Result<Map> {
         data: 0,
         locked: 0,
         promised: 0,
+        any_sealed: map.any_sealed,
         lock_future: VmFlags::empty(),
         auxv: map.auxv.clone(),
+        keys: map.keys,
     };
     let areas = map
         .areas

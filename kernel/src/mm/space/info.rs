@@ -61,7 +61,13 @@ pub struct VmaInfo<'a> {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SmapsInfo {
     pub rss: u64,
-    pub pss: u64,
+    pub pss: Share,
+    pub pss_dirty: Share,
+    pub pss_anon: Share,
+    pub pss_file: Share,
+    pub pss_shmem: Share,
+    /// How often the page is mapped that is mapped most often.
+    pub mapped_most: u64,
     pub shared_clean: u64,
     pub shared_dirty: u64,
     pub private_clean: u64,
@@ -69,6 +75,21 @@ pub struct SmapsInfo {
     pub referenced: u64,
     pub anonymous: u64,
     pub anon_huge: u64,
+}
+
+/// Bytes of pages, each divided by how often it is mapped; kept to a 4096th of a byte, as on Linux.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Share(u64);
+
+impl Share {
+    /// Whole bytes.
+    pub fn bytes(self) -> u64 {
+        self.0 >> 12
+    }
+
+    fn add(&mut self, size: u64, mappings: u64) {
+        self.0 += (size << 12) / mappings;
+    }
 }
 
 fn positive(value: i64) -> u64 {
@@ -139,6 +160,11 @@ impl AddressSpace {
         }
     }
 
+    /// Areas now.
+    pub fn area_count(&self) -> usize {
+        self.map.read().areas.len()
+    }
+
     /// Resident pages and tables: what the OOM killer rates. Takes no lock.
     pub fn badness_pages(&self) -> u64 {
         self.rss() + positive(self.counts.tables.load(Ordering::Relaxed))
@@ -194,8 +220,8 @@ impl SmapsInfo {
         let mappings = u64::from(mappings.max(1)) + u64::from(sharers.saturating_sub(1));
         let size = PAGE_SIZE as u64;
         self.rss += size;
-        self.pss += size / mappings;
         let dirty = entry.0 & Pte::DIRTY != 0;
+        self.share(size, mappings, meta.kind(), dirty);
         match (mappings > 1, dirty) {
             (true, true) => self.shared_dirty += size,
             (true, false) => self.shared_clean += size,
@@ -210,13 +236,38 @@ impl SmapsInfo {
         }
     }
 
+    fn share(&mut self, size: u64, mappings: u64, kind: Kind, dirty: bool) {
+        self.pss.add(size, mappings);
+        if dirty {
+            self.pss_dirty.add(size, mappings);
+        }
+        let of_kind = match kind {
+            Kind::Anon => &mut self.pss_anon,
+            Kind::Shmem => &mut self.pss_shmem,
+            _ => &mut self.pss_file,
+        };
+        of_kind.add(size, mappings);
+        self.mapped_most = self.mapped_most.max(mappings);
+    }
+
+    /// Adds another's shares, for a sum.
+    pub fn add_shares(&mut self, other: &SmapsInfo) {
+        self.pss.0 += other.pss.0;
+        self.pss_dirty.0 += other.pss_dirty.0;
+        self.pss_anon.0 += other.pss_anon.0;
+        self.pss_file.0 += other.pss_file.0;
+        self.pss_shmem.0 += other.pss_shmem.0;
+    }
+
     fn huge(&mut self, entry: Pte) {
         let meta = frame::meta(entry.pfn());
         let mappings = u64::from(meta.owners().max(1));
         let size = HUGE_SIZE as u64;
         self.rss += size;
-        self.pss += size / mappings;
-        self.referenced += size;
+        self.share(size, mappings, Kind::Anon, true);
+        if entry.0 & Pte::ACCESSED != 0 {
+            self.referenced += size;
+        }
         self.anonymous += size;
         self.anon_huge += size;
         match mappings > 1 {

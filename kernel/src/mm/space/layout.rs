@@ -4,7 +4,8 @@ use super::AddressSpace;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
-use crate::mm::addr::{MMAP_MIN_ADDR, USER_END, page_down, page_up};
+use crate::mm::addr::{USER_END, page_down, page_up};
+use crate::mm::tunables::mmap_min_addr;
 
 /// Room that Linux leaves for the stack at least, and at most.
 const STACK_ROOM_MIN: usize = 128 << 20;
@@ -54,7 +55,7 @@ impl AddressSpace {
             .saturating_add(STACK_SLACK)
             .clamp(STACK_ROOM_MIN, STACK_ROOM_MAX);
         let base = (USER_END - room).saturating_sub(random);
-        self.map.write().layout.mmap_base = page_down(base).max(MMAP_MIN_ADDR);
+        self.map.write().layout.mmap_base = page_down(base).max(mmap_min_addr());
     }
 
     /// What exec laid down.

@@ -5,19 +5,18 @@ use abi::{Errno, Result};
 use vm::VmFlags;
 
 use super::map::pages_of;
-use super::{AddressSpace, MAX_AREAS, Map};
+use super::{AddressSpace, Map};
 use crate::mm::addr::{PAGE_SIZE, page_down, page_up, user_range_ok};
 use crate::mm::hooks::{self, Limit};
+use crate::mm::tunables::max_map_count;
 
 const LOCK: VmFlags = VmFlags::LOCKED.union(VmFlags::LOCK_ON_FAULT);
 
 impl AddressSpace {
     /// `mlock2`.
     pub fn lock(&self, addr: usize, len: usize, on_fault: bool) -> Result<()> {
+        may_lock_at_all()?;
         let (start, end) = page_range(addr, len)?;
-        if start == end {
-            return Ok(());
-        }
         let mut map = self.map.write();
         let already: u64 = map
             .areas
@@ -25,16 +24,12 @@ impl AddressSpace {
             .filter(|a| a.flags.contains(VmFlags::LOCKED))
             .map(|a| pages_of(a.end.min(end) - a.start.max(start)))
             .sum();
-        check_memlock(map.locked + pages_of(end - start) - already)?;
+        check_memlock((map.locked + pages_of(end - start)).saturating_sub(already))?;
         let mut flags = VmFlags::LOCKED;
         flags.set(VmFlags::LOCK_ON_FAULT, on_fault);
-        let whole = map.areas.covers(start, end);
-        map.set_lock(start, end, flags)?;
-        if !whole {
-            return Err(Errno::ENOMEM);
-        }
+        map.set_lock_up_to_hole(start, end, flags)?;
         drop(map);
-        match on_fault {
+        match on_fault || start == end {
             true => Ok(()),
             false => self.populate_locked(start, end),
         }
@@ -53,16 +48,12 @@ impl AddressSpace {
     pub fn unlock(&self, addr: usize, len: usize) -> Result<()> {
         let (start, end) = page_range(addr, len)?;
         let mut map = self.map.write();
-        let whole = map.areas.covers(start, end);
-        map.set_lock(start, end, VmFlags::empty())?;
-        match whole || start == end {
-            true => Ok(()),
-            false => Err(Errno::ENOMEM),
-        }
+        map.set_lock_up_to_hole(start, end, VmFlags::empty())
     }
 
     /// `mlockall`.
     pub fn lock_all(&self, flags: LockAllFlags) -> Result<()> {
+        may_lock_at_all()?;
         let mut lock = VmFlags::LOCKED;
         lock.set(
             VmFlags::LOCK_ON_FAULT,
@@ -71,10 +62,7 @@ impl AddressSpace {
         let mut map = self.map.write();
         let current = flags.contains(LockAllFlags::CURRENT);
         if current {
-            let limit = check_memlock(map.total);
-            if limit.is_err() {
-                return Err(Errno::ENOMEM);
-            }
+            check_memlock(map.total)?;
         }
         map.lock_future = match flags.contains(LockAllFlags::FUTURE) {
             true => lock,
@@ -104,8 +92,26 @@ impl AddressSpace {
 }
 
 impl Map {
-    fn set_lock(&mut self, start: usize, end: usize, lock: VmFlags) -> Result<()> {
-        if self.areas.len() + self.areas.splits_needed(start, end) > MAX_AREAS {
+    /// As [`Map::set_lock`] for what lies before the first hole. ENOMEM if there is one.
+    fn set_lock_up_to_hole(&mut self, start: usize, end: usize, lock: VmFlags) -> Result<()> {
+        let mut covered = start;
+        for area in self.areas.range(start, end) {
+            if area.start > covered {
+                break;
+            }
+            covered = area.end.min(end);
+        }
+        if covered > start {
+            self.set_lock(start, covered, lock)?;
+        }
+        match covered < end {
+            true => Err(Errno::ENOMEM),
+            false => Ok(()),
+        }
+    }
+
+    pub(super) fn set_lock(&mut self, start: usize, end: usize, lock: VmFlags) -> Result<()> {
+        if self.areas.len() + self.areas.splits_needed(start, end) > max_map_count() {
             return Err(Errno::ENOMEM);
         }
         let mut areas = core::mem::take(&mut self.areas);
@@ -124,28 +130,29 @@ impl Map {
 /// Whole pages around a range. EINVAL when it wraps, ENOMEM outside of the user half.
 fn page_range(addr: usize, len: usize) -> Result<(usize, usize)> {
     let start = page_down(addr);
-    let end = addr
-        .checked_add(len)
-        .and_then(page_up)
-        .ok_or(Errno::EINVAL)?;
-    if !user_range_ok(start, end - start) {
+    let len = page_up(len.wrapping_add(addr - start)).unwrap_or(0);
+    let end = start.checked_add(len).ok_or(Errno::EINVAL)?;
+    if len != 0 && !user_range_ok(start, len) {
         return Err(Errno::ENOMEM);
     }
     Ok((start, end))
 }
 
-/// EPERM or ENOMEM when so many locked pages are not allowed.
+/// EPERM for who may lock nothing.
+fn may_lock_at_all() -> Result<()> {
+    let hooks = hooks::get();
+    match hooks.may_lock_memory() || hooks.rlimit(Limit::Memlock) != 0 {
+        true => Ok(()),
+        false => Err(Errno::EPERM),
+    }
+}
+
+/// ENOMEM when so many locked pages are not allowed.
 fn check_memlock(pages: u64) -> Result<()> {
     let hooks = hooks::get();
-    if hooks.may_lock_memory() {
-        return Ok(());
+    let limit = hooks.rlimit(Limit::Memlock) / PAGE_SIZE as u64;
+    match pages <= limit || hooks.may_lock_memory() {
+        true => Ok(()),
+        false => Err(Errno::ENOMEM),
     }
-    let limit = hooks.rlimit(Limit::Memlock);
-    if limit == 0 {
-        return Err(Errno::EPERM);
-    }
-    if pages > limit / PAGE_SIZE as u64 {
-        return Err(Errno::ENOMEM);
-    }
-    Ok(())
 }

@@ -5,12 +5,11 @@ use abi::{Errno, Result};
 use vm::{GapRequest, STACK_GUARD, VmFlags, VmaMap};
 
 use super::content::{Area, AreaFile, ObjectPlace, Shown};
-use super::{AddressSpace, Backing, MAX_AREAS, Map, MapRequest};
-use crate::mm::addr::{
-    HUGE_SIZE, MMAP_MIN_ADDR, PAGE_SIZE, USER_END, page_down, page_up, user_range_ok,
-};
+use super::{AddressSpace, Backing, Map, MapRequest};
+use crate::mm::addr::{HUGE_SIZE, PAGE_SIZE, USER_END, page_down, page_up, user_range_ok};
 use crate::mm::hooks::{self, Limit};
 use crate::mm::pagecache::PageCache;
+use crate::mm::tunables::{max_map_count, may_map_at, mmap_min_addr};
 use crate::mm::{promise, stats};
 
 /// The last address a `MAP_32BIT` mapping may reach, and the first it is given.
@@ -108,10 +107,24 @@ impl Map {
         Ok(())
     }
 
+    /// ENOMEM when pages that come to count towards RLIMIT_DATA exceed it.
+    pub(super) fn check_becoming_data(&self, from: VmFlags, to: VmFlags, pages: u64) -> Result<()> {
+        let limit = || hooks::get().rlimit(Limit::Data) / PAGE_SIZE as u64;
+        match is_data(to) && !is_data(from) && self.data.saturating_add(pages) > limit() {
+            true => Err(Errno::ENOMEM),
+            false => Ok(()),
+        }
+    }
+
     /// Mapped pages within a range.
     fn pages_in(&self, start: usize, end: usize) -> u64 {
         let within = |a: &Area| pages_of(a.end.min(end) - a.start.max(start));
         self.areas.range(start, end).map(within).sum()
+    }
+
+    /// A free place for `len` bytes, at `hint` if that is one.
+    pub(super) fn place_near(&mut self, hint: usize, len: usize) -> Result<usize> {
+        self.place(hint, len, MapFlags::empty())
     }
 
     /// A free place for `len` bytes, anywhere.
@@ -125,7 +138,18 @@ impl Map {
             true => HUGE_SIZE,
             false => PAGE_SIZE,
         };
-        if flags.contains(MapFlags::BIT_32) {
+        let low = flags.contains(MapFlags::BIT_32);
+        let end = if low { LOW_END } else { USER_END };
+        // A hint too low becomes the lowest address that is allowed (Linux's `round_hint_to_min`).
+        let hint = match page_down(hint) {
+            0 => 0,
+            hint => hint.max(mmap_min_addr()),
+        };
+        let fits = len <= end && hint <= end.saturating_sub(len);
+        if hint != 0 && fits && self.areas.is_free_for_mapping(hint, hint + len) {
+            return Ok(hint);
+        }
+        if low {
             let want = GapRequest {
                 len,
                 low: LOW_START,
@@ -134,19 +158,11 @@ impl Map {
             };
             return self.areas.find_gap_above(&want).ok_or(Errno::ENOMEM);
         }
-        let hint = page_down(hint);
-        if hint != 0
-            && hint >= MMAP_MIN_ADDR
-            && user_range_ok(hint, len)
-            && self.areas.is_free_for_mapping(hint, hint + len)
-        {
-            return Ok(hint);
-        }
         let high = self.layout.mmap_base;
         for align in [align, PAGE_SIZE] {
             let want = GapRequest {
                 len,
-                low: MMAP_MIN_ADDR,
+                low: mmap_min_addr().max(PAGE_SIZE),
                 high,
                 align,
             };
@@ -168,13 +184,19 @@ impl AddressSpace {
     /// `mmap`.
     pub fn map(&self, request: MapRequest) -> Result<usize> {
         let len = match page_up(request.len) {
-            Some(0) | None if request.len == 0 => return Err(Errno::EINVAL),
+            Some(0) if request.len == 0 => return Err(Errno::EINVAL),
             Some(len) if len <= USER_END => len,
             _ => return Err(Errno::ENOMEM),
         };
         let (shown, flags) = self.describe(&request, len)?;
         let mut map = self.map.write();
-        let flags = flags | map.lock_future;
+        let mut flags = flags | map.lock_future;
+        if let Some(key) = map.keys.for_rights(flags & VmFlags::RIGHTS) {
+            flags = flags.with_pkey(key);
+        }
+        if map.areas.len() > max_map_count() {
+            return Err(Errno::ENOMEM);
+        }
         let fixed = request
             .flags
             .intersects(MapFlags::FIXED | MapFlags::FIXED_NOREPLACE);
@@ -185,13 +207,12 @@ impl AddressSpace {
         let end = start + len;
         let pages = pages_of(len);
         let replaced = if fixed { map.pages_in(start, end) } else { 0 };
-        map.check_limits(flags, pages, replaced)?;
-        if map.areas.len() >= MAX_AREAS {
-            return Err(Errno::ENOMEM);
+        if replaced != 0 {
+            self.check_sealed(&map, start, end)?;
         }
-        let mut flags = flags;
+        map.check_limits(flags, pages, replaced)?;
         if wants_promise(flags) {
-            promise::take(pages)?;
+            promise::take(pages, map.total)?;
             flags |= VmFlags::ACCOUNT;
         }
         if replaced != 0
@@ -225,7 +246,9 @@ impl AddressSpace {
     /// What a request will show, with which flags.
     fn describe(&self, request: &MapRequest, len: usize) -> Result<(Shown, VmFlags)> {
         let shared = request.flags.bits() & 1 != 0;
-        let mut flags = ProtFlags::from(request.prot).0 | may_flags(request.max_prot);
+        let mut flags = ProtFlags::from(request.prot).0
+            | may_flags(request.max_prot)
+            | VmFlags::SOFT_DIRTY.with_pkey(request.pkey);
         flags.set(VmFlags::SHARED, shared);
         let has = |f| request.flags.contains(f);
         flags.set(VmFlags::LOCKED, has(MapFlags::LOCKED));
@@ -236,8 +259,16 @@ impl AddressSpace {
         // MAP_STACK keeps huge pages away, as on Linux.
         flags.set(VmFlags::NO_HUGE_PAGE, has(MapFlags::STACK));
         let shown = match &request.backing {
+            _ if has(MapFlags::GROWSDOWN)
+                && (shared || !matches!(request.backing, Backing::Anon)) =>
+            {
+                return Err(Errno::EINVAL);
+            }
             Backing::Anon if shared => Shown::Object(ObjectPlace {
-                object: PageCache::new_anonymous(len as u64)?,
+                object: match flags.contains(VmFlags::NO_RESERVE) {
+                    true => PageCache::new_anonymous_noreserve(len as u64)?,
+                    false => PageCache::new_anonymous(len as u64)?,
+                },
                 offset: 0,
                 file: None,
             }),
@@ -294,15 +325,24 @@ impl AddressSpace {
 
     /// `munmap`.
     pub fn unmap(&self, addr: usize, len: usize) -> Result<()> {
+        self.unmap_locked(&mut self.map.write(), addr, len)
+    }
+
+    /// `munmap` with the map held exclusively.
+    pub(super) fn unmap_locked(&self, map: &mut Map, addr: usize, len: usize) -> Result<()> {
         let len = page_up(len).ok_or(Errno::EINVAL)?;
         if !addr.is_multiple_of(PAGE_SIZE) || len == 0 || !user_range_ok(addr, len) {
             return Err(Errno::EINVAL);
         }
-        let mut map = self.map.write();
-        if map.areas.len() >= MAX_AREAS && map.areas.splits_needed(addr, addr + len) == 2 {
+        let inside = |at: usize| map.areas.find(at).is_some_and(|a| a.start < at);
+        if map.areas.len() >= max_map_count()
+            && inside(addr)
+            && map.areas.find(addr).is_some_and(|a| a.end > addr + len)
+        {
             return Err(Errno::ENOMEM);
         }
-        self.remove_areas(&mut map, addr, addr + len)
+        self.check_sealed(map, addr, addr + len)?;
+        self.remove_areas(map, addr, addr + len)
     }
 
     /// Removes areas and their pages.
@@ -355,7 +395,9 @@ impl AddressSpace {
             return old;
         }
         if new_end < old_end {
-            if self.remove_areas(&mut map, new_end, old_end).is_err() {
+            if self.check_sealed(&map, new_end, old_end).is_err()
+                || self.remove_areas(&mut map, new_end, old_end).is_err()
+            {
                 return old;
             }
         } else if new_end > old_end && self.grow_heap(&mut map, new, old_end, new_end).is_err() {
@@ -371,7 +413,7 @@ impl AddressSpace {
         if data as u64 > hooks::get().rlimit(Limit::Data) {
             return Err(Errno::ENOMEM);
         }
-        if !map.areas.is_free_for_mapping(from, to) || map.areas.len() >= MAX_AREAS {
+        if !map.areas.is_free_for_mapping(from, to) || map.areas.len() > max_map_count() {
             return Err(Errno::ENOMEM);
         }
         let flags = VmFlags::READ
@@ -381,10 +423,11 @@ impl AddressSpace {
             | VmFlags::MAY_EXEC
             | VmFlags::HEAP
             | VmFlags::ACCOUNT
+            | VmFlags::SOFT_DIRTY
             | map.lock_future;
         let pages = pages_of(to - from);
         map.check_limits(flags, pages, 0)?;
-        promise::take(pages)?;
+        promise::take(pages, map.total)?;
         let area = Area {
             start: from,
             end: to,
@@ -402,6 +445,18 @@ impl AddressSpace {
         Ok(())
     }
 
+    /// EPERM when something in the range must stay as it is (`mseal`).
+    pub(super) fn check_sealed(&self, map: &Map, start: usize, end: usize) -> Result<()> {
+        if !map.any_sealed {
+            return Ok(());
+        }
+        let mut areas = map.areas.range(start, end);
+        match areas.any(|a| a.flags.contains(VmFlags::SEALED)) {
+            true => Err(Errno::EPERM),
+            false => Ok(()),
+        }
+    }
+
     /// Extends a stack above `address` down to it. Whether a fault there is worth another try.
     pub(super) fn grow_stack(&self, address: usize) -> bool {
         let start = page_down(address);
@@ -413,7 +468,7 @@ impl AddressSpace {
             return true;
         }
         let (old_start, end, flags) = (area.start, area.end, area.flags);
-        if !flags.contains(VmFlags::GROWS_DOWN) || start < MMAP_MIN_ADDR {
+        if !flags.contains(VmFlags::GROWS_DOWN) || start < mmap_min_addr() {
             return false;
         }
         let below_ok = map.areas.find_before(address).is_none_or(|below| {
@@ -426,7 +481,7 @@ impl AddressSpace {
         if !below_ok || (end - start) as u64 > limit || map.check_limits(flags, pages, 0).is_err() {
             return false;
         }
-        if flags.contains(VmFlags::ACCOUNT) && promise::take(pages).is_err() {
+        if flags.contains(VmFlags::ACCOUNT) && promise::take(pages, map.total).is_err() {
             return false;
         }
         map.areas.grow_down(old_start, start);
@@ -449,13 +504,13 @@ fn give_back(flags: VmFlags, pages: u64) {
 /// The place that `MAP_FIXED` or `MAP_FIXED_NOREPLACE` names.
 fn fixed_place(map: &Map, request: &MapRequest, len: usize) -> Result<usize> {
     let start = request.addr;
-    if !start.is_multiple_of(PAGE_SIZE) {
-        return Err(Errno::EINVAL);
-    }
     if !user_range_ok(start, len) {
         return Err(Errno::ENOMEM);
     }
-    if start < MMAP_MIN_ADDR {
+    if !start.is_multiple_of(PAGE_SIZE) {
+        return Err(Errno::EINVAL);
+    }
+    if !may_map_at(start) {
         return Err(Errno::EPERM);
     }
     if request.flags.contains(MapFlags::FIXED_NOREPLACE) && !map.areas.is_free(start, start + len) {

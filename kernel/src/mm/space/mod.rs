@@ -12,11 +12,15 @@
 //! | `remap` | `mremap` |
 //! | `advise` | `madvise`, `mincore`, `msync` |
 //! | `lock` | `mlock` and its family |
+//! | `collapse` | `MADV_COLLAPSE` |
+//! | `refs` | `clear_refs` and `pagemap` |
 //! | `fault` | bringing a page in |
 //! | `tables` | zapping, unsharing, splitting: what happens to page tables |
 //! | `fork` | copying a space, with shared last-level tables |
 //! | `dump` | pages for a core dump |
 //! | `remote` | access by other processes, futex keys |
+//! | `pkeys` | protection keys |
+//! | `policy` | `mbind` |
 //! | `mappers` | which spaces map an object |
 //! | `info` | what `/proc` shows |
 //!
@@ -33,6 +37,7 @@
 //! A fault never takes an inode's lock.
 
 mod advise;
+mod collapse;
 mod concurrency;
 mod content;
 mod detach;
@@ -44,7 +49,10 @@ mod layout;
 mod lock;
 mod map;
 mod mappers;
+mod pkeys;
+mod policy;
 mod protect;
+mod refs;
 mod remap;
 mod remote;
 mod tables;
@@ -61,15 +69,14 @@ pub use content::{Area, Shown};
 pub use info::{SmapsInfo, VmaInfo};
 pub use layout::ExecInfo;
 pub use mappers::Mappers;
+pub use refs::{PageState, Referenced};
 pub use remote::FutexKey;
 
 use super::object::{MappedFile, MemoryObject};
 use super::page_table::tlb::{self, SpaceTlb};
 use super::page_table::{Root, Table};
 use crate::sync::RwLock;
-
-/// `vm.max_map_count`.
-pub const MAX_AREAS: usize = 65530;
+use crate::sync::census::{self, Live};
 
 /// What a new mapping shows.
 #[derive(Clone)]
@@ -93,6 +100,8 @@ pub struct MapRequest {
     /// What `mprotect` may add later: less than all for a shared mapping of a file opened read-only.
     pub max_prot: Prot,
     pub flags: MapFlags,
+    /// The protection key of the new area.
+    pub pkey: u8,
     pub backing: Backing,
 }
 
@@ -119,9 +128,12 @@ pub(crate) struct Map {
     locked: u64,
     /// Pages promised.
     promised: u64,
+    /// Some area was sealed: only then is it looked for.
+    any_sealed: bool,
     /// What `mlockall(MCL_FUTURE)` adds to new areas.
     lock_future: VmFlags,
     auxv: Vec<u64>,
+    keys: pkeys::Keys,
 }
 
 /// A user address space.
@@ -131,6 +143,7 @@ pub(crate) struct Map {
 /// - `tlb` holds every CPU that has `root` loaded.
 pub struct AddressSpace {
     id: u64,
+    _live: Live<{ census::SPACES }>,
     me: Weak<AddressSpace>,
     root: Root,
     tlb: SpaceTlb,
@@ -158,8 +171,10 @@ impl AddressSpace {
             data: 0,
             locked: 0,
             promised: 0,
+            any_sealed: false,
             lock_future: VmFlags::empty(),
             auxv: Vec::new(),
+            keys: pkeys::Keys::default(),
         })
     }
 
@@ -167,6 +182,7 @@ impl AddressSpace {
         let root = Root::new()?;
         Ok(Arc::new_cyclic(|me| AddressSpace {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            _live: Live::new(),
             me: me.clone(),
             root,
             tlb: SpaceTlb::default(),

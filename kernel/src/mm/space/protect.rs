@@ -8,12 +8,13 @@ use vm::VmFlags;
 use super::fault::entry_bits;
 use super::map::{ProtFlags, pages_of, wants_promise};
 use super::tables::span_end;
-use super::{AddressSpace, MAX_AREAS, Map};
+use super::{AddressSpace, Map};
 use crate::arch::pte::{self, Pte};
 use crate::mm::addr::{HUGE_SIZE, PAGE_SIZE, page_up, user_range_ok};
 use crate::mm::frame;
 use crate::mm::page_table::{Table, tlb};
 use crate::mm::promise;
+use crate::mm::tunables::max_map_count;
 
 /// How entries change: set the bits for the new rights, and what may be written.
 #[derive(Clone, Copy)]
@@ -25,6 +26,17 @@ struct Change {
 impl AddressSpace {
     /// `mprotect`. Areas before the first that refuses keep their new rights, as on Linux.
     pub fn protect(&self, addr: usize, len: usize, prot: Prot) -> Result<()> {
+        self.protect_with_key(addr, len, prot, None)
+    }
+
+    /// `pkey_mprotect`; without a key areas keep theirs, or get the one for memory that is only executed.
+    pub fn protect_with_key(
+        &self,
+        addr: usize,
+        len: usize,
+        prot: Prot,
+        key: Option<u8>,
+    ) -> Result<()> {
         let len = page_up(len).ok_or(Errno::ENOMEM)?;
         if !addr.is_multiple_of(PAGE_SIZE) {
             return Err(Errno::EINVAL);
@@ -37,6 +49,9 @@ impl AddressSpace {
         }
         let (mut start, mut end) = (addr, addr + len);
         let mut map = self.map.write();
+        if key.is_some_and(|key| !map.keys.is_allocated(key)) {
+            return Err(Errno::EINVAL);
+        }
         if prot.contains(Prot::GROWSDOWN) {
             let area = map.areas.find(addr).ok_or(Errno::ENOMEM)?;
             if !area.flags.contains(VmFlags::GROWS_DOWN) {
@@ -44,16 +59,49 @@ impl AddressSpace {
             }
             start = area.start;
             end = end.max(start + PAGE_SIZE);
+        } else if prot.contains(Prot::GROWSUP) {
+            map.areas.find(addr).ok_or(Errno::ENOMEM)?;
+            return Err(Errno::EINVAL);
         }
         let rights = ProtFlags::from(prot).0;
+        let execute_only = map.keys.for_rights(rights);
+        self.check_sealed(&map, start, end)?;
         let mut at = start;
         while at < end {
             let area = map.areas.find(at).ok_or(Errno::ENOMEM)?;
             let (stop, flags) = (area.end.min(end), area.flags);
-            self.protect_part(&mut map, at, stop, flags, rights)?;
+            let key = match (key, execute_only) {
+                (Some(key), _) | (None, Some(key)) => key,
+                // What was only executed is like all else again.
+                _ if map.keys.is_execute_only(flags.pkey()) => 0,
+                _ => flags.pkey(),
+            };
+            self.protect_part(&mut map, at, stop, flags, rights.with_pkey(key))?;
             at = stop;
         }
         Ok(())
+    }
+
+    /// `mseal`: what is in the range stays as it is. ENOMEM when there are holes.
+    pub fn seal(&self, addr: usize, len: usize) -> Result<()> {
+        let end = page_up(len)
+            .and_then(|len| addr.checked_add(len))
+            .filter(|_| addr.is_multiple_of(PAGE_SIZE))
+            .ok_or(Errno::EINVAL)?;
+        if end == addr {
+            return Ok(());
+        }
+        let mut map = self.map.write();
+        if !map.areas.covers(addr, end) {
+            return Err(Errno::ENOMEM);
+        }
+        if map.areas.len() + map.areas.splits_needed(addr, end) > max_map_count() {
+            return Err(Errno::ENOMEM);
+        }
+        map.any_sealed = true;
+        map.areas
+            .change_flags(addr, end, |f| f | VmFlags::SEALED, |_, _| ())
+            .map_err(|_| Errno::ENOMEM)
     }
 
     /// Changes what lies within one area.
@@ -65,22 +113,21 @@ impl AddressSpace {
         from: VmFlags,
         rights: VmFlags,
     ) -> Result<()> {
-        let may = VmFlags::from_bits_truncate(from.bits() >> 4) & VmFlags::RIGHTS;
-        if !may.contains(rights) {
+        if !from.may().contains(rights & VmFlags::RIGHTS) {
             return Err(Errno::EACCES);
         }
-        let mut to = (from - VmFlags::RIGHTS) | rights;
+        let mut to = (from - VmFlags::RIGHTS - VmFlags::PKEY) | rights;
         if to == from {
             return Ok(());
         }
-        if map.areas.len() + map.areas.splits_needed(start, end) > MAX_AREAS {
+        if map.areas.len() + map.areas.splits_needed(start, end) > max_map_count() {
             return Err(Errno::ENOMEM);
         }
         let pages = pages_of(end - start);
+        map.check_becoming_data(from, to, pages)?;
         let newly_promised = wants_promise(to) && !from.contains(VmFlags::ACCOUNT);
         if newly_promised {
-            map.check_limits(to, pages, pages)?;
-            promise::take(pages)?;
+            promise::take(pages, map.total)?;
             to |= VmFlags::ACCOUNT;
         }
         let prepared = self.own_all(start, end);
@@ -101,7 +148,7 @@ impl AddressSpace {
     }
 
     /// Makes every table in the range this space's own, huge pages at the edges split.
-    fn own_all(&self, start: usize, end: usize) -> Result<()> {
+    pub(super) fn own_all(&self, start: usize, end: usize) -> Result<()> {
         self.own_edges(start, end)?;
         let mut at = start;
         while at < end {
@@ -133,7 +180,7 @@ impl AddressSpace {
         });
         // Rights that were only added need no flush: a CPU that remembers fewer faults, and finds it can go on.
         let removed = (from - to) & VmFlags::RIGHTS;
-        if any && !removed.is_empty() {
+        if any && (!removed.is_empty() || from.pkey() != to.pkey()) {
             tlb::flush(self, start, end);
         }
     }
@@ -143,7 +190,13 @@ impl Change {
     /// The entry after the change. A page that is private, anonymous and this space's alone is writable at once.
     #[inline]
     fn apply(self, entry: Pte) -> Pte {
-        let kept = entry.0 & (Pte::UNCOUNTED | Pte::DIRTY | Pte::NO_CACHE | Pte::WRITE_THROUGH);
+        let kept = entry.0
+            & (Pte::UNCOUNTED
+                | Pte::DIRTY
+                | Pte::SOFT_DIRTY
+                | Pte::UFFD_WP
+                | Pte::NO_CACHE
+                | Pte::WRITE_THROUGH);
         if !self.to.accessible() {
             return Pte::new(entry.phys(), kept | Pte::HIDDEN);
         }
@@ -151,7 +204,7 @@ impl Change {
         if self.to.contains(VmFlags::WRITE) {
             let keeps = entry.is_writable();
             if keeps || self.may_write(entry) {
-                bits |= Pte::WRITE | Pte::DIRTY;
+                bits |= Pte::WRITE | Pte::DIRTY | Pte::SOFT_DIRTY;
             }
         }
         Pte::new(entry.phys(), bits)
@@ -159,7 +212,10 @@ impl Change {
 
     #[inline]
     fn may_write(self, entry: Pte) -> bool {
-        if self.to.contains(VmFlags::SHARED) || entry.is_uncounted() {
+        // A write that somebody wants to know of must fault.
+        let watched = entry.0 & Pte::UFFD_WP != 0
+            || !(self.to.contains(VmFlags::SOFT_DIRTY) || entry.0 & Pte::SOFT_DIRTY != 0);
+        if watched || self.to.contains(VmFlags::SHARED) || entry.is_uncounted() {
             return false;
         }
         let meta = frame::meta(entry.pfn());

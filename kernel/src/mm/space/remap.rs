@@ -1,17 +1,18 @@
 //! `mremap`: areas change size in place or move, page-table entries and all.
 
-use abi::mman::RemapFlags;
+use abi::mman::{MapFlags, Prot, RemapFlags};
 use abi::{Errno, Result};
 use vm::{Content, VmFlags};
 
-use super::content::Area;
+use super::content::{Area, Shown, same_object};
 use super::map::pages_of;
 use super::tables::span_end;
-use super::{AddressSpace, MAX_AREAS, Map};
+use super::{AddressSpace, Backing, Map, MapRequest};
 use crate::arch::pte::{self, Pte};
-use crate::mm::addr::{HUGE_SIZE, PAGE_SIZE, USER_END, page_up, user_range_ok};
+use crate::mm::addr::{HUGE_SIZE, PAGE_SIZE, USER_END, page_down, page_up, user_range_ok};
 use crate::mm::page_table::tlb;
 use crate::mm::promise;
+use crate::mm::tunables::{max_map_count, may_map_at};
 
 /// What a mapping that moves is to become.
 struct Wish {
@@ -19,6 +20,22 @@ struct Wish {
     flags: RemapFlags,
     /// Where, with `FIXED`.
     addr: usize,
+}
+
+impl Wish {
+    /// EINVAL for a place that is none or overlaps the old one, EPERM for one too low.
+    fn check_place(&self, addr: usize, old_len: usize) -> Result<()> {
+        if !self.addr.is_multiple_of(PAGE_SIZE) || !user_range_ok(self.addr, self.len) {
+            return Err(Errno::EINVAL);
+        }
+        if addr.saturating_add(old_len) > self.addr && self.addr + self.len > addr {
+            return Err(Errno::EINVAL);
+        }
+        match self.flags.contains(RemapFlags::FIXED) && !may_map_at(self.addr) {
+            true => Err(Errno::EPERM),
+            false => Ok(()),
+        }
+    }
 }
 
 impl AddressSpace {
@@ -31,67 +48,120 @@ impl AddressSpace {
         flags: RemapFlags,
         new_addr: usize,
     ) -> Result<usize> {
-        let fixed = flags.intersects(RemapFlags::FIXED | RemapFlags::DONTUNMAP);
+        let placed = flags.intersects(RemapFlags::FIXED | RemapFlags::DONTUNMAP);
         let keeps_old = flags.contains(RemapFlags::DONTUNMAP);
         let may_move = flags.contains(RemapFlags::MAYMOVE);
         let old_len = page_up(old_len).ok_or(Errno::EINVAL)?;
         let new_len = page_up(new_len).ok_or(Errno::EINVAL)?;
         if !addr.is_multiple_of(PAGE_SIZE)
             || new_len == 0
-            || (fixed && !may_move)
+            || (placed && !may_move)
             || (keeps_old && old_len != new_len)
-            || !user_range_ok(addr, old_len)
         {
             return Err(Errno::EINVAL);
         }
         let mut map = self.map.write();
-        if flags.contains(RemapFlags::FIXED) {
-            if !new_addr.is_multiple_of(PAGE_SIZE) || !user_range_ok(new_addr, new_len) {
-                return Err(Errno::EINVAL);
-            }
-            if new_addr < addr + old_len && addr < new_addr + new_len {
-                return Err(Errno::EINVAL);
-            }
-        }
         let area = map.areas.find(addr).ok_or(Errno::EFAULT)?.clone();
-        // No sum below can overflow.
-        if new_len > USER_END {
-            return Err(Errno::ENOMEM);
+        if area.flags.contains(VmFlags::SEALED) {
+            return Err(Errno::EPERM);
         }
         let wish = Wish {
             len: new_len,
             flags,
             addr: new_addr,
         };
+        if placed {
+            wish.check_place(addr, old_len)?;
+        } else if old_len >= new_len {
+            if old_len > new_len {
+                self.unmap_locked(&mut map, addr + new_len, old_len - new_len)?;
+            }
+            return Ok(addr);
+        }
+        // No sum below can overflow.
+        if new_len > USER_END {
+            return Err(Errno::ENOMEM);
+        }
         if old_len == 0 {
             return self.duplicate(&mut map, &area, addr, &wish);
         }
-        let old_end = addr + old_len;
-        if !fixed && new_len <= old_len {
-            if !map.areas.covers(addr, addr + new_len) {
-                return Err(Errno::EFAULT);
-            }
-            self.remove_areas(&mut map, addr + new_len, old_end)?;
-            return Ok(addr);
-        }
-        if area.end < old_end {
+        // With a place of its own a mapping may also become shorter: then only that part need be one area.
+        let moved = old_len.min(new_len);
+        if area.end - addr < moved {
             return Err(Errno::EFAULT);
         }
-        if !fixed && area.end == old_end && self.grow(&mut map, &area, addr + new_len).is_ok() {
+        if !placed && area.end == addr + old_len && self.grow(&mut map, &area, addr + new_len)? {
             return Ok(addr);
         }
         if !may_move {
             return Err(Errno::ENOMEM);
         }
-        let from = area.part(addr, addr + old_len.min(new_len));
-        self.move_area(&mut map, from, old_end, &wish)
+        let from = area.part(addr, addr + moved);
+        self.move_area(&mut map, from, addr + old_len, &wish)
     }
 
-    /// Extends an area in place to `end`.
-    fn grow(&self, map: &mut Map, area: &Area, end: usize) -> Result<()> {
+    /// `remap_file_pages`: the range shows its object from page `page` on. EINVAL unless one shared mapping covers it.
+    pub fn remap_pages(&self, addr: usize, len: usize, page: usize, extra: MapFlags) -> Result<()> {
+        let (start, len) = (page_down(addr), page_down(len));
+        let pages = len / PAGE_SIZE;
+        if len == 0 || start.checked_add(len).is_none() || page.checked_add(pages).is_none() {
+            return Err(Errno::EINVAL);
+        }
+        let (flags, place) = {
+            let map = self.map.read();
+            let first = map.areas.find(start).ok_or(Errno::EINVAL)?;
+            let Shown::Object(place) = &first.content else {
+                return Err(Errno::EINVAL);
+            };
+            if !first.flags.contains(VmFlags::SHARED | VmFlags::MAY_WRITE) {
+                return Err(Errno::EINVAL);
+            }
+            let mut end = start;
+            for area in map.areas.range(start, start + len) {
+                let same = matches!(&area.content, Shown::Object(other) if same_object(&other.object, &place.object));
+                if !same || area.flags != first.flags || area.start > end {
+                    return Err(Errno::EINVAL);
+                }
+                end = area.end;
+            }
+            if end < start + len {
+                return Err(Errno::EINVAL);
+            }
+            (first.flags, place.clone())
+        };
+        let mut prot = Prot::empty();
+        prot.set(Prot::READ, flags.contains(VmFlags::READ));
+        prot.set(Prot::WRITE, flags.contains(VmFlags::WRITE));
+        prot.set(Prot::EXEC, flags.contains(VmFlags::EXEC));
+        let mut max_prot = Prot::WRITE;
+        max_prot.set(Prot::READ, flags.contains(VmFlags::MAY_READ));
+        max_prot.set(Prot::EXEC, flags.contains(VmFlags::MAY_EXEC));
+        let mut how = MapFlags::SHARED | MapFlags::FIXED | MapFlags::POPULATE | extra;
+        if flags.contains(VmFlags::LOCKED) {
+            how |= MapFlags::LOCKED;
+        }
+        self.map(MapRequest {
+            addr: start,
+            len,
+            prot,
+            max_prot,
+            flags: how,
+            pkey: flags.pkey(),
+            backing: Backing::File {
+                object: place.object,
+                offset: (page as u64) << 12,
+                file: place.file.as_ref().map(|file| file.get().clone()),
+            },
+        })?;
+        Ok(())
+    }
+
+    /// Extends an area in place to `end`; false when something is in the way.
+    fn grow(&self, map: &mut Map, area: &Area, end: usize) -> Result<bool> {
         if !user_range_ok(area.end, end - area.end) || !map.areas.is_free_for_mapping(area.end, end)
         {
-            return Err(Errno::ENOMEM);
+            map.check_limits(area.flags, pages_of(end - area.end), 0)?;
+            return Ok(false);
         }
         let more = Area {
             start: area.end,
@@ -101,7 +171,7 @@ impl AddressSpace {
         };
         self.add_like(map, more, 0)?;
         self.populate_if_locked(map, area.flags, area.end, end);
-        Ok(())
+        Ok(true)
     }
 
     /// Adds an area that extends or copies another, with limits and promises; `gone` pages will go for it.
@@ -109,7 +179,7 @@ impl AddressSpace {
         let (flags, pages) = (area.flags, pages_of(area.len()));
         map.check_limits(flags, pages, gone)?;
         if flags.contains(VmFlags::ACCOUNT) {
-            promise::take(pages)?;
+            promise::take(pages, map.total)?;
         }
         if let Err(e) = self.insert_area(map, area) {
             if flags.contains(VmFlags::ACCOUNT) {
@@ -129,20 +199,27 @@ impl AddressSpace {
 
     /// The place for a moved area; what is at a fixed place goes.
     fn new_place(&self, map: &mut Map, wish: &Wish) -> Result<usize> {
-        if map.areas.len() + 2 >= MAX_AREAS {
+        if map.areas.len() + 3 >= max_map_count() {
             return Err(Errno::ENOMEM);
         }
         if wish.flags.contains(RemapFlags::FIXED) {
+            self.check_sealed(map, wish.addr, wish.addr + wish.len)?;
             self.remove_areas(map, wish.addr, wish.addr + wish.len)?;
             return Ok(wish.addr);
         }
-        map.place_anywhere(wish.len)
+        match wish.flags.contains(RemapFlags::DONTUNMAP) {
+            true => map.place_near(wish.addr, wish.len),
+            false => map.place_anywhere(wish.len),
+        }
     }
 
     /// `mremap` with an old size of zero: another mapping of the same object.
     fn duplicate(&self, map: &mut Map, area: &Area, addr: usize, wish: &Wish) -> Result<usize> {
-        if !area.flags.contains(VmFlags::SHARED) || !wish.flags.contains(RemapFlags::MAYMOVE) {
+        if !area.flags.contains(VmFlags::SHARED) {
             return Err(Errno::EINVAL);
+        }
+        if !wish.flags.contains(RemapFlags::MAYMOVE) {
+            return Err(Errno::ENOMEM);
         }
         let start = self.new_place(map, wish)?;
         let copy = Area {
@@ -166,7 +243,7 @@ impl AddressSpace {
         let to = Area {
             start,
             end,
-            flags: from.flags - (VmFlags::STACK | VmFlags::HEAP),
+            flags: (from.flags - (VmFlags::STACK | VmFlags::HEAP)) | VmFlags::SOFT_DIRTY,
             content: from.content.clone(),
         };
         let gone = if keeps_old { 0 } else { pages_of(from.len()) };
@@ -175,8 +252,10 @@ impl AddressSpace {
             let _ = self.remove_areas(map, start, end);
             return Err(e);
         }
-        if !keeps_old {
-            self.remove_areas(map, from.start, old_end)?;
+        match keeps_old {
+            // The lock went with the pages.
+            true => map.set_lock(from.start, from.end, VmFlags::empty())?,
+            false => self.remove_areas(map, from.start, old_end)?,
         }
         self.populate_if_locked(map, from.flags, start, end);
         Ok(start)

@@ -50,7 +50,7 @@ impl AddressSpace {
             let map = self.map.read();
             let mut area = map.areas.find(addr)?.clone();
             if force {
-                let may = VmFlags::from_bits_truncate(area.flags.bits() >> 4) & VmFlags::RIGHTS;
+                let may = area.flags.may();
                 if write
                     && area.flags.contains(VmFlags::SHARED)
                     && !area.flags.contains(VmFlags::WRITE)

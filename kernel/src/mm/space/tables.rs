@@ -333,7 +333,7 @@ impl AddressSpace {
         let head = entry.pfn();
         break_huge(head);
         for part in 0..ENTRIES {
-            let bits = entry.0 & (0xfff | Pte::NO_EXEC) & !Pte::LARGE;
+            let bits = entry.0 & (0xfff | Pte::NO_EXEC | Pte::PKEY) & !Pte::LARGE;
             table.set(part, Pte::new((u64::from(head) + part as u64) << 12, bits));
         }
         table.add_count(ENTRIES as i32);

@@ -46,6 +46,7 @@ use super::message::{Incoming, Outgoing};
 use super::options::{DEFAULT_BUFFER, Options};
 use super::scm::Scm;
 use crate::fs::fasync::{Band, FasyncList};
+use crate::sync::census::{self, Live};
 use crate::sync::{Mutex, SpinLock, WaitQueue};
 use crate::task;
 
@@ -264,6 +265,7 @@ impl Purged {
 
 /// A socket as its owner has it.
 pub struct UnixSocket {
+    _live: Live<{ census::SOCKETS }>,
     pub end: Arc<End>,
     connected: Once<Arc<End>>,
     partner: SpinLock<Option<Arc<End>>>,
@@ -276,6 +278,7 @@ pub struct UnixSocket {
 impl UnixSocket {
     fn with_end(end: Arc<End>) -> UnixSocket {
         UnixSocket {
+            _live: Live::new(),
             end,
             connected: Once::new(),
             partner: SpinLock::new(None),

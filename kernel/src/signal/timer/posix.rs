@@ -17,6 +17,7 @@ use super::retire;
 use crate::signal::account::Charge;
 use crate::signal::send::deliver_queued;
 use crate::signal::state::{Queue, Tag};
+use crate::sync::census::{self, Live};
 use crate::sync::{IrqSpinLock, current};
 use crate::task::rlimit::Resource;
 use crate::task::{Cap, Process, Task};
@@ -110,6 +111,7 @@ struct State {
 
 /// One timer.
 pub struct PosixTimer {
+    _live: Live<{ census::TIMERS }>,
     id: i32,
     process: Arc<Process>,
     clock: TimerClock,
@@ -325,6 +327,7 @@ pub fn create(new: NewTimer) -> Result<i32> {
     let mut table = process.signal.timers.posix.lock();
     let id = free_id(&mut table);
     let timer = PosixTimer {
+        _live: Live::new(),
         id,
         process: process.clone(),
         clock: new.clock,

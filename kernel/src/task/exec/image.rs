@@ -133,6 +133,7 @@ impl Image {
                     prot,
                     max_prot: Prot::READ | Prot::WRITE | Prot::EXEC,
                     flags: MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::DENYWRITE,
+                    pkey: 0,
                     backing: Backing::File {
                         object: object.clone(),
                         offset: segment.offset,
@@ -162,6 +163,7 @@ impl Image {
             prot,
             max_prot: Prot::READ | Prot::WRITE | Prot::EXEC,
             flags: MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::ANONYMOUS,
+            pkey: 0,
             backing: Backing::Anon,
         })?;
         Ok(())
@@ -184,6 +186,7 @@ impl Image {
                 | MapFlags::ANONYMOUS
                 | MapFlags::GROWSDOWN
                 | MapFlags::STACK,
+            pkey: 0,
             backing: Backing::Anon,
         })?;
         Ok(())

@@ -107,6 +107,7 @@ fn map_pages(
         prot,
         max_prot: prot,
         flags: MapFlags::PRIVATE | MapFlags::FIXED,
+        pkey: 0,
         backing: Backing::File {
             object: pages.clone(),
             offset: 0,

@@ -6,9 +6,33 @@
 //! | [`size`] | What grows, shrinks and moves: mremap, brk, stacks and their limits |
 //! | [`advice`] | madvise, mincore, mlock and msync |
 //! | [`share`] | Memory shared and copied on write, with files and between processes |
+//! | [`edges`] | the ends of the address space, wrapping lengths, MAP_FIXED, guard gaps |
+//! | [`flags`] | what flags of mmap do besides placing |
+//! | [`remap`] | mremap and remap_file_pages |
+//! | [`hints`] | every advice of madvise |
+//! | [`lock`] | mlock and its family |
+//! | [`seal`] | seals of memfds against mappings |
+//! | [`commit`] | overcommit, limits, the number of mappings |
+//! | [`hostile`] | programs that take all they can |
+//! | [`pkey`] | protection keys |
+//! | [`policy`] | memory policies on one node |
+//! | [`pages`] | pagemap, clear_refs, smaps, meminfo |
+//! | [`races`] | threads that share the address space |
 
 pub mod advice;
+pub mod commit;
+pub mod edges;
+pub mod flags;
+pub mod hints;
+pub mod hostile;
+pub mod lock;
 pub mod map;
+pub mod pages;
+pub mod pkey;
+pub mod policy;
+pub mod races;
+pub mod remap;
+pub mod seal;
 pub mod share;
 pub mod size;
 
@@ -39,4 +63,18 @@ fn maps_line(addr: usize) -> Outcome<Option<String>> {
 
 fn mincore(addr: usize, len: usize, out: &mut [u8]) -> Sys {
     sys!(SYS_mincore, addr, len, out.as_mut_ptr())
+}
+
+/// A row of the entry in smaps of the mapping that starts at an address.
+fn smaps_kb(addr: usize, name: &str) -> Outcome<u64> {
+    let text = text_of("/proc/self/smaps")?;
+    let entry = some(text.split_once(&format!("{addr:x}-")), "not in smaps")?.1;
+    let row = entry
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let word = some(row, name)?
+        .split_whitespace()
+        .next()
+        .unwrap_or_default();
+    some(word.parse().ok(), name)
 }
