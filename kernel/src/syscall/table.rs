@@ -198,7 +198,7 @@ syscalls! {
     98 getrusage(who: i32, usage: usize) => limits::sys_getrusage, Full, "";
     99 sysinfo(buffer: usize) => system::sys_sysinfo, Full, "";
     100 times(buf: UserPtr<Tms>) => time::sys_times, Full, "";
-    101 ptrace;
+    101 ptrace(request: usize, pid: Pid, addr: usize, data: usize) => process::sys_ptrace, Partial, "DS, ES, FS and GS are 0; no thread areas, filters and rseq configurations";
     102 getuid() => cred::sys_getuid, Full, "";
     103 syslog(action: i32, buffer: usize, len: i32) => system::sys_syslog, Full, "";
     104 getgid() => cred::sys_getgid, Full, "";

@@ -8,6 +8,7 @@
 
 use super::call;
 use crate::arch::UserRegs;
+use crate::task::ptrace;
 
 /// Runs the call of a thread whose `syscall_work` is not empty.
 #[cold]
@@ -20,8 +21,10 @@ pub(super) fn dispatch(regs: &mut UserRegs) {
 
 /// The tracer's entry stop and the filters; false when the call is not to be made.
 fn enter(regs: &mut UserRegs) -> bool {
-    regs.orig_rax as i32 != -1
+    ptrace::syscall_entry() && regs.orig_rax as i32 != -1
 }
 
 /// The tracer's exit stop.
-fn exit(_regs: &mut UserRegs) {}
+fn exit(regs: &mut UserRegs) {
+    ptrace::syscall_exit(regs);
+}

@@ -9,6 +9,7 @@ use abi::Result;
 use super::cred::Cred;
 use super::pid::Pid;
 use super::process::Process;
+use super::ptrace::TraceState;
 use super::usage::ThreadUsage;
 use crate::arch::ThreadArch;
 use crate::fs::{FdTable, FsContext};
@@ -86,6 +87,8 @@ pub struct Task {
     pub default_timer_slack_ns: AtomicU64,
     /// Nanoseconds since boot at the start.
     pub start_ns: u64,
+    /// Its part in tracing, as tracee and as tracer.
+    pub ptrace: TraceState,
     /// Where it runs in the kernel.
     pub stack: KernelStack,
 }
@@ -169,6 +172,7 @@ impl Task {
             timer_slack_ns: AtomicU64::new(50_000),
             default_timer_slack_ns: AtomicU64::new(50_000),
             start_ns: crate::time::boottime_ns(),
+            ptrace: TraceState::default(),
             stack,
         }))
     }

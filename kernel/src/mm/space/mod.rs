@@ -14,6 +14,7 @@
 //! | `tables` | zapping, unsharing, splitting: what happens to page tables |
 //! | `fork` | copying a space, with shared last-level tables |
 //! | `remote` | access by other processes, futex keys |
+//! | `forced` | access by debuggers |
 //! | `mappers` | which spaces map an object |
 //! | `info` | what `/proc` shows |
 //!
@@ -32,6 +33,7 @@
 mod advise;
 mod content;
 mod fault;
+mod forced;
 mod fork;
 mod info;
 mod layout;

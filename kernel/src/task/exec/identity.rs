@@ -8,9 +8,9 @@ use abi::Result;
 
 use super::program::Program;
 use crate::sync::CurrentTask;
-use crate::task::Cred;
 use crate::task::cred::{CapSet, securebits};
 use crate::task::task::TaskFlags;
+use crate::task::{Cap, Cred};
 
 /// The default of `/proc/sys/fs/suid_dumpable`: programs that gained rights are not dumped.
 const SUID_DUMPABLE: u32 = 0;
@@ -54,6 +54,17 @@ pub(super) fn after_exec(me: &CurrentTask, program: &Program) -> Result<Identity
     new.fsuid = new.euid;
     new.fsgid = new.egid;
     transform_capabilities(&mut new, set_id);
+    let gains = set_id || !new.permitted.is_subset_of(old.permitted);
+    if gains && !crate::task::ptrace::tracer_allows_gain(me) {
+        // No more than before: who traces it could make any use of it.
+        if !old.capable(Cap::SETUID) {
+            (new.euid, new.egid) = (new.uid, new.gid);
+            (new.suid, new.sgid, new.fsuid, new.fsgid) = (new.uid, new.gid, new.uid, new.gid);
+        }
+        new.permitted = CapSet(new.permitted.0 & old.permitted.0);
+        new.effective = CapSet(new.effective.0 & new.permitted.0);
+    }
+    let set_id = new.euid != old.euid || new.egid != old.egid;
     new.securebits &= !securebits::KEEP_CAPS;
     let changed = new != *old;
     Ok(Identity {
