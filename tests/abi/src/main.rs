@@ -33,6 +33,7 @@ mod pipe;
 mod poll;
 mod proc;
 mod process;
+mod ptrace;
 mod rw;
 mod sched;
 mod sigio;
@@ -89,6 +90,15 @@ const FAMILIES: &[Family] = &[
     ("tty", tty::job::CASES),
     ("tty", tty::hangup::CASES),
     ("dnotify", dnotify::CASES),
+    ("ptrace", ptrace::attach::CASES),
+    ("ptrace", ptrace::calls::CASES),
+    ("ptrace", ptrace::signals::CASES),
+    ("ptrace", ptrace::group::CASES),
+    ("ptrace", ptrace::events::CASES),
+    ("ptrace", ptrace::regs::CASES),
+    ("ptrace", ptrace::memory::CASES),
+    ("ptrace", ptrace::step::CASES),
+    ("ptrace", ptrace::threads::CASES),
 ];
 
 fn main() {
