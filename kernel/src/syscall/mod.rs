@@ -36,6 +36,7 @@ mod poll;
 mod prctl;
 mod process;
 mod random;
+mod remote;
 mod sched;
 mod signal;
 mod socket;
