@@ -99,6 +99,8 @@ const FAMILIES: &[Family] = &[
     ("ptrace", ptrace::memory::CASES),
     ("ptrace", ptrace::step::CASES),
     ("ptrace", ptrace::threads::CASES),
+    ("ptrace", ptrace::kin::CASES),
+    ("ptrace", ptrace::hostile::CASES),
 ];
 
 fn main() {

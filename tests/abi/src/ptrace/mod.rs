@@ -11,11 +11,15 @@
 //! | [`memory`] | Memory, by ptrace and otherwise |
 //! | [`step`] | Single steps, breakpoints and watchpoints |
 //! | [`threads`] | Threads, and who may wait for what |
+//! | [`kin`] | Looks without tracing |
+//! | [`hostile`] | Everybody against everybody |
 
 pub mod attach;
 pub mod calls;
 pub mod events;
 pub mod group;
+pub mod hostile;
+pub mod kin;
 pub mod memory;
 pub mod regs;
 pub mod signals;
