@@ -20,6 +20,11 @@ core::arch::global_asm!(".section .ksyms, \"a\", @progbits", ".skip 786432");
 
 /// The symbol that contains `address`, and how far into it the address is.
 pub fn find(address: u64) -> Option<(&'static str, u64)> {
+    find_sized(address).map(|(name, offset, _)| (name, offset))
+}
+
+/// The same with the symbol's size: up to the next one.
+pub fn find_sized(address: u64) -> Option<(&'static str, u64, u64)> {
     let table = layout::ksyms();
     if table.get(..8)? != MAGIC {
         return None;
@@ -43,7 +48,8 @@ pub fn find(address: u64) -> Option<(&'static str, u64)> {
     let at = word(entries, entry + 4)? as usize;
     let len = usize::from(*names.get(at)?);
     let name = core::str::from_utf8(names.get(at + 1..at + 1 + len)?).ok()?;
-    Some((name, u64::from(wanted - start)))
+    let end = word(entries, entry + 8).unwrap_or(wanted);
+    Some((name, u64::from(wanted - start), u64::from(end - start)))
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {

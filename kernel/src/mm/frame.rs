@@ -104,6 +104,13 @@ fn clear(pfn: u32) {
     unsafe { pte::clear_page(bytes(pfn)) };
 }
 
+/// Copies out of a frame of the kernel's image, cut at its end.
+pub(super) fn read_raw(pfn: u32, offset: usize, out: &mut [u8]) {
+    let (offset, len) = clip(offset, out.len());
+    // SAFETY: the image is in the direct map for ever, and `clip` keeps the range inside the frame.
+    unsafe { core::ptr::copy_nonoverlapping(bytes(pfn).add(offset), out.as_mut_ptr(), len) }
+}
+
 /// Copies one frame to another that the caller has just been given.
 #[inline]
 pub(super) fn copy_raw(to: u32, from: u32) {

@@ -46,4 +46,4 @@ pub use params::{affinity, params_of, prio_of, set_affinity, set_inherited, set_
 pub use state::{SchedState, SleepKind, TaskState};
 pub use tick::{CpuTimes, TICK_NS, cpu_times, load_averages, tick};
 pub use timer::{WakeTimer, sleep_until};
-pub use wake::{wake, wake_signal, wake_state};
+pub use wake::{wait_until_off_cpu, wake, wake_signal, wake_state};

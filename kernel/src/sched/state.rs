@@ -38,6 +38,8 @@ pub enum SleepKind {
     Uninterruptible,
     /// By SIGCONT or SIGKILL: the sleep of a stopped task.
     Stopped,
+    /// By the tracer: the sleep of a stopped tracee.
+    Traced,
 }
 
 impl SleepKind {
@@ -47,6 +49,7 @@ impl SleepKind {
             SleepKind::Killable => TaskState::Killable,
             SleepKind::Uninterruptible => TaskState::Uninterruptible,
             SleepKind::Stopped => TaskState::Stopped,
+            SleepKind::Traced => TaskState::Traced,
         }
     }
 }

@@ -21,10 +21,7 @@ pub fn wake(task: &Arc<Task>) -> bool {
 /// Wakes a task for a signal: any interruptible sleep ends, with `fatal` also a killable one and a stop.
 pub fn wake_signal(task: &Arc<Task>, fatal: bool) -> bool {
     let states = if fatal {
-        TaskState::Interruptible as u32
-            | TaskState::Killable as u32
-            | TaskState::Stopped as u32
-            | TaskState::Traced as u32
+        TaskState::Interruptible as u32 | TaskState::Killable as u32 | TaskState::Stopped as u32
     } else {
         TaskState::Interruptible as u32
     };
@@ -33,6 +30,22 @@ pub fn wake_signal(task: &Arc<Task>, fatal: bool) -> bool {
         kick_if_running(task);
     }
     woken
+}
+
+/// Waits until a task that is about to sleep for its tracer has left its CPU, so that its registers are saved.
+pub fn wait_until_off_cpu(task: &Arc<Task>) {
+    loop {
+        let cpu = lock_of(task);
+        let runs = cpu
+            .running
+            .as_ref()
+            .is_some_and(|running| Arc::ptr_eq(running, task));
+        if !runs && task.sched.bits() == TaskState::Traced as u32 {
+            return;
+        }
+        drop(cpu);
+        super::yield_now();
+    }
 }
 
 /// Makes a CPU that runs the task in user space look at its work bits.

@@ -7,11 +7,12 @@ use abi::Errno;
 use abi::signal::{SaFlags, SigAction, SigInfo, SigSet, Signo};
 
 use super::state::{
-    GroupExit, JOBCTL_STOP_DEQUEUED, JOBCTL_STOP_PENDING, SignalShared, Tag, TaskSignal,
+    GroupExit, JOBCTL_STOP_DEQUEUED, JOBCTL_STOP_PENDING, JOBCTL_TRAP_NOTIFY, JOBCTL_TRAP_STOP,
+    SignalShared, Tag, TaskSignal,
 };
-use super::stop;
+use super::{stop, trace};
 use crate::arch::{self, UserRegs};
-use crate::task::{self, CurrentTask};
+use crate::task::{self, CurrentTask, ptrace};
 
 /// Bytes of the `syscall` instruction, which a restarted call executes again.
 const SYSCALL_LEN: u64 = 2;
@@ -24,15 +25,30 @@ pub fn deliver(regs: &mut UserRegs) {
     let current = task::current();
     let signal = &current.signal;
     current.arch.unmark(arch::WORK_SIGNAL);
-    match next(&current) {
+    let taken = next(&current);
+    // A tracer may have changed the registers behind this reference.
+    let regs = core::hint::black_box(regs);
+    match taken {
         Some((info, action, signo)) => {
             fix_restart_for_handler(regs, &action);
             if !task::rseq::before_handler(&current, regs) {
                 super::force_segv(signo);
             }
             let mask = mask_to_save(signal);
+            // What the frame saves is the program's, without the trap flag of who steps it.
+            let stepping = current.arch.is_stepping();
+            if stepping {
+                current.arch.disable_step(regs);
+                current.arch.unwatch_syscalls(arch::SYSCALL_STEP);
+            }
             match super::frame::push(&current, regs, &action, &info, mask) {
-                Ok(()) => enter_handler(&current, &action, signo),
+                Ok(()) => {
+                    enter_handler(&current, &action, signo);
+                    if stepping {
+                        // The step led to the handler's first instruction.
+                        ptrace::notify(Signo::TRAP.as_i32(), 0);
+                    }
+                }
                 Err(_) => super::force_segv(signo),
             }
         }
@@ -57,7 +73,8 @@ pub(super) fn update_work(current: &CurrentTask) {
 pub(super) fn has_work(current: &CurrentTask) -> bool {
     let signal = &current.signal;
     let ready = signal.pending().union(current.process.signal.pending());
-    !ready.difference(signal.blocked()).is_empty() || signal.has_jobctl(JOBCTL_STOP_PENDING)
+    !ready.difference(signal.blocked()).is_empty()
+        || signal.has_jobctl(JOBCTL_STOP_PENDING | JOBCTL_TRAP_STOP | JOBCTL_TRAP_NOTIFY)
 }
 
 /// The next signal that a handler wants; everything before it that stops, ends or does nothing is dealt with.
@@ -65,14 +82,38 @@ fn next(current: &CurrentTask) -> Option<(SigInfo, SigAction, Signo)> {
     let process = &current.process;
     loop {
         stop::tell_news(process);
-        if current.signal.has_jobctl(JOBCTL_STOP_PENDING) && stop::stop_current(None) {
+        // Nothing but that counts for a thread that is to die.
+        let dies = super::fatal_pending(current);
+        if !dies && current.signal.has_jobctl(JOBCTL_STOP_PENDING) && stop::stop_current(None) {
             continue;
         }
-        let (signo, info) = dequeue(current, current.signal.blocked())?;
+        if !dies
+            && current
+                .signal
+                .has_jobctl(JOBCTL_TRAP_STOP | JOBCTL_TRAP_NOTIFY)
+        {
+            trace::trap(current);
+            continue;
+        }
+        let blocked = match dies {
+            true => SigSet::of(Signo::KILL).complement(),
+            false => current.signal.blocked(),
+        };
+        let (signo, info, origin) = dequeue_from(current, blocked)?;
         if signo == Signo::KILL {
             if process.signal.group_exit() == Some(GroupExit::Exec) {
                 task::exit::exit_thread(0);
             }
+            die(&info);
+        }
+        let (signo, info) = match current.ptrace.is_traced() {
+            true => match trace::signal_stop(current, info, origin) {
+                Some(left) => left,
+                None => continue,
+            },
+            false => (signo, info),
+        };
+        if signo == Signo::KILL {
             die(&info);
         }
         let hand = process.signal.hand.get();
@@ -114,8 +155,19 @@ pub fn die(info: &SigInfo) -> ! {
     task::exit::exit_process(info.si_signo as u32 & 0x7f)
 }
 
+/// Whose queue a signal comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Origin {
+    Thread,
+    Process,
+}
+
 /// Takes the next signal outside `blocked`, the thread's own before the process's.
 pub(super) fn dequeue(current: &CurrentTask, blocked: SigSet) -> Option<(Signo, SigInfo)> {
+    dequeue_from(current, blocked).map(|(signo, info, _)| (signo, info))
+}
+
+fn dequeue_from(current: &CurrentTask, blocked: SigSet) -> Option<(Signo, SigInfo, Origin)> {
     loop {
         let own = take_own(&current.signal, blocked);
         let (signo, mut info, tag, shared) = match own {
@@ -140,7 +192,12 @@ pub(super) fn dequeue(current: &CurrentTask, blocked: SigSet) -> Option<(Signo, 
         if shared && signo == Signo::ALRM {
             super::alarm_taken(&current.process);
         }
-        return Some((signo, info));
+        let origin = if shared {
+            Origin::Process
+        } else {
+            Origin::Thread
+        };
+        return Some((signo, info, origin));
     }
 }
 
@@ -201,7 +258,7 @@ fn restore_mask(current: &CurrentTask) {
 
 /// The restart code that a system call returned, if the task comes from one.
 fn restart_code(regs: &UserRegs) -> Option<Errno> {
-    if regs.orig_rax as i64 == -1 {
+    if regs.orig_rax as i32 == -1 {
         return None;
     }
     let code = (regs.rax as i64).checked_neg()?;

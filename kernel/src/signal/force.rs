@@ -48,7 +48,8 @@ pub fn force_signal(info: SigInfo) {
             current.signal.blocked().difference(SigSet::of(signo)),
         );
     }
-    if hand.get(signo).is_default() {
+    // Debugging must not leave init killable.
+    if hand.get(signo).is_default() && !current.ptrace.is_traced() {
         current
             .process
             .signal

@@ -9,6 +9,7 @@
 //! | `frame` | the frame on the user's stack, and `rt_sigreturn` |
 //! | `mask` | blocked signals, `sigsuspend`, `sigtimedwait` |
 //! | `stop` | job control |
+//! | `trace` | tracees: their stops, and how they take part in those of job control |
 //! | `notify` | SIGCHLD and its contents |
 //! | `force` | faults, which cannot be blocked or ignored |
 //! | `life` | threads and processes come, exec and go |
@@ -49,6 +50,7 @@ mod send;
 mod state;
 mod stop;
 pub mod timer;
+mod trace;
 
 use abi::Result;
 use abi::signal::{SigAction, SigInfo, SigSet, Signo, StackT, si};
@@ -59,9 +61,16 @@ pub use life::{
     add_thread, begin_dump, begin_group_exit, begin_thread_exit, end_dump, end_exec, exit_process,
     on_exec_reset, remove_thread, wait_for_other_threads,
 };
-pub use notify::{hang_up_if_orphaned, notify_parent_exit, send_parent_death, wants_exit};
-pub use send::{force_to_process, send_to_process, send_to_task};
+pub use notify::{
+    hang_up_if_orphaned, notify_parent_exit, notify_tracer_exit, send_parent_death, wants_exit,
+};
+pub use send::{force_to_process, force_to_task, send_to_process, send_to_task};
 pub use state::{GroupExit, RestartFn, SignalShared, TaskSignal};
+pub use trace::{
+    Shown, freeze, interrupt, is_exiting, is_traced_stop, is_trapping, listen, peek_pending,
+    release_tracee, resume, set_mask, shown_mask, stop_for_tracer, stop_status, trap_new_tracee,
+    trap_stopped, unfreeze,
+};
 
 use crate::arch::{self, UserRegs};
 use crate::sched::SleepKind;
@@ -87,7 +96,7 @@ pub fn ends_wait(task: &Task, kind: SleepKind) -> bool {
     match kind {
         SleepKind::Interruptible => pending(task),
         SleepKind::Killable | SleepKind::Stopped => fatal_pending(task),
-        SleepKind::Uninterruptible => false,
+        SleepKind::Uninterruptible | SleepKind::Traced => false,
     }
 }
 

@@ -7,8 +7,8 @@ use core::sync::atomic::Ordering;
 use abi::signal::{SaFlags, SigInfo, Signo, cld, si};
 
 use super::send::send_to_process;
-use crate::task::Process;
 use crate::task::tree::{self, ProcessGroup};
+use crate::task::{Process, Task};
 
 /// Nanoseconds of a clock tick as `siginfo_t` and `times` count (`USER_HZ` is 100).
 const TICK_NS: u64 = 10_000_000;
@@ -25,6 +25,33 @@ pub fn child_info(process: &Arc<Process>, code: i32, status: i32) -> SigInfo {
         utime as i64,
         stime as i64,
     )
+}
+
+/// The same of one thread, for its tracer.
+pub fn thread_info(task: &Task, code: i32, status: i32) -> SigInfo {
+    let usage = task.rusage();
+    let (utime, stime) = (usage.user_ns / TICK_NS, usage.system_ns / TICK_NS);
+    SigInfo::child(
+        code,
+        task.tid().0,
+        task.cred().uid,
+        status,
+        utime as i64,
+        stime as i64,
+    )
+}
+
+/// Tells a thread's tracer of its end, or of its process's. A tracer that ignores SIGCHLD may still wait for it.
+pub fn notify_tracer_exit(task: &Task, signo: Signo, status: u32) {
+    let Some(tracer) = task.ptrace.tracer() else {
+        return;
+    };
+    let (code, value) = end_code(status);
+    let mut info = thread_info(task, code, value);
+    info.si_signo = signo.as_i32();
+    // Its code is the kernel's, so that no limit refuses it.
+    let _ = send_to_process(&tracer.process, info);
+    tracer.process.child_events.wake_all();
 }
 
 /// Tells `parent` that `process` has ended with the wait status `status`, by the child's exit signal. False when the

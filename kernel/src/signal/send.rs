@@ -12,7 +12,7 @@ use abi::signal::{SigInfo, SigSet, Signo, si};
 use abi::{Errno, Result};
 
 use super::account::Charge;
-use super::state::{GroupExit, JOBCTL_EXITING, JOBCTL_STOPPED, Queue, Shared, Tag};
+use super::state::{GroupExit, JOBCTL_EXITING, JOBCTL_STOPPED, JOBCTL_TRACED, Queue, Shared, Tag};
 use crate::arch;
 use crate::task::rlimit::Resource;
 use crate::task::{self, Process, Task};
@@ -36,6 +36,11 @@ pub fn send_to_process(process: &Process, info: SigInfo) -> Result<()> {
 /// As [`send_to_process`] from the kernel itself: reaches init too.
 pub fn force_to_process(process: &Process, info: SigInfo) -> Result<()> {
     send(process, None, info, true)
+}
+
+/// As [`send_to_task`] from the kernel itself: reaches init too.
+pub fn force_to_task(task: &Arc<Task>, info: SigInfo) -> Result<()> {
+    send(&task.process, Some(task), info, true)
 }
 
 fn send(process: &Process, target: Option<&Arc<Task>>, info: SigInfo, force: bool) -> Result<()> {
@@ -228,6 +233,10 @@ fn is_dropped(
     if receiver.signal.blocked().union(real).contains(signo) {
         return false;
     }
+    // A tracer may want to know of it all the same.
+    if receiver.ptrace.is_traced() && signo != Signo::KILL {
+        return false;
+    }
     let hand = process.signal.hand.get();
     if process.signal.unkillable.load(Ordering::Relaxed)
         && !hand.caught().contains(signo)
@@ -260,6 +269,10 @@ fn complete(process: &Process, shared: &mut Shared, target: Option<&Arc<Task>>, 
 fn is_fatal(process: &Process, chosen: &Task, signo: Signo) -> bool {
     if signo == Signo::KILL {
         return true;
+    }
+    // What a tracer makes of it is not known yet.
+    if chosen.ptrace.is_traced() {
+        return false;
     }
     let hand = process.signal.hand.get();
     let real = SigSet::from_bits(chosen.signal.real_blocked.load(Ordering::SeqCst));
@@ -305,7 +318,7 @@ fn wants(task: &Task, signo: Signo) -> bool {
     if signo == Signo::KILL {
         return true;
     }
-    if signal.has_jobctl(JOBCTL_STOPPED) {
+    if signal.has_jobctl(JOBCTL_STOPPED | JOBCTL_TRACED) {
         return false;
     }
     task.sched.state() == crate::sched::TaskState::Running || !super::pending(task)
@@ -333,6 +346,7 @@ pub(super) fn mark_killed(task: &Arc<Task>) {
     queue.mark(Signo::KILL);
     task.signal.publish(&queue);
     drop(queue);
+    super::trace::kill_stopped(task);
     wake(task, true);
 }
 

@@ -45,6 +45,13 @@ pub struct GroupStop {
     pub news: Option<StopNews>,
 }
 
+impl GroupStop {
+    /// A stop is in progress or in force.
+    pub fn is_on(&self) -> bool {
+        self.stopped || self.remaining > 0
+    }
+}
+
 /// What SIGCONT found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopNews {
@@ -183,6 +190,22 @@ pub const JOBCTL_STOP_DEQUEUED: u32 = 2;
 pub const JOBCTL_STOPPED: u32 = 4;
 /// The thread takes no more signals.
 pub const JOBCTL_EXITING: u32 = 8;
+/// The thread counts among those that have yet to stop (`GroupStop::remaining`).
+pub const JOBCTL_STOP_CONSUME: u32 = 16;
+/// A tracee is to stop for its tracer.
+pub const JOBCTL_TRAP_STOP: u32 = 32;
+/// A seized tracee is to stop because of news of job control.
+pub const JOBCTL_TRAP_NOTIFY: u32 = 64;
+/// A tracee's attacher waits for its stop.
+pub const JOBCTL_TRAPPING: u32 = 128;
+/// A tracee sleeps in a stop for its tracer.
+pub const JOBCTL_TRACED: u32 = 256;
+/// It traps again at news of job control, and takes no requests.
+pub const JOBCTL_LISTENING: u32 = 512;
+/// Its tracer serves itself: not even SIGKILL wakes it.
+pub const JOBCTL_FROZEN: u32 = 1024;
+/// The signal of the group stop is above these bits.
+pub const JOBCTL_SIGNO_SHIFT: u32 = 16;
 
 /// What a system call goes on with after a stop or an ignored signal (`restart_syscall`).
 pub type RestartFn = Box<dyn FnOnce() -> Result<usize> + Send>;

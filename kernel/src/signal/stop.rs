@@ -2,6 +2,7 @@
 //!
 //! A stop signal marks every thread; each stops on its way to user space, and the last one reports. SIGCONT undoes all
 //! that when it is sent, whether or not it is blocked or handled; the first thread that runs again tells the parent.
+//! A tracee stops for its tracer instead, as part of the same stop, and SIGCONT does not wake it (see `trace`).
 
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
@@ -10,10 +11,12 @@ use abi::signal::{SaFlags, SigSet, Signo, cld};
 
 use super::send::{send_to_process, wake};
 use super::state::{
-    JOBCTL_EXITING, JOBCTL_STOP_DEQUEUED, JOBCTL_STOP_PENDING, JOBCTL_STOPPED, Shared, StopNews,
+    JOBCTL_EXITING, JOBCTL_SIGNO_SHIFT, JOBCTL_STOP_CONSUME, JOBCTL_STOP_DEQUEUED,
+    JOBCTL_STOP_PENDING, JOBCTL_STOPPED, JOBCTL_TRAP_STOP, Shared, StopNews,
 };
+use super::trace;
 use crate::sched::{self, SleepKind, TaskState};
-use crate::task::{self, Process, Task};
+use crate::task::{self, Process, Task, ptrace};
 
 /// What sending `signo` does before it is queued: stop signals and SIGCONT cancel each other.
 pub(super) fn prepare(process: &Process, shared: &mut Shared, signo: Signo) {
@@ -42,10 +45,17 @@ pub(super) fn discard(process: &Process, shared: &mut Shared, which: SigSet) {
 }
 
 fn resume(shared: &mut Shared) {
-    let mask = JOBCTL_STOP_PENDING | JOBCTL_STOP_DEQUEUED | JOBCTL_STOPPED;
+    let pending = JOBCTL_STOP_PENDING | JOBCTL_STOP_CONSUME | JOBCTL_STOP_DEQUEUED;
     for task in &shared.threads {
-        task.signal.jobctl.fetch_and(!mask, Ordering::SeqCst);
-        sched::wake_state(task, TaskState::Stopped as u32);
+        task.signal.jobctl.fetch_and(!pending, Ordering::SeqCst);
+        if task.ptrace.is_seized() {
+            trace::notify_seized(task);
+        } else {
+            task.signal
+                .jobctl
+                .fetch_and(!JOBCTL_STOPPED, Ordering::SeqCst);
+            sched::wake_state(task, TaskState::Stopped as u32);
+        }
     }
     let stop = &mut shared.stop;
     if stop.stopped || stop.remaining > 0 {
@@ -66,7 +76,7 @@ fn resume(shared: &mut Shared) {
 }
 
 /// The current thread stops, for `signo` (which it has just dequeued) or because another thread did. False when there
-/// is nothing to stop for any more.
+/// is nothing to stop for any more, or when it stops as a tracee, which `next` sees to.
 pub(super) fn stop_current(signo: Option<Signo>) -> bool {
     let current = task::current();
     let process = &current.process;
@@ -77,6 +87,13 @@ pub(super) fn stop_current(signo: Option<Signo>) -> bool {
             return false;
         }
         begin(&mut shared, signo, &current);
+    }
+    if current.ptrace.is_traced() {
+        current
+            .signal
+            .jobctl
+            .fetch_or(JOBCTL_TRAP_STOP, Ordering::SeqCst);
+        return false;
     }
     let last = participate(&mut shared, &current);
     current
@@ -114,20 +131,37 @@ fn begin(shared: &mut Shared, signo: Signo, current: &Task) {
         if !is_current && signal.has_jobctl(JOBCTL_STOPPED | JOBCTL_EXITING) {
             continue;
         }
-        signal
-            .jobctl
-            .fetch_or(JOBCTL_STOP_PENDING, Ordering::SeqCst);
+        if super::fatal_pending(task) {
+            continue;
+        }
+        set_pending(task, u32::from(signo.get()));
         shared.stop.remaining += 1;
-        if !is_current {
-            wake(task, false);
+        if is_current {
+            continue;
+        }
+        match task.ptrace.is_seized() {
+            true => trace::notify_seized(task),
+            false => wake(task, false),
         }
     }
 }
 
+/// Counts a thread among those that have yet to stop for `signo`.
+fn set_pending(task: &Task, signo: u32) {
+    let bits = JOBCTL_STOP_PENDING | JOBCTL_STOP_CONSUME | signo << JOBCTL_SIGNO_SHIFT;
+    let jobctl = &task.signal.jobctl;
+    jobctl.fetch_and((1 << JOBCTL_SIGNO_SHIFT) - 1, Ordering::SeqCst);
+    jobctl.fetch_or(bits, Ordering::SeqCst);
+}
+
 /// This thread's part of the stop is done; true when it was the last and the process has become stopped.
-fn participate(shared: &mut Shared, task: &Task) -> bool {
-    let mask = JOBCTL_STOP_PENDING | JOBCTL_STOP_DEQUEUED;
-    task.signal.jobctl.fetch_and(!mask, Ordering::SeqCst);
+pub(super) fn participate(shared: &mut Shared, task: &Task) -> bool {
+    let mask = JOBCTL_STOP_PENDING | JOBCTL_STOP_CONSUME | JOBCTL_STOP_DEQUEUED;
+    let before = task.signal.jobctl.fetch_and(!mask, Ordering::SeqCst);
+    // Let go by a tracer while the stop was in force: it was counted when that began.
+    if before & JOBCTL_STOP_CONSUME == 0 {
+        return false;
+    }
     let stop = &mut shared.stop;
     stop.remaining = stop.remaining.saturating_sub(1);
     if stop.remaining > 0 || stop.stopped {
@@ -144,9 +178,24 @@ pub(super) fn tell_news(process: &Arc<Process>) {
     // Only a thread that a stop or SIGCONT woke finds any.
     let news = process.signal.shared.lock().stop.news.take();
     match news {
-        Some(StopNews::Continued) => tell_parent(process, cld::CONTINUED),
-        Some(StopNews::Stopped) => tell_parent(process, cld::STOPPED),
+        Some(StopNews::Continued) => tell_all(process, cld::CONTINUED),
+        Some(StopNews::Stopped) => tell_all(process, cld::STOPPED),
         None => {}
+    }
+}
+
+/// Tells the parent, and the tracer of the main thread if it is another.
+fn tell_all(process: &Arc<Process>, code: i32) {
+    tell_parent(process, code);
+    if let Some(leader) = process.main_thread()
+        && leader.ptrace.is_traced()
+        && !ptrace::tracer_is_parent(&leader)
+    {
+        let status = match code {
+            cld::CONTINUED => Signo::CONT.as_i32(),
+            _ => trace::stop_status(&leader),
+        };
+        ptrace::tell_tracer(&leader, code, status);
     }
 }
 
@@ -179,12 +228,15 @@ pub(super) fn tell_parent(process: &Arc<Process>, code: i32) {
 
 /// A new thread of a process that is stopping or stopped stops too.
 pub(super) fn join(shared: &mut Shared, task: &Arc<Task>) {
-    let stop = &mut shared.stop;
-    if stop.remaining > 0 || stop.stopped {
-        task.signal
-            .jobctl
-            .fetch_or(JOBCTL_STOP_PENDING, Ordering::SeqCst);
-        stop.remaining += 1;
+    if shared.stop.is_on() {
+        set_pending(task, u32::from(shared.stop_signo().get()));
+        if !shared.stop.stopped {
+            shared.stop.remaining += 1;
+        } else {
+            task.signal
+                .jobctl
+                .fetch_and(!JOBCTL_STOP_CONSUME, Ordering::SeqCst);
+        }
         task.arch.mark(crate::arch::WORK_SIGNAL);
     }
 }

@@ -88,6 +88,22 @@ impl<T: ?Sized> Mutex<T> {
         core::ptr::from_ref(self).cast()
     }
 
+    /// Takes the lock; any signal ends the wait.
+    ///
+    /// # Errors
+    /// `ERESTARTSYS` when a signal is pending.
+    pub fn lock_interruptible(&self) -> abi::Result<MutexGuard<'_, T>> {
+        self.waiters.wait_until(|| self.take_first())?;
+        Ok(MutexGuard { lock: self })
+    }
+
+    /// Takes a free lock; one that is held is marked as contended.
+    fn take_first(&self) -> Option<()> {
+        self.state
+            .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
+            .map_or_else(|_| self.take_contended(), |_| Some(()))
+    }
+
     /// Who had to wait leaves the lock marked as contended: others may still sleep.
     fn take_contended(&self) -> Option<()> {
         (self.state.swap(CONTENDED, Ordering::Acquire) == FREE).then_some(())

@@ -40,6 +40,7 @@ mod prctl;
 mod prctl_mm;
 mod process;
 mod random;
+mod remote;
 mod rseq;
 mod sched;
 mod seccomp;

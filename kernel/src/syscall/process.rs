@@ -292,11 +292,11 @@ pub fn sys_unshare(flags: usize) -> Result<usize> {
     clone::unshare(CloneFlags::from_bits_retain(flags as u64))
 }
 
+pub fn sys_ptrace(request: usize, pid: Pid, addr: usize, data: usize) -> Result<usize> {
+    task::ptrace::ptrace(request, pid, addr, data)
+}
+
 pub fn sys_arch_prctl(code: u32, address: usize) -> Result<usize> {
-    const ARCH_SET_GS: u32 = 0x1001;
-    const ARCH_SET_FS: u32 = 0x1002;
-    const ARCH_GET_FS: u32 = 0x1003;
-    const ARCH_GET_GS: u32 = 0x1004;
     const ARCH_GET_CPUID: u32 = 0x1011;
     const ARCH_SET_CPUID: u32 = 0x1012;
     const ARCH_GET_XCOMP_SUPP: u32 = 0x1021;
@@ -306,13 +306,7 @@ pub fn sys_arch_prctl(code: u32, address: usize) -> Result<usize> {
     const ARCH_REQ_XCOMP_GUEST_PERM: u32 = 0x1025;
     /// The last state that could be asked for: that of tiles.
     const XFEATURE_MAX: usize = 18;
-    let thread = &current().arch;
     match code {
-        ARCH_SET_GS | ARCH_SET_FS if address >= crate::mm::USER_END => return Err(Errno::EPERM),
-        ARCH_SET_GS => thread.set_gs_base(address as u64),
-        ARCH_SET_FS => thread.set_fs_base(address as u64),
-        ARCH_GET_FS => UserPtr::<u64>::from(address).write(&thread.fs_base())?,
-        ARCH_GET_GS => UserPtr::<u64>::from(address).write(&thread.gs_base())?,
         // CPUID is always allowed, and no processor here can forbid it.
         ARCH_GET_CPUID => return Ok(1),
         ARCH_SET_CPUID => return Err(Errno::ENODEV),
@@ -323,7 +317,7 @@ pub fn sys_arch_prctl(code: u32, address: usize) -> Result<usize> {
         ARCH_REQ_XCOMP_PERM | ARCH_REQ_XCOMP_GUEST_PERM if address <= XFEATURE_MAX => {
             return Err(Errno::EOPNOTSUPP);
         }
-        _ => return Err(Errno::EINVAL),
+        _ => task::thread_prctl(&current(), code, address)?,
     }
     Ok(0)
 }

@@ -199,7 +199,7 @@ syscalls! {
     98 getrusage(who: i32, usage: usize) => limits::sys_getrusage, Full, "";
     99 sysinfo(buffer: usize) => system::sys_sysinfo, Full, "";
     100 times(buf: UserPtr<Tms>) => time::sys_times, Full, "";
-    101 ptrace;
+    101 ptrace(request: usize, pid: Pid, addr: usize, data: usize) => process::sys_ptrace, Partial, "DS, ES, FS and GS are 0; no thread areas, filters and rseq configurations";
     102 getuid() => cred::sys_getuid, Full, "";
     103 syslog(action: i32, buffer: usize, len: i32) => system::sys_syslog, Full, "";
     104 getgid() => cred::sys_getgid, Full, "";
@@ -408,9 +408,9 @@ syscalls! {
     307 sendmmsg(fd: i32, messages: UserPtr<MMsgHdr>, count: u32, flags: u32) => message::sys_sendmmsg, Full, "";
     308 setns;
     309 getcpu(cpu: usize, node: usize) => sched::sys_getcpu, Full, "";
-    310 process_vm_readv;
-    311 process_vm_writev;
-    312 kcmp;
+    310 process_vm_readv(pid: Pid, local: usize, local_count: usize, remote: usize, remote_count: usize, flags: usize) => remote::sys_process_vm_readv, Full, "";
+    311 process_vm_writev(pid: Pid, local: usize, local_count: usize, remote: usize, remote_count: usize, flags: usize) => remote::sys_process_vm_writev, Full, "";
+    312 kcmp(pid1: Pid, pid2: Pid, kind: i32, idx1: usize, idx2: usize) => remote::sys_kcmp, Partial, "no KCMP_SYSVSEM and KCMP_EPOLL_TFD";
     313 finit_module;
     314 sched_setattr(pid: Pid, attr: usize, flags: u32) => sched::sys_sched_setattr, Full, "";
     315 sched_getattr(pid: Pid, attr: usize, size: u32, flags: u32) => sched::sys_sched_getattr, Full, "";

@@ -8,6 +8,7 @@ use sched::{Params, Policy};
 
 use super::pid::{self, Pid};
 use super::process::Process;
+use super::ptrace::{self, Event};
 use super::rlimit::Resource;
 use super::task::{NewTask, Task, TaskFlags, VforkDone};
 use super::tree;
@@ -181,14 +182,33 @@ pub fn clone(args: &CloneArgs) -> Result<usize> {
         UserPtr::<i32>::from(args.pidfd).write(&slot.fd())?;
         slot.fill(child.process.clone())?;
     }
-    publish(&me, &child, args)?;
+    let event = traced_event(&me, args);
+    publish(&me, &child, args, event.is_some())?;
     let tid = child.tid();
     scheduler::spawn(child);
+    if let Some(event) = event {
+        ptrace::event_stop(event, tid.0 as u64);
+    }
     if let Some(done) = vfork {
         // Killed while waiting: the child goes on with the memory, which its own reference keeps.
-        let _ = done.wait();
+        if done.wait().is_ok() {
+            ptrace::event_stop(Event::VforkDone, tid.0 as u64);
+        }
     }
     Ok(tid.0 as usize)
+}
+
+/// What a tracer is told of, if it wants to know: the child is then its tracee, too.
+fn traced_event(me: &CurrentTask, args: &CloneArgs) -> Option<Event> {
+    if args.flags.contains(CloneFlags::UNTRACED) {
+        return None;
+    }
+    let event = match args.exit_signal {
+        _ if args.flags.contains(CloneFlags::VFORK) => Event::Vfork,
+        17 => Event::Fork,
+        _ => Event::Clone,
+    };
+    me.ptrace.wants(event).then_some(event)
 }
 
 fn check_limits(me: &CurrentTask) -> Result<()> {
@@ -243,6 +263,9 @@ fn build(me: &CurrentTask, args: &CloneArgs) -> Result<Arc<Task>> {
         flags: TaskFlags::FORK_NO_EXEC | (me.flags() & INHERITED),
     })
     .inspect_err(|_| pid::release(tid))?;
+    if !flags.contains(CloneFlags::THREAD) {
+        *child.process.leader.lock() = Arc::downgrade(&child);
+    }
     set_registers(me, &child, args)?;
     let ioprio = me.ioprio.load(Ordering::Relaxed);
     child.ioprio.store(ioprio, Ordering::Relaxed);
@@ -299,6 +322,10 @@ fn new_process(me: &CurrentTask, pid: Pid, args: &CloneArgs) -> Result<Arc<Proce
         false => args.exit_signal,
     };
     process.exit_signal.store(exit_signal, Ordering::Relaxed);
+    *process.maker.lock() = match args.flags.contains(CloneFlags::PARENT) {
+        true => old.maker.lock().clone(),
+        false => Arc::downgrade(&crate::sync::current_arc()),
+    };
     Ok(process)
 }
 
@@ -327,6 +354,8 @@ fn set_registers(me: &CurrentTask, child: &Task, args: &CloneArgs) -> Result<()>
     if args.stack != 0 {
         regs.rsp = args.stack as u64;
     }
+    // Steps are the parent's alone.
+    me.arch.forget_step_in(&mut regs);
     child.arch.copy_user_state(&me.arch)?;
     if args.flags.contains(CloneFlags::SETTLS) {
         if args.tls >= crate::mm::USER_END {
@@ -339,14 +368,21 @@ fn set_registers(me: &CurrentTask, child: &Task, args: &CloneArgs) -> Result<()>
 }
 
 /// Makes the child known: from here on others may find, signal and wait for it.
-fn publish(me: &CurrentTask, child: &Arc<Task>, args: &CloneArgs) -> Result<()> {
+fn publish(me: &CurrentTask, child: &Arc<Task>, args: &CloneArgs, traced: bool) -> Result<()> {
     signal::add_thread(child)?;
     pid::publish_task(child);
     super::usage::count_task(child.cred().uid, true);
-    if args.flags.contains(CloneFlags::THREAD) {
+    let traced = traced || args.flags.contains(CloneFlags::PTRACE) && me.ptrace.is_traced();
+    if args.flags.contains(CloneFlags::THREAD) && !traced {
         return Ok(());
     }
     let guard = tree::lock();
+    if traced {
+        ptrace::init_child(&guard, child);
+    }
+    if args.flags.contains(CloneFlags::THREAD) {
+        return Ok(());
+    }
     let parent = match args.flags.contains(CloneFlags::PARENT) {
         true => me.process.parent(),
         false => Some(me.process.clone()),

@@ -3,8 +3,11 @@
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
+use abi::signal::Signo;
+
 use super::process::{Life, Process, Remains, WaitStatus};
-use super::{pid, tree};
+use super::task::TaskFlags;
+use super::{pid, ptrace, tree};
 use crate::ipc::{futex, sem, shm};
 use crate::mm;
 use crate::sched;
@@ -18,6 +21,11 @@ pub fn exit_thread(status: WaitStatus) -> ! {
     if let Some(dump) = signal::begin_thread_exit(&me) {
         dump.park(&me);
     }
+    super::ptrace::exit_stop(match me.process.signal.group_exit() {
+        Some(GroupExit::Status(decided)) => decided,
+        _ => status,
+    });
+    me.set_flags(TaskFlags::EXITING);
     if me.process.is_init() && me.process.thread_count() == 1 {
         panic!("init exited with status {status:#x}");
     }
@@ -70,19 +78,33 @@ fn leave_process(me: &CurrentTask, status: WaitStatus) {
     let uid = me.cred().uid;
     process.final_uid.store(uid, Ordering::Relaxed);
     leave_remains(me);
+    ptrace::exit_tracer(me);
     pid::unpublish_task(me.tid());
-    if !signal::remove_thread(me) {
+    let alone = signal::remove_thread(me);
+    let own_status = match process.signal.group_exit() {
+        Some(GroupExit::Status(decided)) => decided,
+        _ => status,
+    };
+    end_as_tracee(me, own_status);
+    if !alone {
         super::usage::count_task(uid, false);
         return;
     }
     if process.sid() == process.pid {
         tty::disassociate(true);
     }
-    let status = match process.signal.group_exit() {
-        Some(GroupExit::Status(decided)) => decided,
-        _ => status,
-    };
-    become_zombie(&process, status);
+    become_zombie(&process, own_status);
+}
+
+/// The thread has ended: its tracer may wait for it. The end of a main thread is told with that of its process.
+fn end_as_tracee(me: &CurrentTask, status: WaitStatus) {
+    let task = crate::sync::current_arc();
+    let guard = tree::lock();
+    let traced = ptrace::mark_ended(&task, status);
+    drop(guard);
+    if traced && !me.is_leader() {
+        signal::notify_tracer_exit(me, Signo::CHLD, status);
+    }
 }
 
 /// Keeps what `/proc` shows of a zombie.
@@ -107,11 +129,14 @@ fn become_zombie(process: &Arc<Process>, status: WaitStatus) {
     let total = *process.usage.exited.lock();
     *process.final_usage.lock() = total;
     process.exe.lock().take();
-    // One that nobody will wait for is never seen as a zombie: a parent that waits right now must not take it.
-    let unwanted = process
-        .parent()
-        .is_some_and(|parent| !signal::wants_exit(process, &parent));
     let guard = tree::lock();
+    // A tracer's to wait for first, whatever the parent wants.
+    let tracee = ptrace::traced_leader(process);
+    // One that nobody will wait for is never seen as a zombie: a parent that waits right now must not take it.
+    let unwanted = tracee.is_none()
+        && process
+            .parent()
+            .is_some_and(|parent| !signal::wants_exit(process, &parent));
     let adopted = tree::reparent_children(&guard, process);
     process.links.lock().life = match unwanted {
         true => Life::Reaped,
@@ -126,10 +151,25 @@ fn become_zombie(process: &Arc<Process>, status: WaitStatus) {
     if let Some((reaper, children)) = adopted {
         for child in children {
             signal::send_parent_death(&child);
-            if let Life::Zombie(status) = child.life() {
+            if let Life::Zombie(status) = child.life()
+                && ptrace::traced_leader(&child).is_none()
+            {
                 notify_parent(&child, &reaper, status);
             }
         }
+    }
+    if let Some(leader) = tracee {
+        let signo = match ptrace::tracer_is_parent(&leader) {
+            true => Signo::new(process.exit_signal() as i32),
+            false => Some(Signo::CHLD),
+        };
+        if let Some(signo) = signo {
+            signal::notify_tracer_exit(&leader, signo, status);
+        }
+        if let Some(tracer) = leader.ptrace.tracer() {
+            tracer.process.child_events.wake_all();
+        }
+        return;
     }
     match process.parent() {
         Some(parent) if unwanted => {
@@ -148,6 +188,14 @@ fn notify_parent(process: &Arc<Process>, parent: &Arc<Process>, status: WaitStat
         reap(process);
     }
     parent.child_events.wake_all();
+}
+
+/// A zombie is its parent's now that its tracer has waited for it or let it go.
+pub fn notify_parent_now(process: &Arc<Process>, status: WaitStatus) {
+    match process.parent() {
+        Some(parent) => notify_parent(process, &parent, status),
+        None => reap(process),
+    }
 }
 
 /// Takes a zombie out of the world. Until now it has counted for its user's RLIMIT_NPROC: else a parent that

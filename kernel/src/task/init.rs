@@ -90,6 +90,7 @@ fn spawn_init() -> Result<()> {
         sched: SchedState::new(Params::DEFAULT, u64::MAX, arch::cpu::current_id()),
         flags: TaskFlags::FORK_NO_EXEC,
     })?;
+    *process.leader.lock() = Arc::downgrade(&task);
     pid::publish_task(&task);
     signal::add_thread(&task)?;
     usage::count_task(0, true);

@@ -13,6 +13,7 @@
 //! | `init` | idle tasks and the first process |
 //! | `helper` | programs that the kernel starts by itself |
 //! | `coredump` | what a process that went wrong leaves |
+//! | `ptrace` | threads that watch and change others |
 //! | `exit`, `wait` | the end of threads and processes, zombies, and wait4 and waitid |
 //! | `rseq`, `membarrier` | restartable sequences, and barriers on other CPUs |
 //! | `rlimit`, `usage` | limits, and times used |
@@ -46,6 +47,7 @@ pub mod membarrier;
 pub mod pid;
 pub mod pidfd;
 pub mod process;
+pub mod ptrace;
 pub mod rlimit;
 pub mod rseq;
 pub mod seccomp;
@@ -65,6 +67,30 @@ pub use task::{Comm, NewTask, Task, TaskFlags, comm_of, try_zeroed};
 pub use user_return::exit_to_user_work;
 
 pub use crate::sync::{CurrentTask, current, current_arc};
+
+/// `arch_prctl(2)`: the segment bases of the running thread, or of a tracee that does not run.
+///
+/// # Errors
+/// `EPERM` for a base outside user space, `EINVAL` for another code, `EFAULT`.
+pub fn thread_prctl(task: &Task, code: u32, address: usize) -> abi::Result<()> {
+    const ARCH_SET_GS: u32 = 0x1001;
+    const ARCH_SET_FS: u32 = 0x1002;
+    const ARCH_GET_FS: u32 = 0x1003;
+    const ARCH_GET_GS: u32 = 0x1004;
+    let thread = &task.arch;
+    let out = crate::mm::user::UserPtr::<u64>::from(address);
+    match code {
+        ARCH_SET_GS | ARCH_SET_FS if address >= crate::mm::USER_END => {
+            return Err(abi::Errno::EPERM);
+        }
+        ARCH_SET_GS => thread.set_gs_base(address as u64),
+        ARCH_SET_FS => thread.set_fs_base(address as u64),
+        ARCH_GET_FS => out.write(&thread.fs_base())?,
+        ARCH_GET_GS => out.write(&thread.gs_base())?,
+        _ => return Err(abi::Errno::EINVAL),
+    }
+    Ok(())
+}
 
 /// In a debug kernel, keeps the record of the deepest kernel stack.
 fn note_stack_depth(task: &Task) {

@@ -108,7 +108,9 @@ pub fn take_leadership(me: &crate::sync::CurrentTask) {
     if old == leader {
         return;
     }
+    super::ptrace::forget_leader(&me.process);
     let task = crate::sync::current_arc();
+    *me.process.leader.lock() = Arc::downgrade(&task);
     let mut table = TABLE.lock();
     if let Some(entry) = table.entries.get_mut(&leader.0) {
         entry.task = Some(Arc::downgrade(&task));

@@ -74,6 +74,10 @@ pub struct Process {
     pub child_events: WaitQueue,
     /// Woken when this process ends: pidfds poll it.
     pub exit_event: WaitQueue,
+    /// The thread with the process's number; gone once it has ended and nobody traces it.
+    pub leader: SpinLock<Weak<Task>>,
+    /// The thread that made it: its tracer by PTRACE_TRACEME, while it lives.
+    pub maker: SpinLock<Weak<Task>>,
     /// Held by execve against ptrace and readers of the memory map.
     pub exec_lock: Mutex<()>,
     /// The executable.
@@ -132,6 +136,8 @@ impl Process {
             usage: ProcessUsage::default(),
             child_events: WaitQueue::new(),
             exit_event: WaitQueue::new(),
+            leader: SpinLock::new(Weak::new()),
+            maker: SpinLock::new(Weak::new()),
             exec_lock: Mutex::new(()),
             exe: SpinLock::new(None),
             is_subreaper: AtomicBool::new(false),

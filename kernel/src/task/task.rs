@@ -10,6 +10,7 @@ use ksync::check::Held;
 use super::cred::Cred;
 use super::pid::Pid;
 use super::process::Process;
+use super::ptrace::TraceState;
 use super::rseq::Rseq;
 use super::seccomp::Seccomp;
 use super::usage::ThreadUsage;
@@ -113,6 +114,8 @@ pub struct Task {
     pub start_ns: u64,
     /// The sleeping locks it holds; known in debug kernels alone.
     pub held: Held,
+    /// Its part in tracing, as tracee and as tracer.
+    pub ptrace: TraceState,
     /// Where it runs in the kernel.
     pub stack: KernelStack,
 }
@@ -205,6 +208,7 @@ impl Task {
             default_timer_slack_ns: AtomicU64::new(50_000),
             start_ns: crate::time::boottime_ns(),
             held: Held::new(),
+            ptrace: TraceState::default(),
             stack,
         }))
     }

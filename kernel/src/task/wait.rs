@@ -8,6 +8,8 @@ use abi::{Errno, Result};
 use super::exit;
 use super::pid::Pid;
 use super::process::{Life, Process, WaitStatus};
+use super::ptrace;
+use super::task::Task;
 use super::usage::Rusage;
 use crate::sync::current;
 
@@ -56,6 +58,8 @@ pub enum News {
     Stopped(u32),
     /// It was continued.
     Continued,
+    /// A tracee stopped, with this code: a signal, and an event above it.
+    Trapped(i32),
 }
 
 impl News {
@@ -65,6 +69,7 @@ impl News {
             News::Ended(status) => status,
             News::Stopped(signal) => signal << 8 | 0x7f,
             News::Continued => 0xffff,
+            News::Trapped(code) => (code as u32) << 8 | 0x7f,
         }
     }
 
@@ -78,6 +83,7 @@ impl News {
             ),
             News::Stopped(signal) => (5, signal as i32),
             News::Continued => (6, 18),
+            News::Trapped(code) => (4, code),
         }
     }
 }
@@ -121,12 +127,89 @@ fn scan(parent: &Arc<Process>, which: &Which, options: WaitOptions) -> Result<Op
             .cloned()
             .collect()
     };
-    if children.is_empty() {
+    let children: Vec<Arc<Process>> = match options.contains(WaitOptions::NOTHREAD) {
+        true => children.into_iter().filter(is_mine).collect(),
+        false => children,
+    };
+    let tracees = tracees(parent, which, options);
+    if children.is_empty() && tracees.is_empty() {
         return Err(Errno::ECHILD);
     }
     Ok(children
         .iter()
-        .find_map(|child| take_news(parent, child, options)))
+        .find_map(|child| take_news(parent, child, options))
+        .or_else(|| {
+            tracees
+                .iter()
+                .find_map(|task| take_trace_news(parent, task, options))
+        }))
+}
+
+/// Threads that match among those that the caller traces, or with WNOTHREAD not given any thread of its process.
+fn tracees(parent: &Process, which: &Which, options: WaitOptions) -> Vec<Arc<Task>> {
+    let of = |tracer: &Task| {
+        let tracees = tracer.ptrace.list();
+        let matching = tracees.into_iter().filter(|task| match which {
+            Which::Any => true,
+            Which::Pid(pid) => task.tid() == *pid,
+            Which::Group(pgid) => task.process.pgid() == *pgid,
+            Which::Process(process) => task.tid() == process.pid,
+        });
+        matching.collect::<Vec<_>>()
+    };
+    match options.contains(WaitOptions::NOTHREAD) {
+        true => of(&current()),
+        false => parent
+            .threads()
+            .iter()
+            .flat_map(|thread| of(thread))
+            .collect(),
+    }
+}
+
+/// News of a tracee, for its tracer.
+fn take_trace_news(parent: &Process, task: &Arc<Task>, options: WaitOptions) -> Option<Waited> {
+    let keep = options.contains(WaitOptions::NOWAIT);
+    let process = &task.process;
+    let waited = |news| Waited {
+        pid: task.tid(),
+        uid: task.cred().uid,
+        news,
+        usage: whole_usage(process),
+    };
+    if options.contains(WaitOptions::EXITED)
+        && let Some(status) = ptrace::end_of(task)
+    {
+        let waited = waited(News::Ended(status));
+        if keep {
+            return Some(waited);
+        }
+        let own_child = task.is_leader() && ptrace::tracer_is_parent(task);
+        if !own_child {
+            return ptrace::take_end(task).then_some(waited);
+        }
+        if !claim(process) {
+            return None;
+        }
+        ptrace::forget_leader(process);
+        parent.usage.children.lock().add(&waited.usage);
+        exit::reap(process);
+        return Some(waited);
+    }
+    // A tracer hears of stops whether or not it asks for them.
+    if let Some(code) = ptrace::take_stop(task, keep) {
+        return Some(waited(News::Trapped(code)));
+    }
+    if options.contains(WaitOptions::CONTINUED) && process.signal.take_continue_report(keep) {
+        return Some(waited(News::Continued));
+    }
+    None
+}
+
+/// Whether the running thread itself is the parent.
+fn is_mine(child: &Arc<Process>) -> bool {
+    ptrace::parent_thread(child)
+        .is_some_and(|task| core::ptr::eq(&raw const *task, &raw const *current()))
 }
 
 fn matches(child: &Process, which: &Which, options: WaitOptions) -> bool {
@@ -144,6 +227,13 @@ fn matches(child: &Process, which: &Which, options: WaitOptions) -> bool {
 
 fn take_news(parent: &Process, child: &Arc<Process>, options: WaitOptions) -> Option<Waited> {
     let keep = options.contains(WaitOptions::NOWAIT);
+    let traced = ptrace::traced_leader(child);
+    // One's own tracee is seen as that alone, else a stop would be reported twice.
+    if let Some(leader) = &traced
+        && ptrace::tracer_is_parent(leader)
+    {
+        return take_trace_news(parent, leader, options);
+    }
     let uid = child.real_uid();
     let waited = |news, usage| Waited {
         pid: child.pid,
@@ -152,6 +242,7 @@ fn take_news(parent: &Process, child: &Arc<Process>, options: WaitOptions) -> Op
         usage,
     };
     if options.contains(WaitOptions::EXITED)
+        && traced.is_none()
         && let Life::Zombie(status) = child.life()
     {
         let usage = whole_usage(child);

@@ -39,6 +39,7 @@ mod prctl;
 mod probe;
 mod proc;
 mod process;
+mod ptrace;
 mod rseq;
 mod rw;
 mod sched;
@@ -132,6 +133,17 @@ const FAMILIES: &[Family] = &[
     ("sysv", sysv::sleep::CASES),
     ("sysv", sysv::limit::CASES),
     ("mqueue", mqueue::CASES),
+    ("ptrace", ptrace::attach::CASES),
+    ("ptrace", ptrace::calls::CASES),
+    ("ptrace", ptrace::signals::CASES),
+    ("ptrace", ptrace::group::CASES),
+    ("ptrace", ptrace::events::CASES),
+    ("ptrace", ptrace::regs::CASES),
+    ("ptrace", ptrace::memory::CASES),
+    ("ptrace", ptrace::step::CASES),
+    ("ptrace", ptrace::threads::CASES),
+    ("ptrace", ptrace::kin::CASES),
+    ("ptrace", ptrace::hostile::CASES),
 ];
 
 fn main() {

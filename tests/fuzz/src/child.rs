@@ -269,6 +269,19 @@ impl<'a> Child<'a> {
             'O' => self
                 .random
                 .pick(&[0, 1, PAGE, 4095, usize::MAX, (1 << 63) - 1, 1 << 40, 100]),
+            'Q' => self.neighbour(),
+            'T' => self.trace_request(),
+            'V' => match self.random.below(4) {
+                0 => self.random.pick(&[0, 7, 0x7f, 1 << 20, (1 << 20) + 0x7f]),
+                1 => self.random.pick(&[
+                    libc::SIGUSR1 as usize,
+                    libc::SIGKILL as usize,
+                    libc::SIGTRAP as usize,
+                    libc::SIGCONT as usize,
+                ]),
+                2 => 0,
+                _ => self.address(),
+            },
             'P' => self.random.pick(&[0, self.pid as usize, 0x3fff_ffff]),
             'S' => match self.random.below(12) {
                 0 => self.address(),
@@ -283,6 +296,27 @@ impl<'a> Child<'a> {
                 1 => self.random.below(1000),
                 _ => self.random.below(40),
             },
+        }
+    }
+
+    /// A child of the fuzzer, by its being a little older or younger than this one, or nobody.
+    fn neighbour(&mut self) -> usize {
+        let parent = sys(libc::SYS_getppid, &[]);
+        let other = self.pid - 8 + self.random.below(16) as isize;
+        match other > parent && !self.random.one_in(10) {
+            true => other as usize,
+            false => self.random.pick(&[0, self.pid as usize, 0x3fff_ffff]),
+        }
+    }
+
+    /// Most often one that gets or keeps a tracee.
+    fn trace_request(&mut self) -> usize {
+        match self.random.below(5) {
+            0 => self.random.pick(&[0x4206, 0x4206, 16, 0]),
+            1 => self.random.pick(&[0x4207, 0x4208]),
+            2 => self.random.pick(&[7, 9, 17, 24, 31, 32, 33]),
+            3 => 0x4200 + self.random.below(16),
+            _ => self.random.below(36),
         }
     }
 

@@ -45,14 +45,16 @@ const EXPECTED: [i32; 9] = [
     libc::SIGXCPU,
     libc::SIGSYS,
 ];
-/// Further ones that timers and asynchronous files may send.
-const ALSO: [i32; 6] = [
+/// Further ones that timers and asynchronous files may send, and what becomes of a tracee with other registers.
+const ALSO: [i32; 8] = [
     libc::SIGIO,
     libc::SIGPROF,
     libc::SIGVTALRM,
     40,
     libc::SIGHUP,
     libc::SIGTRAP,
+    libc::SIGILL,
+    libc::SIGFPE,
 ];
 /// How much less memory may be free afterwards, for what the kernel keeps in caches.
 const LEEWAY_KIB: u64 = 24 << 10;

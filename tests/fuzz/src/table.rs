@@ -11,7 +11,10 @@
 //! | `N` | small number |
 //! | `O` | offset |
 //! | `P` | process: the caller, its group, or none |
+//! | `Q` | another child of the fuzzer, the caller, or nobody |
 //! | `S` | path |
+//! | `T` | request of ptrace |
+//! | `V` | what a request of ptrace takes: an address, options, or a signal that children die of |
 //! | `X` | number or address |
 //! | `Z` | signal, of those that do no harm |
 //!
@@ -120,6 +123,7 @@ pub const CALLS: &[(usize, &str, &str)] = &[
     (98, "getrusage", "NA"),
     (99, "sysinfo", "A"),
     (100, "times", "A"),
+    (101, "ptrace", "TQXV"),
     (102, "getuid", ""),
     (104, "getgid", ""),
     (105, "setuid", "N"),
@@ -290,8 +294,9 @@ pub const CALLS: &[(usize, &str, &str)] = &[
     (306, "syncfs", "F"),
     (307, "sendmmsg", "FALG"),
     (309, "getcpu", "AA"),
-    (310, "process_vm_readv", "PALALG"),
-    (312, "kcmp", "PPNNN"),
+    (310, "process_vm_readv", "QALALG"),
+    (311, "process_vm_writev", "QALALG"),
+    (312, "kcmp", "QQNFF"),
     (315, "sched_getattr", "PALG"),
     (316, "renameat2", "FSFSG"),
     (317, "seccomp", "NGA"),

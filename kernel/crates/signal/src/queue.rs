@@ -254,6 +254,23 @@ impl<T> PendingQueue<T> {
         })
     }
 
+    /// Shows every instance that has its information: the inline ones, then the others by signal, each in their order.
+    pub fn for_each(&self, show: &mut dyn FnMut(&SigInfo)) {
+        for entry in &self.inline {
+            show(&entry.info);
+        }
+        let Some(storage) = &self.storage else { return };
+        for signo in self.set.iter() {
+            let mut index = storage.lists[signo.index()].0;
+            while let Some(slot) = storage.slots.get(index as usize) {
+                if let Some(entry) = &slot.entry {
+                    show(&entry.info);
+                }
+                index = slot.next;
+            }
+        }
+    }
+
     /// Discards every instance of the signals in `which`.
     pub fn discard(&mut self, which: SigSet) {
         let which = which.intersection(self.set);

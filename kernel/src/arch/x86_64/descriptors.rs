@@ -17,6 +17,7 @@ const TSS_SELECTOR: u16 = 0x40;
 pub const IST_NMI: u8 = 1;
 pub const IST_DOUBLE_FAULT: u8 = 2;
 pub const IST_MACHINE_CHECK: u8 = 3;
+pub const IST_DEBUG: u8 = 4;
 /// Bytes of each; also their alignment, by which the assembly finds the top, where the CPU's data address lies.
 pub const IST_STACK_SIZE: usize = 16384;
 
@@ -61,7 +62,7 @@ impl Tss {
             .cast::<u64>()
             .cast_mut()
             .wrapping_add(usize::from(index) - 1);
-        // SAFETY: indices are the three constants above; otherwise as in `set_rsp0`.
+        // SAFETY: indices are the four constants above; otherwise as in `set_rsp0`.
         unsafe { slot.write_unaligned(top) };
     }
 }
@@ -85,11 +86,11 @@ impl IstStack {
 }
 
 /// The exception stacks of one CPU.
-pub struct IstStacks([IstStack; 3]);
+pub struct IstStacks([IstStack; 4]);
 
 impl IstStacks {
     pub const fn new() -> IstStacks {
-        IstStacks([const { IstStack::new() }; 3])
+        IstStacks([const { IstStack::new() }; 4])
     }
 }
 
@@ -134,7 +135,7 @@ struct TablePointer {
 
 /// Loads this CPU's tables. `cpu` is its data, not yet installed: loading a null GS clears the GS base.
 pub(super) fn load(cpu: &'static super::cpu::CpuLocal, stacks: &'static IstStacks) {
-    for (index, stack) in [IST_NMI, IST_DOUBLE_FAULT, IST_MACHINE_CHECK]
+    for (index, stack) in [IST_NMI, IST_DOUBLE_FAULT, IST_MACHINE_CHECK, IST_DEBUG]
         .into_iter()
         .zip(&stacks.0)
     {

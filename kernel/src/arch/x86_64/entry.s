@@ -245,6 +245,32 @@ paranoid_common:
     add rsp, 8
     iretq
 
+# Debug exceptions have a stack of their own: that of a `mov ss` of watched memory followed by `syscall` strikes at the
+# kernel's first instruction, with the user's GS and stack. One of user space goes on as any other exception does, on the
+# thread's stack, since what follows may sleep.
+.balign 16
+debug_entry:
+    test byte ptr [rsp + 8], 3
+    jz 1f
+    swapgs
+    push rdi
+    mov rdi, rsp
+    mov rsp, gs:[{rsp0}]
+    push qword ptr [rdi + 40]
+    push qword ptr [rdi + 32]
+    push qword ptr [rdi + 24]
+    push qword ptr [rdi + 16]
+    push qword ptr [rdi + 8]
+    push 0
+    push qword ptr [rdi]
+    mov edi, 1
+    swapgs                          # as exception_common expects it
+    jmp exception_common
+1:  push 0
+    push rdi
+    mov edi, 1
+    jmp paranoid_common
+
 # Stubs of the 32 exceptions, 16 bytes apart; those with an error code of the processor's do not push one.
 .balign 16
 .global exception_stubs
@@ -254,6 +280,8 @@ exception_stubs:
     .balign 16
     .if (vector == 14)
     jmp page_fault_entry
+    .elseif (vector == 1)
+    jmp debug_entry
     .else
     .if (vector != 8) && (vector != 10) && (vector != 11) && (vector != 12) && (vector != 13) && (vector != 17) && (vector != 21) && (vector != 29) && (vector != 30)
     push 0

@@ -21,10 +21,13 @@ use super::thread::{self, LOCAL_FPU, ThreadArch};
 use super::{irq, pkru, uaccess};
 
 /// Bytes of the legacy area.
-const FXSAVE_SIZE: usize = 512;
-const HEADER_SIZE: usize = 64;
+pub(super) const FXSAVE_SIZE: usize = 512;
+pub(super) const HEADER_SIZE: usize = 64;
 /// Where Linux keeps its own words in the legacy area of a signal frame.
-const SW_RESERVED: usize = 464;
+pub(super) const SW_RESERVED: usize = 464;
+/// The control word and MXCSR that a program starts with.
+pub(super) const INITIAL_CONTROL: u16 = 0x37f;
+pub(super) const INITIAL_MXCSR: u32 = 0x1f80;
 const MAGIC1: u32 = 0x4650_5853;
 const MAGIC2: u32 = 0x4650_5845;
 const NO_CPU: u32 = u32::MAX;
@@ -84,11 +87,42 @@ impl FpuState {
         // SAFETY: the area is ours, its state is not in any registers, and it is at least 576 bytes or 512.
         unsafe {
             ptr::write_bytes(self.bytes(), 0, layout().size());
-            self.bytes().cast::<u16>().write(0x37f);
-            self.bytes().add(24).cast::<u32>().write(0x1f80);
+            self.bytes().cast::<u16>().write(INITIAL_CONTROL);
+            self.bytes().add(24).cast::<u32>().write(INITIAL_MXCSR);
         }
         self.last_cpu.store(NO_CPU, Ordering::Relaxed);
     }
+
+    /// The area of a thread that does not run.
+    pub(super) fn contents(&self) -> &[u8] {
+        // SAFETY: of this size; written by the thread's CPU only when the thread is switched away from.
+        unsafe { core::slice::from_raw_parts(self.bytes(), layout().size()) }
+    }
+
+    /// Changes the area of a thread that does not run; no CPU's registers hold the state any more.
+    pub(super) fn replace(&self, change: impl FnOnce(&mut [u8])) {
+        // SAFETY: as above; a tracer changes one thread at a time, and only while it is frozen.
+        change(unsafe { core::slice::from_raw_parts_mut(self.bytes(), layout().size()) });
+        self.last_cpu.store(NO_CPU, Ordering::Relaxed);
+    }
+}
+
+/// Which components an image in the XSAVE format holds.
+pub(super) fn present_in(image: &[u8]) -> u64 {
+    let word = image.get(FXSAVE_SIZE..FXSAVE_SIZE + 8).unwrap_or_default();
+    word.iter()
+        .rev()
+        .fold(0, |bits, byte| bits << 8 | u64::from(*byte))
+}
+
+/// Bits of MXCSR that the processor has.
+pub(super) fn mxcsr_mask() -> u32 {
+    MXCSR_MASK.load(Ordering::Relaxed)
+}
+
+/// Bytes of a state.
+pub(super) fn area_size() -> usize {
+    AREA_SIZE.load(Ordering::Relaxed) as usize
 }
 
 impl Drop for FpuState {

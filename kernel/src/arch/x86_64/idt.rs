@@ -2,7 +2,7 @@
 
 use core::arch::asm;
 
-use super::descriptors::{IST_DOUBLE_FAULT, IST_MACHINE_CHECK, IST_NMI, KERNEL_CS};
+use super::descriptors::{IST_DEBUG, IST_DOUBLE_FAULT, IST_MACHINE_CHECK, IST_NMI, KERNEL_CS};
 use super::{cpu::VECTORS, trap};
 
 #[repr(C, align(16))]
@@ -20,6 +20,7 @@ static IDT: spin::Once<Idt> = spin::Once::new();
 fn gate(vector: u8) -> [u64; 2] {
     let handler = trap::handler_of(vector);
     let ist = match vector {
+        1 => IST_DEBUG,
         2 => IST_NMI,
         8 => IST_DOUBLE_FAULT,
         18 => IST_MACHINE_CHECK,

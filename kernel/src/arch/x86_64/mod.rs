@@ -5,7 +5,8 @@
 //! | `entry.s`, `entry` | system calls, exceptions, interrupts: in and out |
 //! | `trap` | what exceptions mean |
 //! | `thread` | [`UserRegs`], [`ThreadArch`], the context switch |
-//! | `fpu` | floating-point and vector state |
+//! | `debug` | single steps and debug registers |
+//! | `fpu`, `fpu_regset` | floating-point and vector state, and how tracers see it |
 //! | `descriptors`, `idt` | GDT, TSS, IDT |
 //! | `features` | CPUID |
 //! | `cpu` | per-CPU data |
@@ -30,11 +31,13 @@ pub mod backtrace;
 pub mod catch;
 pub mod cpu;
 pub mod cpuinfo;
+pub mod debug;
 mod descriptors;
 pub mod early;
 mod entry;
 pub mod features;
 pub mod fpu;
+pub mod fpu_regset;
 mod idt;
 pub mod ioapic;
 pub mod ipi;
@@ -57,9 +60,10 @@ pub use descriptors::{USER_CS, USER_SS};
 pub use memory::{Registers64, firmware_bytes, kvmclock_page};
 pub use thread::{SYSCALL_DISPATCH, forbid_tsc};
 pub use thread::{
-    SYSCALL_EMULATE, SYSCALL_SECCOMP, SYSCALL_TRACE, ThreadArch, UserRegs, WORK_MEMORY,
-    WORK_NOTIFY, WORK_RESCHED, WORK_RSEQ, WORK_SIGNAL, adopt_boot_thread, current_regs,
-    current_task_ptr, enter_user, prepare_kernel_thread, prepare_user_thread, switch_to,
+    SYSCALL_EMULATE, SYSCALL_SECCOMP, SYSCALL_STEP, SYSCALL_TRACE, ThreadArch, UserRegs,
+    WORK_MEMORY, WORK_NOTIFY, WORK_RESCHED, WORK_RSEQ, WORK_SIGNAL, adopt_boot_thread,
+    current_regs, current_task_ptr, enter_user, prepare_kernel_thread, prepare_user_thread,
+    switch_to,
 };
 
 /// The boot CPU's tables and features: from here on faults are shown. Before anything else.

@@ -1,10 +1,11 @@
 //! A thread's processor state, and the switch from one thread to another.
 
-use core::cell::{Cell, UnsafeCell};
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use abi::Result;
 
+use super::debug::{self, DebugState};
 use super::entry::{enter_user_asm, kernel_thread_start, switch_stacks, user_thread_start};
 use super::features::{self, Feature};
 use super::fpu::{self, FpuState};
@@ -34,6 +35,8 @@ pub const SYSCALL_EMULATE: u32 = 2;
 pub const SYSCALL_SECCOMP: u32 = 4;
 /// System-call work: calls from outside a range of code become signals (`PR_SET_SYSCALL_USER_DISPATCH`).
 pub const SYSCALL_DISPATCH: u32 = 8;
+/// System-call work: the thread is single-stepped, and the call is a step.
+pub const SYSCALL_STEP: u32 = 16;
 /// In `local`: the FPU registers are not this thread's; its state is in memory.
 pub(super) const LOCAL_FPU: u32 = 1;
 
@@ -105,9 +108,15 @@ pub struct ThreadArch {
     pub(super) fpu: FpuState,
     /// Reading the time stamp counter faults in user space (`PR_SET_TSC`).
     no_tsc: AtomicBool,
-    /// No user space: no FPU state, no segment bases.
-    is_user: Cell<bool>,
+    /// `HAS_*` bits. Changed by the thread, by who prepares it, and by a tracer while it does not run.
+    has: AtomicU8,
+    pub(super) debug: DebugState,
 }
+
+/// In `has`: a user space, so that FPU state and segment bases are switched.
+const HAS_USER: u8 = 1;
+/// In `has`: breakpoints.
+const HAS_DEBUG: u8 = 2;
 
 // SAFETY: see the invariants; a thread runs on one CPU at a time and the run queue orders the hand-over.
 unsafe impl Sync for ThreadArch {}
@@ -131,7 +140,8 @@ impl ThreadArch {
             gs_base: AtomicU64::new(0),
             fpu: FpuState::new()?,
             no_tsc: AtomicBool::new(false),
-            is_user: Cell::new(false),
+            has: AtomicU8::new(0),
+            debug: DebugState::default(),
         })
     }
 
@@ -252,7 +262,30 @@ impl ThreadArch {
 
     /// Whether the thread has a user space to return to.
     pub fn is_user(&self) -> bool {
-        self.is_user.get()
+        self.has.load(Ordering::Relaxed) & HAS_USER != 0
+    }
+
+    pub(super) fn uses_debug(&self) -> bool {
+        self.has.load(Ordering::Relaxed) & HAS_DEBUG != 0
+    }
+
+    pub(super) fn set_debug_use(&self, on: bool) {
+        match on {
+            true => self.has.fetch_or(HAS_DEBUG, Ordering::Relaxed),
+            false => self.has.fetch_and(!HAS_DEBUG, Ordering::Relaxed),
+        };
+    }
+
+    /// The user registers of a thread that does not run, or of the running one.
+    pub fn user_regs(&self) -> UserRegs {
+        // SAFETY: the top of a live stack. The thread does not touch them while it does not run.
+        unsafe { (self.regs_address() as *const UserRegs).read_volatile() }
+    }
+
+    /// Sets the user registers of a thread that does not run.
+    pub fn set_user_regs(&self, regs: &UserRegs) {
+        // SAFETY: as above; plain integers, which the way out checks where it matters.
+        unsafe { (self.regs_address() as *mut UserRegs).write_volatile(*regs) }
     }
 }
 
@@ -341,7 +374,11 @@ pub fn current_regs() -> &'static mut UserRegs {
 #[inline]
 pub fn switch_to(prev: &ThreadArch, next: &ThreadArch) {
     let local = cpu::local();
-    if prev.is_user.get() {
+    let (was, will) = (
+        prev.has.load(Ordering::Relaxed),
+        next.has.load(Ordering::Relaxed),
+    );
+    if was & HAS_USER != 0 {
         fpu::save(prev, local);
         if pkru::exists() {
             prev.pkru.store(pkru::get(), Ordering::Relaxed);
@@ -351,7 +388,10 @@ pub fn switch_to(prev: &ThreadArch, next: &ThreadArch) {
             prev.gs_base.store(read_user_gs_base(), Ordering::Relaxed);
         }
     }
-    if next.is_user.get() {
+    if (was | will) & HAS_DEBUG != 0 {
+        debug::switch(next);
+    }
+    if will & HAS_USER != 0 {
         fpu::mark_for_load(next, local);
         pkru::set(next.pkru.load(Ordering::Relaxed));
         write_fs_base(next.fs_base.load(Ordering::Relaxed));
@@ -381,7 +421,7 @@ fn write_user_gs_base(base: u64) {
 
 /// Prepares a new thread to return to user space with `regs` when it is first switched to.
 pub fn prepare_user_thread(thread: &ThreadArch, regs: &UserRegs) {
-    thread.is_user.set(true);
+    thread.has.fetch_or(HAS_USER, Ordering::Relaxed);
     let at = thread.regs_address();
     // SAFETY: the top of the new thread's own stack, which nobody uses yet.
     unsafe {
@@ -419,7 +459,7 @@ unsafe fn prepare_stack(thread: &ThreadArch, sp: u64, start: u64, r12: u64, r13:
 pub fn enter_user() -> ! {
     let thread = current();
     irq::disable();
-    thread.is_user.set(true);
+    thread.has.fetch_or(HAS_USER, Ordering::Relaxed);
     thread.local.fetch_or(LOCAL_FPU, Ordering::Relaxed);
     pkru::set(pkru::INITIAL);
     write_fs_base(thread.fs_base.load(Ordering::Relaxed));

@@ -5,7 +5,7 @@ use core::fmt;
 use core::sync::atomic::Ordering;
 
 use super::thread::UserRegs;
-use super::{backtrace, cpu, entry, fpu, irq, layout, msr, uaccess};
+use super::{backtrace, cpu, debug, entry, fpu, irq, layout, msr, uaccess};
 use crate::mm::fault::{self, FaultAccess};
 use crate::signal;
 
@@ -17,6 +17,7 @@ const SIGSEGV: i32 = 11;
 /// `si_code` of a signal that the kernel made for reasons of its own.
 const SI_KERNEL: i32 = 0x80;
 
+const DEBUG: u8 = 1;
 const NMI: u8 = 2;
 const DOUBLE_FAULT: u8 = 8;
 const GENERAL_PROTECTION: u8 = 13;
@@ -26,20 +27,24 @@ const PAGE_FAULT: u8 = 14;
 const KEY_DENIED: u64 = 1 << 5;
 
 const RFLAGS_IF: u64 = 1 << 9;
-const RFLAGS_TF: u64 = 1 << 8;
 const RFLAGS_AC: u64 = 1 << 18;
 
 /// An exception in user space.
 pub(super) extern "C" fn exception_user(regs: &mut UserRegs, vector: u8) {
     let error = core::mem::replace(&mut regs.orig_rax, u64::MAX);
+    // The processor's debug status is this CPU's: before anything can move the thread.
+    let trap = match vector {
+        DEBUG => debug::user_trap(regs),
+        _ => None,
+    };
     irq::enable();
     let rip = regs.rip;
     let (signo, code, addr) = match vector {
         0 => (SIGFPE, 1, rip),
-        1 => {
-            regs.rflags &= !RFLAGS_TF;
-            (SIGTRAP, 2, rip)
-        }
+        DEBUG => match trap {
+            Some(code) => (SIGTRAP, code, rip),
+            None => return,
+        },
         3 => (SIGTRAP, SI_KERNEL, 0),
         4 | 5 | 9 | 10 | GENERAL_PROTECTION => (SIGSEGV, SI_KERNEL, 0),
         6 => (SIGILL, 2, rip),
@@ -145,8 +150,12 @@ pub(super) extern "C" fn exception_kernel(regs: &mut UserRegs, vector: u8) {
     )
 }
 
-/// NMI, double fault and machine check, on stacks of their own.
+/// NMI, double fault, machine check, and debug exceptions of the kernel's, on stacks of their own.
 pub(super) extern "C" fn paranoid(regs: &mut UserRegs, vector: u8) {
+    if vector == DEBUG {
+        debug::kernel_trap();
+        return;
+    }
     if vector == NMI {
         if crate::panic::is_panicking() {
             cpu::halt_forever();

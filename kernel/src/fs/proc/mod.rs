@@ -8,6 +8,8 @@
 //! | `subject` | which process or thread a directory is of, and who may look into it |
 //! | `pid` | `/proc/<pid>` and `/proc/<pid>/task/<tid>`: their tables of entries |
 //! | `stat`, `status` | `stat`, `statm` and `status` |
+//! | `mem` | `mem` |
+//! | `running` | `syscall` and `stack` |
 //! | `memory` | `maps`, `smaps`, `cmdline`, `environ`, `auxv` |
 //! | `attributes` | `limits`, `comm`, `oom_score`, `wchan` and other small files |
 //! | `links`, `fds` | `exe`, `cwd`, `root`; `fd` and `fdinfo` |
@@ -42,12 +44,14 @@ mod ironbark;
 mod links;
 #[cfg(debug_assertions)]
 mod locks;
+mod mem;
 mod memory;
 mod mounts;
 mod node;
 mod pagemap;
 mod pid;
 mod root;
+mod running;
 mod stat;
 mod status;
 mod subject;

@@ -7,10 +7,11 @@ use abi::{Errno, Result};
 
 use super::fds::{self, FdKind};
 use super::links::{self, Place};
+use super::mem::Memory;
 use super::root::{itoa, parse_number};
 use super::subject::{Subject, Target};
 use super::text::{Source, Text, TextFile};
-use super::{attributes, memory, mounts, pagemap, stat, status};
+use super::{attributes, memory, mounts, pagemap, running, stat, status};
 use crate::fs::dentry::emit_dots;
 use crate::fs::file::{DirSink, File, FileOps, FileOpsRef};
 use crate::fs::inode::{
@@ -36,6 +37,8 @@ enum Kind {
     Special(OpenOf),
     Link(Place),
     Fds(FdKind),
+    /// `mem`.
+    Memory,
     /// `task`, of processes only.
     Threads,
 }
@@ -56,10 +59,12 @@ static ENTRIES: &[Entry] = &[
         0o644,
         Kind::Writable(attributes::comm, attributes::set_comm),
     ),
+    Entry("syscall", 0o400, Kind::Private(running::syscall)),
     Entry("cmdline", 0o444, Kind::Text(memory::cmdline)),
     Entry("stat", 0o444, Kind::Text(stat::stat)),
     Entry("statm", 0o444, Kind::Text(stat::statm)),
     Entry("maps", 0o444, Kind::Private(memory::maps)),
+    Entry("mem", 0o600, Kind::Memory),
     Entry("cwd", 0o777, Kind::Link(Place::Cwd)),
     Entry("root", 0o777, Kind::Link(Place::Root)),
     Entry("exe", 0o777, Kind::Link(Place::Exe)),
@@ -76,6 +81,7 @@ static ENTRIES: &[Entry] = &[
         Kind::Writable(pagemap::unreadable, pagemap::clear_refs),
     ),
     Entry("wchan", 0o444, Kind::Text(attributes::wchan)),
+    Entry("stack", 0o400, Kind::Private(running::stack)),
     Entry("io", 0o400, Kind::Private(stat::io)),
     Entry("oom_score", 0o444, Kind::Text(attributes::oom_score)),
     Entry(
@@ -98,9 +104,11 @@ static ENTRIES: &[Entry] = &[
 impl Entry {
     fn file_kind(&self) -> FileKind {
         match self.2 {
-            Kind::Text(_) | Kind::Private(_) | Kind::Writable(..) | Kind::Special(_) => {
-                FileKind::Regular
-            }
+            Kind::Text(_)
+            | Kind::Private(_)
+            | Kind::Writable(..)
+            | Kind::Special(_)
+            | Kind::Memory => FileKind::Regular,
             Kind::Link(_) => FileKind::Symlink,
             Kind::Fds(_) | Kind::Threads => FileKind::Dir,
         }
@@ -213,6 +221,7 @@ impl InodeOps for PidDir {
         let make = |ops: InodeOpsRef| new_inode(&dir.sb, ino, kind, mode, &target, ops);
         Ok(match &entry.2 {
             Kind::Link(place) => make(links::ops(subject, *place)),
+            Kind::Memory => make(Arc::new(Memory(subject)).into()),
             Kind::Fds(of) => fds::own(make(fds::directory(subject, *of)), &target),
             Kind::Threads => {
                 let inode = make(Arc::new(TaskDir(subject)).into());
@@ -339,7 +348,9 @@ impl Source for PidFile {
                 target.check_read()?;
                 show(&target, out)
             }
-            Kind::Special(_) | Kind::Link(_) | Kind::Fds(_) | Kind::Threads => Err(Errno::EINVAL),
+            Kind::Special(_) | Kind::Link(_) | Kind::Fds(_) | Kind::Memory | Kind::Threads => {
+                Err(Errno::EINVAL)
+            }
         }
     }
 

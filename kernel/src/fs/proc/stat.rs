@@ -10,6 +10,7 @@ use super::text::Text;
 use crate::mm::{ExecInfo, PAGE_SIZE};
 use crate::sched::TaskState;
 use crate::task::process::Life;
+use crate::task::ptrace;
 use crate::task::usage::Rusage;
 use crate::task::{Resource, TaskFlags};
 
@@ -27,6 +28,14 @@ pub fn state_of(target: &Target) -> (char, &'static str) {
     let Some(task) = &target.task else {
         return ('Z', "zombie");
     };
+    // A main thread that has ended before others.
+    if target.id == target.process.pid
+        && target.whole
+        && !task.is_kernel_thread()
+        && ptrace::leader_has_ended(&target.process)
+    {
+        return ('Z', "zombie");
+    }
     match task.sched.state() {
         TaskState::Running => ('R', "running"),
         TaskState::Interruptible => ('S', "sleeping"),

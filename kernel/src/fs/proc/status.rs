@@ -67,8 +67,9 @@ fn identity(target: &Target, out: &mut Text) -> Result<()> {
         "State:\t{letter} ({word})\nTgid:\t{tgid}\nNgid:\t0\nPid:\t{}",
         target.id
     )?;
-    // Nobody is traced: there is no ptrace yet that could be asked.
-    writeln!(out, "PPid:\t{}\nTracerPid:\t0", process.ppid())?;
+    let tracer = target.task.as_ref().and_then(|task| task.ptrace.tracer());
+    let tracer = tracer.map_or(0, |tracer| tracer.tid().0);
+    writeln!(out, "PPid:\t{}\nTracerPid:\t{tracer}", process.ppid())?;
     let c = &cred;
     writeln!(out, "Uid:\t{}\t{}\t{}\t{}", c.uid, c.euid, c.suid, c.fsuid)?;
     writeln!(out, "Gid:\t{}\t{}\t{}\t{}", c.gid, c.egid, c.sgid, c.fsgid)?;

@@ -7,7 +7,8 @@ use abi::{Errno, Result};
 
 use crate::mm::AddressSpace;
 use crate::task::process::{Life, Remains};
-use crate::task::{Cap, Comm, Cred, Pid, Process, Task, current};
+use crate::task::ptrace::{self, AccessMode};
+use crate::task::{Comm, Cred, Pid, Process, Task, current};
 
 /// A process, a thread or a kernel thread by its number, held so that it can end.
 #[derive(Clone)]
@@ -40,17 +41,11 @@ impl Subject {
         }
         let task = crate::task::find_task(id)?;
         // Threads have their directories too, which no list shows.
-        if task.is_kernel_thread() {
-            return Some(Self {
-                id,
-                process: Arc::downgrade(&task.process),
-                thread: Some(Arc::downgrade(&task)),
-                whole: true,
-            });
-        }
         Some(Self {
-            id: task.process.pid,
-            ..Self::of_process(&task.process)
+            id,
+            process: Arc::downgrade(&task.process),
+            thread: Some(Arc::downgrade(&task)),
+            whole: true,
         })
     }
 
@@ -173,23 +168,8 @@ impl Target {
 
     /// Whether the running task may read what is the process's own (`PTRACE_MODE_READ_FSCREDS`).
     pub fn may_read(&self) -> bool {
-        if self.is_mine() {
-            return true;
-        }
-        let task = current();
-        let me = task.my_cred();
-        if me.capable(Cap::SYS_PTRACE) {
-            return true;
-        }
-        let it = self.cred();
-        let same_user = [it.euid, it.suid, it.uid]
-            .iter()
-            .all(|uid| *uid == me.fsuid)
-            && [it.egid, it.sgid, it.gid]
-                .iter()
-                .all(|gid| *gid == me.fsgid);
-        let dumpable = self.process.dumpable.load(Ordering::Relaxed) == 1;
-        same_user && dumpable && it.permitted.is_subset_of(me.effective)
+        let has_memory = self.mm().is_some();
+        ptrace::may_access_as(&self.process, &self.cred(), has_memory, AccessMode::FsCreds)
     }
 
     /// EACCES unless [`Self::may_read`].

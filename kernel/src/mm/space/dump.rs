@@ -17,12 +17,6 @@ impl AddressSpace {
         if untouched {
             return false;
         }
-        match self.pin(addr, false, true) {
-            Some(page) => {
-                page.read(0, out);
-                true
-            }
-            None => false,
-        }
+        self.read_forced(addr, out) == out.len()
     }
 }

@@ -21,6 +21,7 @@
 //! | `remote` | access by other processes, futex keys |
 //! | `pkeys` | protection keys |
 //! | `policy` | `mbind` |
+//! | `forced` | access by debuggers |
 //! | `mappers` | which spaces map an object |
 //! | `info` | what `/proc` shows |
 //!
@@ -43,6 +44,7 @@ mod content;
 mod detach;
 mod dump;
 mod fault;
+mod forced;
 mod fork;
 mod info;
 mod layout;

@@ -1,4 +1,4 @@
-//! Access to a space from outside: ptrace, `/proc/<pid>/mem`, `process_vm_readv`; and what a futex word is.
+//! Access to a space from outside, with its owner's rights: `process_vm_readv`, `/proc`; and what a futex word is.
 
 use alloc::sync::Arc;
 
@@ -32,7 +32,7 @@ impl AddressSpace {
             let at = addr.wrapping_add(done);
             let offset = at % PAGE_SIZE;
             let len = (PAGE_SIZE - offset).min(out.len() - done);
-            let Some(page) = self.pin(at, false, false) else {
+            let Some(page) = self.pin(at, false) else {
                 break;
             };
             page.read(offset, &mut out[done..done + len]);
@@ -41,30 +41,40 @@ impl AddressSpace {
         done
     }
 
-    /// A reference to the page at an address, brought in for reading or writing.
-    pub(super) fn pin(&self, addr: usize, write: bool, force: bool) -> Option<FrameRef> {
+    /// Writes another process's memory. Answers the bytes written before the first that cannot be.
+    pub fn write_remote(&self, addr: usize, bytes: &[u8]) -> usize {
+        let mut done = 0;
+        while done < bytes.len() {
+            let at = addr.wrapping_add(done);
+            let offset = at % PAGE_SIZE;
+            let len = (PAGE_SIZE - offset).min(bytes.len() - done);
+            let Some(page) = self.pin(at, true) else {
+                break;
+            };
+            page.write(offset, &bytes[done..done + len]);
+            done += len;
+        }
+        done
+    }
+
+    /// A reference to the page at an address, brought in for reading or writing, as its owner may.
+    fn pin(&self, addr: usize, write: bool) -> Option<FrameRef> {
         if !user_range_ok(addr, 1) {
             return None;
         }
         for _ in 0..8 {
             let map = self.map.read();
-            let mut area = map.areas.find(addr)?.clone();
-            if force {
-                let may = area.flags.may();
-                if write
-                    && area.flags.contains(VmFlags::SHARED)
-                    && !area.flags.contains(VmFlags::WRITE)
-                {
-                    return None;
-                }
-                area.flags |= may & (VmFlags::READ | VmFlags::WRITE);
+            let area = map.areas.find(addr)?;
+            let right = if write { VmFlags::WRITE } else { VmFlags::READ };
+            if !area.flags.contains(right) {
+                return None;
             }
             let there = self.lookup_get(addr, write);
             if there.is_some() {
                 return there;
             }
             let access = FaultAccess { write, exec: false };
-            match self.bring_in(&area, addr, access) {
+            match self.bring_in(area, addr, access) {
                 Ok(()) => {}
                 Err(Failure::NoMemory) => {
                     drop(map);

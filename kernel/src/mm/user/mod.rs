@@ -21,7 +21,7 @@ use abi::{Errno, Result};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
 pub use cstr::UserCStr;
-pub use io::{IoSink, IoSource};
+pub use io::{IoSink, IoSource, IoVec};
 pub use raw::{copy_in, copy_out, zero_out};
 
 use super::addr::user_range_ok;

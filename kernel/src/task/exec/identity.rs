@@ -11,11 +11,12 @@ use abi::{Errno, Result};
 use super::program::Program;
 use crate::fs::{InodeFlags, Path, perm};
 use crate::sync::CurrentTask;
-use crate::task::Cred;
 use crate::task::coredump;
 use crate::task::cred::{CapSet, securebits};
 use crate::task::process::{ADDR_NO_RANDOMIZE, READ_IMPLIES_EXEC};
+use crate::task::ptrace;
 use crate::task::task::TaskFlags;
+use crate::task::{Cap, Cred};
 
 const S_ISUID: u32 = 0o4000;
 const S_ISGID: u32 = 0o2000;
@@ -63,9 +64,12 @@ pub(super) fn after_exec(me: &CurrentTask, program: &Program) -> Result<Identity
     let gained = |permitted: CapSet| !permitted.is_subset_of(old.permitted);
     let is_set_id = (new.euid, new.egid) != (old.euid, old.egid);
     let has_gained = is_marked || gained(file.permitted);
-    if (is_set_id || gained(file.permitted)) && no_new_privs {
-        // No more than before, and maybe less.
-        (new.euid, new.egid) = (new.uid, new.gid);
+    let is_trusted = !no_new_privs && ptrace::tracer_allows_gain(me);
+    if (is_set_id || gained(file.permitted)) && !is_trusted {
+        // No more than before, and maybe less: who traces it could make any use of it.
+        if no_new_privs || !old.capable(Cap::SETUID) {
+            (new.euid, new.egid) = (new.uid, new.gid);
+        }
         file.permitted.0 &= old.permitted.0;
     }
     new.suid = new.euid;

@@ -63,6 +63,7 @@ pub fn execve_at(
     flags: u32,
 ) -> Result<usize> {
     let path = path.read_path()?;
+    let old_tid = current().tid();
     let (file, name) = fs::open_exec_at(dirfd, &path, flags)?;
     let budget = args::budget(&current());
     let argv = Strings::read(argv, budget)?;
@@ -73,6 +74,7 @@ pub fn execve_at(
         argv,
         envp,
     })?;
+    super::ptrace::exec_stop(old_tid.0);
     Ok(0)
 }
 
@@ -151,9 +153,16 @@ fn become_program(
     image.finish()?;
     let sp = stack::lay_out(me, program, &image, is_secure)?;
     arch::fpu::reset();
+    me.arch.reset_debug();
     me.arch.set_fs_base(0);
     me.arch.set_gs_base(0);
-    *arch::current_regs() = UserRegs::for_start(image.start as u64, sp as u64);
+    let regs = arch::current_regs();
+    *regs = UserRegs {
+        // Tracers see which call this is, and that it has not answered yet.
+        orig_rax: regs.orig_rax,
+        rax: regs.rax,
+        ..UserRegs::for_start(image.start as u64, sp as u64)
+    };
     Ok(())
 }
 

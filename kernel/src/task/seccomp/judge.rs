@@ -1,5 +1,7 @@
 //! What becomes of a call: the hook between the tracer's entry stop and the handler.
 
+use core::hint::black_box;
+
 use abi::Errno;
 use abi::seccomp::{
     AUDIT_ARCH_X86_64, SECCOMP_MODE_FILTER, SECCOMP_MODE_STRICT, SECCOMP_RET_ACTION_FULL,
@@ -15,6 +17,7 @@ use super::{MODE_DEAD, report};
 use crate::arch::{self, UserRegs};
 use crate::signal;
 use crate::sync::CurrentTask;
+use crate::task::ptrace::{self, Event};
 use crate::task::{current, exit};
 
 /// What strict mode leaves: read, write, rt_sigreturn and exit.
@@ -84,6 +87,12 @@ fn filter(me: &CurrentTask, regs: &mut UserRegs, retraced: bool) -> bool {
             signal::force_signal(info_of(regs, value));
         }
         SECCOMP_RET_TRACE if retraced => return true,
+        SECCOMP_RET_TRACE if ptrace::event_stop(Event::Seccomp, value.into()) => {
+            // The tracer may have changed the registers, and the filters judge what it made of them.
+            let regs = black_box(regs);
+            let goes_on = !signal::fatal_pending(me) && number_of(regs) >= 0;
+            return goes_on && filter(me, regs, true);
+        }
         // Nobody traces: the call is not there.
         SECCOMP_RET_TRACE => regs.rax = Errno::ENOSYS.as_return() as u64,
         SECCOMP_RET_USER_NOTIF if ask(me, regs, &data, verdict.notifier.as_deref()) => {
