@@ -32,6 +32,7 @@ pub mod mm;
 mod mount;
 mod mqueue;
 mod path;
+mod pidfd;
 mod pipe;
 mod poll;
 mod prctl;

@@ -30,6 +30,7 @@ mod memory;
 mod mount;
 mod mqueue;
 mod path;
+mod pidfd;
 mod pipe;
 mod poll;
 mod proc;
@@ -97,6 +98,7 @@ const FAMILIES: &[Family] = &[
     ("sysv", sysv::sleep::CASES),
     ("sysv", sysv::limit::CASES),
     ("mqueue", mqueue::CASES),
+    ("pidfd", pidfd::CASES),
 ];
 
 fn main() {
