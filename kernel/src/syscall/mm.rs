@@ -289,7 +289,7 @@ fn victim_is_dying() -> bool {
 }
 
 /// Whether a process gives its memory back by itself once it gets to run.
-fn dies(process: &Process) -> bool {
+pub(super) fn dies(process: &Process) -> bool {
     process.signal.group_exit().is_some()
         || process.threads().iter().any(|thread| {
             signal::fatal_pending(thread) || thread.flags().contains(TaskFlags::EXITING)

@@ -33,6 +33,7 @@ pub mod mm;
 mod mount;
 mod mqueue;
 mod path;
+mod pidfd;
 mod pipe;
 mod pkey;
 mod poll;

@@ -200,15 +200,27 @@ pub fn sys_waitid(which: u32, id: Pid, info: usize, options: u32, rusage: usize)
     if !options.intersects(WaitOptions::EXITED | WaitOptions::STOPPED | WaitOptions::CONTINUED) {
         return Err(Errno::EINVAL);
     }
+    let mut sleeps = true;
     let which = match (which, id.0) {
         (P_ALL, _) => Which::Any,
         (P_PID, 1..) => Which::Pid(id),
         (P_PGID, 0) => Which::Group(current().process.pgid()),
         (P_PGID, 1..) => Which::Group(id),
-        (P_PIDFD, 0..) => Which::Process(task::pidfd::process_of(id.0)?),
+        (P_PIDFD, 0..) => {
+            sleeps = !task::pidfd::is_nonblocking(id.0)?;
+            Which::Process(task::pidfd::process_of(id.0)?)
+        }
         _ => return Err(Errno::EINVAL),
     };
+    let asked = options;
+    let options = match sleeps {
+        true => options,
+        false => options | WaitOptions::NOHANG,
+    };
     let waited = wait::wait(&which, options)?;
+    if waited.is_none() && !asked.contains(WaitOptions::NOHANG) {
+        return Err(Errno::EAGAIN);
+    }
     if info != 0 {
         match &waited {
             Some(waited) => {
@@ -282,10 +294,6 @@ pub fn sys_personality(persona: u32) -> Result<usize> {
         new => word.swap(new, Ordering::Relaxed),
     };
     Ok(old as usize)
-}
-
-pub fn sys_pidfd_open(pid: Pid, flags: u32) -> Result<usize> {
-    task::pidfd::open(pid, flags)
 }
 
 pub fn sys_unshare(flags: usize) -> Result<usize> {

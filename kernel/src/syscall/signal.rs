@@ -120,7 +120,7 @@ pub fn sys_sigaltstack(new: UserPtr<StackT>, old: UserPtr<StackT>) -> Result<usi
 }
 
 /// Permission first, then the signal; `None` is the null signal, which only asks.
-fn send_checked(process: &Arc<Process>, sig: i32, info: Option<SigInfo>) -> Result<()> {
+pub(super) fn send_checked(process: &Arc<Process>, sig: i32, info: Option<SigInfo>) -> Result<()> {
     let signo = Signo::new(sig);
     if signo.is_none() && sig != 0 {
         return Err(Errno::EINVAL);

@@ -433,7 +433,7 @@ syscalls! {
     332 statx(dirfd: i32, path: UserCStr, flags: u32, mask: u32, out: UserPtr<Statx>) => stat::sys_statx, Full, "";
     333 io_pgetevents;
     334 rseq(addr: usize, len: u32, flags: u32, signature: u32) => rseq::sys_rseq, Full, "";
-    424 pidfd_send_signal;
+    424 pidfd_send_signal(fd: i32, sig: i32, info: UserPtr<UserSigInfo>, flags: u32) => pidfd::sys_pidfd_send_signal, Full, "";
     425 io_uring_setup;
     426 io_uring_enter;
     427 io_uring_register;
@@ -443,13 +443,13 @@ syscalls! {
     431 fsconfig;
     432 fsmount;
     433 fspick;
-    434 pidfd_open(pid: Pid, flags: u32) => process::sys_pidfd_open, Full, "";
+    434 pidfd_open(pid: Pid, flags: u32) => pidfd::sys_pidfd_open, Full, "";
     435 clone3(args: usize, size: usize) => process::sys_clone3, Full, "";
     436 close_range(first: u32, last: u32, flags: u32) => fd::sys_close_range, Full, "";
     437 openat2(dirfd: i32, path: UserCStr, how: usize, size: usize) => path::sys_openat2, Partial, "RESOLVE_CACHED always answers EAGAIN";
-    438 pidfd_getfd;
+    438 pidfd_getfd(pidfd: i32, fd: i32, flags: u32) => pidfd::sys_pidfd_getfd, Full, "";
     439 faccessat2(dirfd: i32, path: UserCStr, mode: u32, flags: u32) => stat::sys_faccessat2, Full, "";
-    440 process_madvise;
+    440 process_madvise(fd: i32, segments: usize, count: usize, behavior: u32, flags: u32) => pidfd::sys_process_madvise, Partial, "no MADV_COLLAPSE; the others are hints without effect";
     441 epoll_pwait2(epfd: i32, events: usize, max: i32, timeout: usize, mask: usize, size: usize) => epoll::sys_epoll_pwait2, Full, "";
     442 mount_setattr;
     443 quotactl_fd;
@@ -457,7 +457,7 @@ syscalls! {
     445 landlock_add_rule;
     446 landlock_restrict_self;
     447 memfd_secret;
-    448 process_mrelease;
+    448 process_mrelease(fd: i32, flags: u32) => pidfd::sys_process_mrelease, Full, "";
     449 futex_waitv(waiters: usize, count: u32, flags: u32, timeout: UserPtr<Timespec>, clock: i32) => futex::sys_futex_waitv, Full, "";
     450 set_mempolicy_home_node(addr: usize, len: usize, node: usize, flags: usize) => mempolicy::sys_set_mempolicy_home_node, Full, "";
     451 cachestat;

@@ -1,13 +1,17 @@
 //! Descriptors that name a process.
 
 use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
 
 use abi::poll::PollEvents;
 use abi::{Errno, Result};
 
+use super::cred::Cap;
 use super::pid::{self, Pid};
 use super::process::{Life, Process};
-use crate::fs::{self, File, FileOps, OpenFlags, Reserved};
+use super::task::Task;
+use crate::fs::{self, File, FileOps, OpenFlags, Reserved, proc};
+use crate::mm::AddressSpace;
 use crate::sync::{PollTable, current};
 
 struct PidFd {
@@ -71,6 +75,101 @@ pub fn process_of(fd: i32) -> Result<Arc<Process>> {
     let file = current().my_files().get(fd)?;
     let pidfd = file.ops_as::<PidFd>().ok_or(Errno::EBADF)?;
     Ok(pidfd.process.clone())
+}
+
+/// Whether waiting by this pidfd does not sleep.
+///
+/// # Errors
+/// As [`process_of`].
+pub fn is_nonblocking(fd: i32) -> Result<bool> {
+    let file = current().my_files().get(fd)?;
+    file.ops_as::<PidFd>().ok_or(Errno::EBADF)?;
+    Ok(file.nonblocking())
+}
+
+/// The process that a signal is for: by its pidfd, or by an open directory `/proc/<pid>`.
+///
+/// # Errors
+/// `EBADF` for any other descriptor.
+pub fn signal_target(fd: i32) -> Result<Arc<Process>> {
+    let file = current().my_files().get(fd)?;
+    match file.ops_as::<PidFd>() {
+        Some(pidfd) => Ok(pidfd.process.clone()),
+        None => proc::process_of(&file).ok_or(Errno::EBADF)?,
+    }
+}
+
+/// Checks that the process was not waited for yet.
+///
+/// # Errors
+/// `ESRCH`.
+pub fn check_there(process: &Process) -> Result<()> {
+    match process.life() {
+        Life::Reaped => Err(Errno::ESRCH),
+        _ => Ok(()),
+    }
+}
+
+/// Which of the caller's ids and capabilities decide whether it may look into another process (ptrace(2)).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AccessBy {
+    /// Those of files (`PTRACE_MODE_FSCREDS`).
+    File,
+    /// The real ones (`PTRACE_MODE_REALCREDS`).
+    Real,
+}
+
+fn may_access(task: &Task, by: AccessBy) -> bool {
+    let me = current();
+    if Arc::ptr_eq(&me.process, &task.process) {
+        return true;
+    }
+    let (mine, theirs) = (me.my_cred(), task.cred());
+    if mine.capable(Cap::SYS_PTRACE) {
+        return true;
+    }
+    let (uid, gid, caps) = match by {
+        AccessBy::File => (mine.fsuid, mine.fsgid, mine.effective),
+        AccessBy::Real => (mine.uid, mine.gid, mine.permitted),
+    };
+    [theirs.uid, theirs.euid, theirs.suid] == [uid; 3]
+        && [theirs.gid, theirs.egid, theirs.sgid] == [gid; 3]
+        && task.process.dumpable.load(Ordering::Relaxed) == 1
+        && theirs.permitted.is_subset_of(caps)
+}
+
+/// `pidfd_getfd(2)`: a copy of a descriptor of another process.
+///
+/// # Errors
+/// `EBADF`, `ESRCH`, `EPERM`, and those of a new descriptor.
+pub fn get_fd(pidfd: i32, fd: i32) -> Result<usize> {
+    let process = process_of(pidfd)?;
+    check_there(&process)?;
+    let task = process.main_thread();
+    let task = task.ok_or(Errno::EBADF)?;
+    let file = {
+        // An exec meanwhile could give the process rights that the caller lacks.
+        let _no_exec = process.exec_lock.lock_killable()?;
+        if !may_access(&task, AccessBy::Real) {
+            return Err(Errno::EPERM);
+        }
+        task.files().ok_or(Errno::EBADF)?.get_any(fd)?
+    };
+    let fd = current().my_files().install(file, true)?;
+    Ok(fd.0 as usize)
+}
+
+/// The memory of a process that the caller may look into.
+///
+/// # Errors
+/// `ESRCH` for a process without, `EACCES`.
+pub fn memory_of(process: &Process) -> Result<Arc<AddressSpace>> {
+    let task = process.main_thread().ok_or(Errno::ESRCH)?;
+    let mm = task.mm().ok_or(Errno::ESRCH)?;
+    match may_access(&task, AccessBy::File) {
+        true => Ok(mm),
+        false => Err(Errno::EACCES),
+    }
 }
 
 /// A descriptor set aside for a child that is being made.

@@ -33,6 +33,7 @@ mod memory;
 mod mount;
 mod mqueue;
 mod path;
+mod pidfd;
 mod pipe;
 mod poll;
 mod prctl;
@@ -144,6 +145,7 @@ const FAMILIES: &[Family] = &[
     ("ptrace", ptrace::threads::CASES),
     ("ptrace", ptrace::kin::CASES),
     ("ptrace", ptrace::hostile::CASES),
+    ("pidfd", pidfd::CASES),
 ];
 
 fn main() {

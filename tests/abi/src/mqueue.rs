@@ -731,6 +731,7 @@ fn mqueue_file_system() -> Outcome {
         sys!(SYS_mkdirat, libc::AT_FDCWD, c"q/d", 0o700),
         libc::EPERM,
     )?;
+    close(made)?;
     sys!(SYS_unlinkat, libc::AT_FDCWD, c"q/made", 0)?;
     fails(open_as(c"made", libc::O_RDONLY, 0, None), libc::ENOENT)?;
     sys!(SYS_unlinkat, libc::AT_FDCWD, path.as_c_str(), 0)?;

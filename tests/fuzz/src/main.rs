@@ -9,11 +9,13 @@
 //! | module | what |
 //! |---|---|
 //! | [`child`] | makes the calls |
+//! | [`ipc`] | bounds System V objects and queues, and removes them |
 //! | [`table`] | the calls and their arguments |
 //! | [`random`] | random numbers |
 //! | [`sys`] | raw calls |
 
 mod child;
+mod ipc;
 mod random;
 mod sys;
 mod table;
@@ -75,9 +77,12 @@ fn main() {
     sys(libc::SYS_prctl, &[libc::PR_SET_CHILD_SUBREAPER as usize, 1]);
     // Once for the kernel to set up what it keeps.
     still_works(&mut problems);
+    let bounds = ipc::Bounds::set();
     let before = free_kib();
     let (made, children) = run(seed, calls, procs, &root, &mut problems);
     let _ = std::env::set_current_dir("/");
+    ipc::clear(&root);
+    drop(bounds);
     clean_up(&root);
     still_works(&mut problems);
     check_memory(before, &mut problems);

@@ -69,6 +69,7 @@ use spin::Once;
 
 use crate::fs::superblock::{self, FileSystem, NewSuperBlock, SuperBlock, SuperOps};
 
+pub use pid::process_of;
 pub(in crate::fs) use text::{Source, Text, TextFile};
 
 const PROC_MAGIC: i64 = 0x9fa0;

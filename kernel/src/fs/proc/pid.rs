@@ -1,6 +1,7 @@
 //! `/proc/<pid>` and `/proc/<pid>/task/<tid>`: the tables of their entries.
 
 use alloc::sync::Arc;
+use core::any::Any;
 
 use abi::fs::{DevNum, OpenFlags};
 use abi::{Errno, Result};
@@ -20,7 +21,7 @@ use crate::fs::inode::{
 use crate::fs::superblock::SuperBlock;
 use crate::fs::tmpfs::TreeDir;
 use crate::mm::user::IoSink;
-use crate::task::Pid;
+use crate::task::{Pid, Process};
 
 type ShowOf = fn(&Target, &mut Text) -> Result<()>;
 type StoreOf = fn(&Target, &[u8]) -> Result<()>;
@@ -197,6 +198,16 @@ pub fn set_attr(inode: &Arc<Inode>, set: &SetAttr) -> Result<()> {
 }
 
 struct PidDir(Subject);
+
+/// The process whose directory a file is, ESRCH once it is gone; `None` for other files.
+pub fn process_of(file: &File) -> Option<Result<Arc<Process>>> {
+    let ops: &dyn Any = &*file.inode().ops;
+    let PidDir(subject) = ops.downcast_ref()?;
+    match subject.whole {
+        true => Some(subject.get().map(|target| target.process)),
+        false => None,
+    }
+}
 
 impl PidDir {
     fn entries(&self) -> impl Iterator<Item = (u64, &'static Entry)> {

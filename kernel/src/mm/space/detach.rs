@@ -1,8 +1,10 @@
-//! `shmdt`: unmapping what is left of an attachment.
+//! Unmapping whole kinds of areas: `shmdt`, and what a dying process gives back early.
 
 use alloc::vec::Vec;
 
 use abi::{Errno, Result};
+
+use vm::VmFlags;
 
 use super::AddressSpace;
 use super::content::{Area, Shown, same_file};
@@ -46,6 +48,24 @@ impl AddressSpace {
         }
         if parts.is_empty() {
             return Err(Errno::EINVAL);
+        }
+        parts
+            .into_iter()
+            .try_for_each(|(start, end)| self.remove_areas(&mut map, start, end))
+    }
+
+    /// Unmaps all memory that is the space's own, of a process that is to die. What its threads still do in the kernel
+    /// finds nothing there, and never zeros in the place of what was.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub fn reap(&self) -> Result<()> {
+        let mut map = self.map.write();
+        let mut parts: Vec<(usize, usize)> = Vec::new();
+        let kept = VmFlags::SHARED | VmFlags::SPECIAL;
+        for area in map.areas.iter().filter(|area| !area.flags.intersects(kept)) {
+            parts.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+            parts.push((area.start, area.end));
         }
         parts
             .into_iter()

@@ -7,7 +7,7 @@
 //! | `content` | what an area shows |
 //! | `layout` | where things go: mmap base, break, exec's ranges |
 //! | `map` | `mmap`, `munmap`, `brk`, stack growth |
-//! | `detach` | `shmdt` |
+//! | `detach` | `shmdt`, `process_mrelease` |
 //! | `protect` | `mprotect` |
 //! | `remap` | `mremap` |
 //! | `advise` | `madvise`, `mincore`, `msync` |
