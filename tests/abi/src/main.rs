@@ -36,6 +36,7 @@ mod poll;
 mod prctl;
 mod proc;
 mod process;
+mod rlimit;
 mod rw;
 mod sched;
 mod seccomp;
@@ -95,6 +96,7 @@ const FAMILIES: &[Family] = &[
     ("dnotify", dnotify::CASES),
     ("caps", caps::CASES),
     ("prctl", prctl::CASES),
+    ("rlimit", rlimit::CASES),
     ("core", core::content::CASES),
     ("core", core::place::CASES),
     ("core", core::course::CASES),
