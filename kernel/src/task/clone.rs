@@ -333,7 +333,7 @@ fn set_registers(me: &CurrentTask, child: &Task, args: &CloneArgs) -> Result<()>
 
 /// Makes the child known: from here on others may find, signal and wait for it.
 fn publish(me: &CurrentTask, child: &Arc<Task>, args: &CloneArgs) -> Result<()> {
-    signal::add_thread(child)?;
+    signal::add_thread(child, super::seccomp::inherit)?;
     pid::publish_task(child);
     super::usage::count_task(child.cred().uid, true);
     if args.flags.contains(CloneFlags::THREAD) {

@@ -89,7 +89,7 @@ fn spawn_init() -> Result<()> {
         flags: TaskFlags::FORK_NO_EXEC,
     })?;
     pid::publish_task(&task);
-    signal::add_thread(&task)?;
+    signal::add_thread(&task, |_| ())?;
     usage::count_task(0, true);
     let guard = tree::lock();
     tree::adopt(&guard, &process, None);

@@ -133,7 +133,8 @@ fn stacks_grow_to_their_limit() -> Outcome {
 
 fn arguments_take_a_quarter_of_the_stack() -> Outcome {
     let long = c_string(&"x".repeat(100_000));
-    let argv: Vec<*const libc::c_char> = std::iter::repeat_n(long.as_ptr(), 4)
+    let argv: Vec<*const libc::c_char> = std::iter::once(c"true".as_ptr())
+        .chain(std::iter::repeat_n(long.as_ptr(), 4))
         .chain([std::ptr::null()])
         .collect();
     let exec = |bytes: u64| {

@@ -61,7 +61,8 @@ pub(super) fn after_exec(me: &CurrentTask, program: &Program) -> Result<Identity
     };
     become_root(&old, &new, &mut file);
     let gained = |permitted: CapSet| !permitted.is_subset_of(old.permitted);
-    let is_set_id = (new.euid, new.egid) != (old.euid, old.egid);
+    // As on Linux also when they differed before.
+    let is_set_id = (new.euid, new.egid) != (old.uid, old.gid);
     let has_gained = is_marked || gained(file.permitted);
     if (is_set_id || gained(file.permitted)) && no_new_privs {
         // No more than before, and maybe less.
