@@ -18,11 +18,12 @@ use crate::task::{self, CurrentTask, Process, Task, TaskFlags};
 
 type Threads = SmallVec<[Arc<Task>; 1]>;
 
-/// A new thread becomes one that signals of its process may choose. Called before it first runs.
+/// A new thread becomes one that signals of its process may choose. Called before it first runs. `inherit` is run just
+/// before, when nobody can change what the thread's maker has for all its threads.
 ///
 /// # Errors
 /// `ENOMEM`, and `ERESTARTNOINTR` when the process is ending or executing a program: the thread must not start.
-pub fn add_thread(task: &Arc<Task>) -> Result<()> {
+pub fn add_thread(task: &Arc<Task>, inherit: impl Fn(&Task)) -> Result<()> {
     let process = &*task.process;
     let mut roomier = Threads::new();
     loop {
@@ -32,7 +33,7 @@ pub fn add_thread(task: &Arc<Task>) -> Result<()> {
         }
         let len = shared.threads.len();
         if len < shared.threads.capacity() {
-            task::seccomp::inherit(task);
+            inherit(task);
             shared.threads.push(task.clone());
             stop::join(&mut shared, task);
             return Ok(());

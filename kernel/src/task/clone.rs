@@ -369,7 +369,7 @@ fn set_registers(me: &CurrentTask, child: &Task, args: &CloneArgs) -> Result<()>
 
 /// Makes the child known: from here on others may find, signal and wait for it.
 fn publish(me: &CurrentTask, child: &Arc<Task>, args: &CloneArgs, traced: bool) -> Result<()> {
-    signal::add_thread(child)?;
+    signal::add_thread(child, super::seccomp::inherit)?;
     pid::publish_task(child);
     super::usage::count_task(child.cred().uid, true);
     let traced = traced || args.flags.contains(CloneFlags::PTRACE) && me.ptrace.is_traced();

@@ -80,7 +80,8 @@ fn spawn(start: Box<Start>, core_limit: u64) -> Result<()> {
         flags: TaskFlags::FORK_NO_EXEC,
     })
     .inspect_err(|_| pid::release(tid))?;
-    signal::add_thread(&task)?;
+    // It is no child of the running task, and has nothing of what that gave up.
+    signal::add_thread(&task, |_| ())?;
     pid::publish_task(&task);
     usage::count_task(0, true);
     let guard = tree::lock();

@@ -92,7 +92,7 @@ fn spawn_init() -> Result<()> {
     })?;
     *process.leader.lock() = Arc::downgrade(&task);
     pid::publish_task(&task);
-    signal::add_thread(&task)?;
+    signal::add_thread(&task, |_| ())?;
     usage::count_task(0, true);
     let guard = tree::lock();
     tree::adopt(&guard, &process, None);

@@ -106,6 +106,11 @@ impl Rlimits {
         self.soft[resource as usize].load(Ordering::Relaxed)
     }
 
+    /// Raises the soft limit, as the kernel itself does where it is a time to say something again.
+    pub fn raise_soft(&self, resource: Resource, soft: u64) {
+        self.soft[resource as usize].store(soft, Ordering::Relaxed);
+    }
+
     /// Both limits.
     pub fn get(&self, resource: Resource) -> Rlimit {
         let hard = self.hard.lock();

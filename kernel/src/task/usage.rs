@@ -81,6 +81,11 @@ pub struct ThreadUsage {
     pub voluntary_switches: AtomicU64,
     /// Times it was preempted.
     pub involuntary_switches: AtomicU64,
+    /// RLIMIT_RTTIME: microseconds as a real-time task since it last slept, and how often it had slept by then. Written by
+    /// the tick of its CPU.
+    pub realtime_us: AtomicU64,
+    /// See `realtime_us`.
+    pub realtime_sleeps: AtomicU64,
     /// See [`IoCounts`]; these are written by the thread alone.
     read_bytes: AtomicU64,
     written_bytes: AtomicU64,

@@ -41,6 +41,7 @@ mod probe;
 mod proc;
 mod process;
 mod ptrace;
+mod rlimit;
 mod rseq;
 mod rw;
 mod sched;
@@ -119,6 +120,7 @@ const FAMILIES: &[Family] = &[
     ("dnotify", dnotify::CASES),
     ("caps", caps::CASES),
     ("prctl", prctl::CASES),
+    ("rlimit", rlimit::CASES),
     ("core", core::content::CASES),
     ("core", core::place::CASES),
     ("core", core::course::CASES),

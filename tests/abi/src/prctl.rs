@@ -556,7 +556,14 @@ fn places_after_exec(persona: u32) -> Outcome<String> {
         3
     })?;
     close(write_end)?;
-    let text = read_some(read_end)?;
+    let mut text = Vec::new();
+    loop {
+        let some = read_some(read_end)?;
+        if some.is_empty() {
+            break;
+        }
+        text.extend_from_slice(&some);
+    }
     wait(pid)?;
     check(!text.is_empty(), "the program says nothing")?;
     Ok(String::from_utf8_lossy(&text).into_owned())
@@ -568,7 +575,7 @@ fn addresses_may_be_the_same_each_time() -> Outcome {
     let stack = first.lines().find(|line| line.contains("[stack]"));
     check(
         stack.is_some_and(|line| line.contains("-7ffffffff000 ")),
-        "the stack is not at the top",
+        &first,
     )?;
     check(places_after_exec(0)? != first, "addresses are never random")
 }

@@ -5,7 +5,7 @@ use abi::Result;
 use super::stat::{code_pages, state_of};
 use super::subject::{Target, comm_bytes};
 use super::text::Text;
-use crate::arch::cpu;
+use crate::arch::{self, cpu};
 use crate::mm::PAGE_SIZE;
 use crate::task::{Cred, TaskFlags};
 use crate::{sched, signal};
@@ -22,6 +22,13 @@ pub fn status(target: &Target, out: &mut Text) -> Result<()> {
         let seccomp = &task.seccomp;
         writeln!(out, "Seccomp:\t{}", seccomp.mode())?;
         writeln!(out, "Seccomp_filters:\t{}", seccomp.filter_count())?;
+        // Nothing is done about either.
+        let stores = match arch::features::bypasses_stores() {
+            true => "vulnerable",
+            false => "not vulnerable",
+        };
+        writeln!(out, "Speculation_Store_Bypass:\t{stores}")?;
+        out.bytes(b"SpeculationIndirectBranch:\talways enabled\n")?;
         let mask = sched::affinity(task);
         let digits = cpu::online().div_ceil(4);
         writeln!(out, "Cpus_allowed:\t{}", Mask(mask, digits))?;
@@ -126,10 +133,12 @@ fn memory(target: &Target, out: &mut Text) -> Result<()> {
     dump(target, out)
 }
 
-/// Whether it is being dumped.
+/// Whether it is being dumped, and whether it may have huge pages.
 fn dump(target: &Target, out: &mut Text) -> Result<()> {
     let is_dumped = target.process.signal.shared.lock().dump.is_some();
-    writeln!(out, "CoreDumping:\t{}", u32::from(is_dumped))
+    writeln!(out, "CoreDumping:\t{}", u32::from(is_dumped))?;
+    let takes_huge = target.mm().is_some_and(|mm| !mm.refuses_huge());
+    writeln!(out, "THP_enabled:\t{}", u32::from(takes_huge))
 }
 
 fn signals(target: &Target, out: &mut Text) -> Result<()> {

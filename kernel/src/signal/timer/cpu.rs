@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use abi::signal::{SigInfo, Signo};
 
+use crate::sched;
 use crate::signal::{force_to_process, send_to_process};
 use crate::task::rlimit::{INFINITY, Resource};
 use crate::task::{Process, Task};
@@ -91,6 +92,7 @@ pub fn tick(task: &Task, from_user: bool, tick_ns: u64) {
     }
     check(process, &timers.prof, total, Signo::PROF);
     check_limit(process, timers, total);
+    check_realtime(task, tick_ns);
     if timers.has_posix.load(Ordering::Relaxed) {
         super::posix::tick(process);
     }
@@ -114,6 +116,31 @@ fn check(process: &Process, timer: &CpuItimer, now: u64, signo: Signo) {
             .compare_exchange(expires, next, Ordering::Relaxed, Ordering::Relaxed);
     if won.is_ok() {
         let _ = send_to_process(process, SigInfo::kernel(signo));
+    }
+}
+
+/// RLIMIT_RTTIME: a real-time task that does not sleep gets SIGXCPU at the soft limit, which then goes up by a second, and
+/// SIGKILL at the hard one.
+fn check_realtime(task: &Task, tick_ns: u64) {
+    const SECOND_US: u64 = 1_000_000;
+    let process = &*task.process;
+    let soft = process.rlimits.soft(Resource::Rttime);
+    if soft == INFINITY || !sched::params_of(task).policy.is_realtime() {
+        return;
+    }
+    let usage = &task.usage;
+    let sleeps = usage.voluntary_switches.load(Ordering::Relaxed);
+    let ran = match usage.realtime_sleeps.swap(sleeps, Ordering::Relaxed) == sleeps {
+        true => usage.realtime_us.load(Ordering::Relaxed) + tick_ns / 1000,
+        false => 0,
+    };
+    usage.realtime_us.store(ran, Ordering::Relaxed);
+    if ran > process.rlimits.get(Resource::Rttime).hard {
+        let _ = force_to_process(process, SigInfo::kernel(Signo::KILL));
+    } else if ran > soft {
+        let raised = soft.saturating_add(SECOND_US);
+        process.rlimits.raise_soft(Resource::Rttime, raised);
+        let _ = send_to_process(process, SigInfo::kernel(Signo::XCPU));
     }
 }
 

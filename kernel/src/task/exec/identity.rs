@@ -62,7 +62,8 @@ pub(super) fn after_exec(me: &CurrentTask, program: &Program) -> Result<Identity
     };
     become_root(&old, &new, &mut file);
     let gained = |permitted: CapSet| !permitted.is_subset_of(old.permitted);
-    let is_set_id = (new.euid, new.egid) != (old.euid, old.egid);
+    // As on Linux also when they differed before.
+    let is_set_id = (new.euid, new.egid) != (old.uid, old.gid);
     let has_gained = is_marked || gained(file.permitted);
     let is_trusted = !no_new_privs && ptrace::tracer_allows_gain(me);
     if (is_set_id || gained(file.permitted)) && !is_trusted {

@@ -236,17 +236,17 @@ fn programs_after_exec_dump() -> Outcome {
         let argv = [
             c"sh".as_ptr(),
             c"-c".as_ptr(),
-            c"kill -QUIT $$".as_ptr(),
+            c"kill -SEGV $$".as_ptr(),
             std::ptr::null(),
         ];
         let _ = sys!(SYS_execve, c"/bin/sh", argv.as_ptr(), 0);
     })?;
-    equal(status, libc::SIGQUIT | 0x80)?;
+    equal(status, libc::SIGSEGV | 0x80)?;
     let core = Core::read("core")?;
     let info = core.note(NT_PRPSINFO)?;
     let arguments = info.get(56..).unwrap_or_default();
     check(
-        arguments.starts_with(b"sh -c kill -QUIT $$"),
+        arguments.starts_with(b"sh -c kill -SEGV $$"),
         "the arguments are not there",
     )?;
     // An interpreter and libraries are listed as well, where there are any.

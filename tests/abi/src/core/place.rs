@@ -23,6 +23,7 @@ pub const CASES: &[Case] = cases![
     programs_may_read_the_dump,
     programs_are_told_by_arguments,
     programs_run_as_root_without_environment,
+    programs_have_no_filters,
     a_limit_of_zero_allows_programs,
     a_limit_of_one_forbids_programs,
     missing_programs_mean_no_dump,
@@ -258,6 +259,23 @@ fn programs_run_as_root_without_environment() -> Outcome {
     })?;
     equal(text_of("told")?, format!("0\n{}\n[]\n", cwd()?))?;
     equal(stat(c"copy")?.st_uid, 0)
+}
+
+fn programs_have_no_filters() -> Outcome {
+    use crate::seccomp::{KILL_PROCESS, install, no_new_privs, only};
+    let script =
+        script("/bin/grep -E 'Seccomp:|NoNewPrivs' /proc/self/status > told; /bin/cat > copy")?;
+    with_settings(&[(PATTERN, &script), WAITED], || {
+        let status = status_of(|| {
+            let kept =
+                no_new_privs().and_then(|_| install(&only(libc::SYS_execve as u32, KILL_PROCESS)));
+            if kept.is_ok() {
+                die_with(0)
+            }
+        })?;
+        check(libc::WCOREDUMP(status), "no dump is told of")
+    })?;
+    equal(text_of("told")?.as_str(), "NoNewPrivs:\t0\nSeccomp:\t0\n")
 }
 
 fn a_limit_of_zero_allows_programs() -> Outcome {

@@ -9,6 +9,7 @@ pub const CASES: &[Case] = cases![
     strict_mode_kills_for_any_other_call,
     strict_mode_kills_one_thread,
     strict_mode_returns_from_handlers,
+    strict_mode_hides_the_counter,
     strict_mode_after_a_filter_is_einval,
     the_mode_is_told,
     unknown_modes_and_operations_are_einval,
@@ -89,6 +90,17 @@ fn strict_mode_returns_from_handlers() -> Outcome {
     })?;
     close(read_end)?;
     equal(wait(pid)?, 7 << 8)
+}
+
+fn strict_mode_hides_the_counter() -> Outcome {
+    let signal = death_of(|| {
+        if strict().is_ok() {
+            // SAFETY: reads a register; a signal comes.
+            unsafe { std::arch::asm!("rdtsc", out("eax") _, out("edx") _) };
+            exit_thread(0);
+        }
+    })?;
+    equal(signal, libc::SIGSEGV)
 }
 
 fn strict_mode_after_a_filter_is_einval() -> Outcome {
