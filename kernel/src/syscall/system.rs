@@ -1,6 +1,8 @@
 //! The machine as a whole: names, load, the log, power.
 
-use abi::system::{Sysinfo, Utsname};
+use core::sync::atomic::Ordering;
+
+use abi::system::{PER_LINUX32, PER_MASK, Sysinfo, UNAME26, Utsname};
 use abi::{Errno, Result};
 
 use crate::device::power;
@@ -13,11 +15,18 @@ use crate::time;
 
 pub fn sys_uname(buffer: usize) -> Result<usize> {
     let mut names = Utsname::default();
+    let persona = current().process.personality.load(Ordering::Relaxed);
+    let old_release = (persona & UNAME26 != 0).then(system::release_as_26);
+    let release = old_release.as_deref().unwrap_or(system::RELEASE);
+    let machine: &[u8] = match persona & PER_MASK {
+        PER_LINUX32 => b"i686",
+        _ => b"x86_64",
+    };
     let fields = [
         (&mut names.sysname, system::SYSNAME.as_bytes()),
-        (&mut names.release, system::RELEASE.as_bytes()),
+        (&mut names.release, release.as_bytes()),
         (&mut names.version, system::VERSION.as_bytes()),
-        (&mut names.machine, b"x86_64"),
+        (&mut names.machine, machine),
     ];
     for (field, value) in fields {
         let len = value.len().min(field.len() - 1);

@@ -33,6 +33,7 @@ mod pipe;
 mod poll;
 mod proc;
 mod process;
+mod program;
 mod rw;
 mod sched;
 mod sigio;
@@ -74,6 +75,7 @@ const FAMILIES: &[Family] = &[
     ("pipe", pipe::CASES),
     ("sigio", sigio::CASES),
     ("proc", proc::CASES),
+    ("program", program::CASES),
     ("event", event::CASES),
     ("unix", unix::CASES),
     ("inotify", inotify::CASES),
