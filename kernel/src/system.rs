@@ -1,5 +1,7 @@
 //! The machine's names, and what Ctrl-Alt-Del does.
 
+use alloc::format;
+use alloc::string::String;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::sync::SpinLock;
@@ -13,6 +15,24 @@ pub const SYSNAME: &str = "Linux";
 pub const RELEASE: &str = concat!("6.12.0-ironbark-", env!("CARGO_PKG_VERSION"));
 /// The build, as `uname -v` shows it.
 pub const VERSION: &str = concat!("#1 SMP ", env!("BUILD_ID"));
+
+/// The release for programs that know no kernel newer than 2.6.x (personality UNAME26): 6.y becomes 2.6.(60 + y), and
+/// what follows the numbers stays.
+pub fn release_as_26() -> String {
+    let end = RELEASE
+        .char_indices()
+        .find(|&(at, c)| {
+            let dots = RELEASE.get(..=at).unwrap_or_default().matches('.').count();
+            dots >= 3 || !(c.is_ascii_digit() || c == '.')
+        })
+        .map_or(RELEASE.len(), |(at, _)| at);
+    let minor = RELEASE
+        .split('.')
+        .nth(1)
+        .and_then(|digits| digits.parse().ok());
+    let rest = RELEASE.get(end..).unwrap_or_default();
+    format!("2.6.{}{rest}", 60 + minor.unwrap_or(0u32))
+}
 
 const fn padded(text: &[u8]) -> [u8; NAME_LEN] {
     let mut name = [0; NAME_LEN];

@@ -19,7 +19,6 @@ use vfs::hash_component;
 use crate::fs::dentry::{Cached, Dentry};
 use crate::fs::inode::{FileKind, Inode, NewInode};
 use crate::fs::tmpfs;
-use crate::mm::user::IoSource;
 
 /// What an unpacked archive may take at most; a corrupt one must not eat the machine.
 const MAX_UNPACKED: usize = 2 << 30;
@@ -256,12 +255,7 @@ fn place(entry: &Entry<'_>, root: &Arc<Dentry>, links: &mut Links) -> Result<()>
     }
     // Of several links, the one that has the data brings it.
     if kind == FileKind::Regular && !entry.data.is_empty() {
-        let cache = tmpfs::cache(&inode)?;
-        let mut done = 0;
-        while let Some(rest) = entry.data.get(done..).filter(|rest| !rest.is_empty()) {
-            done += cache.write(&mut IoSource::kernel(rest), done as u64)?;
-        }
-        inode.set_size(entry.data.len() as u64);
+        tmpfs::fill(&inode, entry.data)?;
     }
     dir.insert(&Dentry::new_child(&dir, name, inode.clone()), true)?;
     set_times(&inode, entry);

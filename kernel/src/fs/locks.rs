@@ -1,21 +1,32 @@
 //! File locks: `flock`, POSIX record locks, and those of open file descriptions. Waiting and deadlock detection
 //! around the crate's ranges.
 
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use abi::{Errno, Result};
 use ksync::SpinLock;
 use vfs::{LockKind, Range, RangeLock, RangeLocks};
 
 use crate::fs::file::File;
+use crate::fs::inode::Inode;
 use crate::sync::WaitQueue;
 
 #[derive(Default)]
 struct Held {
     ranges: RangeLocks,
-    /// `flock` locks, by the open file description.
-    whole: Vec<(u64, LockKind)>,
+    whole: Vec<WholeLock>,
+}
+
+/// A `flock`.
+#[derive(Clone, Copy)]
+struct WholeLock {
+    /// The open file description.
+    owner: u64,
+    kind: LockKind,
+    /// The process that took it.
+    pid: i32,
 }
 
 /// The locks of one inode.
@@ -23,6 +34,21 @@ struct Held {
 pub struct LockContext {
     held: SpinLock<Held>,
     queue: WaitQueue,
+    /// Whether the inode is in [`LOCKED`].
+    listed: AtomicBool,
+}
+
+/// The inodes that have had locks, and may have some: what `/proc/locks` looks at. Those that are gone are taken out
+/// when the list would grow.
+static LOCKED: SpinLock<Vec<Weak<Inode>>> = SpinLock::new(Vec::new());
+
+/// A lock as `/proc/locks` shows it.
+pub struct Shown {
+    /// `FLOCK`, `POSIX` or `OFDLCK`.
+    pub class: &'static str,
+    pub kind: LockKind,
+    pub pid: i32,
+    pub range: Range,
 }
 
 /// Owners that wait, and for whom: a cycle among them would never end.
@@ -145,26 +171,28 @@ impl LockContext {
         };
         {
             let mut held = self.held.lock();
-            if held.whole.contains(&(owner, kind)) {
+            let same = |lock: &WholeLock| (lock.owner, lock.kind) == (owner, kind);
+            if held.whole.iter().any(same) {
                 return Ok(());
             }
             held.whole.try_reserve(1).map_err(|_| Errno::ENOLCK)?;
         }
         // A change of kind gives the old lock up first, and is not atomic, as on Linux.
         self.drop_flock(owner);
+        let pid = crate::task::current().process.pid.0;
         let attempt = || {
             let mut held = self.held.lock();
             let taken = held
                 .whole
                 .iter()
-                .any(|(_, other)| kind == LockKind::Exclusive || *other == LockKind::Exclusive);
+                .any(|other| [kind, other.kind].contains(&LockKind::Exclusive));
             if taken {
                 return None;
             }
             if held.whole.try_reserve(1).is_err() {
                 return Some(Err(Errno::ENOLCK));
             }
-            held.whole.push((owner, kind));
+            held.whole.push(WholeLock { owner, kind, pid });
             Some(Ok(()))
         };
         if wait {
@@ -176,7 +204,7 @@ impl LockContext {
 
     fn drop_flock(&self, owner: u64) {
         let mut held = self.held.lock();
-        let Some(at) = held.whole.iter().position(|(other, _)| *other == owner) else {
+        let Some(at) = held.whole.iter().position(|lock| lock.owner == owner) else {
             return;
         };
         held.whole.swap_remove(at);
@@ -211,5 +239,61 @@ impl LockContext {
 
 /// The lock state of a file, made on first use.
 pub fn context(file: &Arc<File>) -> &LockContext {
-    &file.inode().extra_or_new().locks
+    let inode = file.inode();
+    let context = &inode.extra_or_new().locks;
+    // Pairs with nothing: only one of several that come at once lists the inode.
+    if !context.listed.load(Ordering::Relaxed) && !context.listed.swap(true, Ordering::Relaxed) {
+        let mut locked = LOCKED.lock();
+        if locked.len() == locked.capacity() {
+            locked.retain(|inode| inode.strong_count() > 0);
+        }
+        match locked.try_reserve(1) {
+            Ok(()) => locked.push(Arc::downgrade(inode)),
+            // It is not shown then, unless the next lock finds memory.
+            Err(_) => context.listed.store(false, Ordering::Relaxed),
+        }
+    }
+    context
+}
+
+/// Calls `show` with each lock that is held and its inode, until it fails. Those that only wait are left out.
+pub fn for_each(mut show: impl FnMut(&Inode, Shown) -> Result<()>) -> Result<()> {
+    let mut at = 0;
+    loop {
+        // One inode after the other, so that neither list is locked while the other or the text grows.
+        let inode = match LOCKED.lock().get(at) {
+            Some(inode) => inode.upgrade(),
+            None => return Ok(()),
+        };
+        at += 1;
+        let Some(inode) = inode else { continue };
+        let Some(extra) = inode.extra() else { continue };
+        let mut number = 0;
+        while let Some(lock) = extra.locks.nth(number) {
+            show(&inode, lock)?;
+            number += 1;
+        }
+    }
+}
+
+impl LockContext {
+    fn nth(&self, number: usize) -> Option<Shown> {
+        let held = self.held.lock();
+        let whole = held.whole.iter().map(|lock| Shown {
+            class: "FLOCK",
+            kind: lock.kind,
+            pid: lock.pid,
+            range: Range {
+                start: 0,
+                end: Range::EOF,
+            },
+        });
+        let ranges = held.ranges.iter().map(|lock| Shown {
+            class: if lock.pid < 0 { "OFDLCK" } else { "POSIX" },
+            kind: lock.kind,
+            pid: lock.pid,
+            range: lock.range,
+        });
+        whole.chain(ranges).nth(number)
+    }
 }

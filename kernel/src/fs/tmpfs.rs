@@ -111,7 +111,8 @@ impl SuperOps for TmpfsSuper {
         if self.gid != 0 {
             write!(out, ",gid={}", self.gid)?;
         }
-        Ok(())
+        // Numbers of inodes have 64 bits whatever is asked for.
+        out.write_str(",inode64")
     }
 }
 
@@ -470,6 +471,20 @@ pub fn cache(inode: &Arc<Inode>) -> Result<&Arc<PageCache>> {
     }
     let fresh = PageCache::new_shmem()?;
     Ok(inode.page_cache_or(|| fresh))
+}
+
+/// Gives a new file its content; for the archives that the root file system is unpacked from.
+pub fn fill(inode: &Arc<Inode>, content: &[u8]) -> Result<()> {
+    let cache = cache(inode)?;
+    counted(inode, cache, || {
+        let mut done = 0;
+        while let Some(rest) = content.get(done..).filter(|rest| !rest.is_empty()) {
+            done += cache.write(&mut IoSource::kernel(rest), done as u64)?;
+        }
+        Ok(())
+    })?;
+    inode.set_size(content.len() as u64);
+    Ok(())
 }
 
 /// Runs a change of the cache and counts the pages it took or freed.

@@ -2,7 +2,7 @@
 
 use core::sync::atomic::Ordering;
 
-use abi::system::{Sysinfo, Utsname};
+use abi::system::{PER_LINUX32, PER_MASK, Sysinfo, UNAME26, Utsname};
 use abi::{Errno, Result};
 
 use crate::device::power;
@@ -13,46 +13,24 @@ use crate::system;
 use crate::task::{self, Cap, current};
 use crate::time;
 
-/// The personality of programs that know no version beyond 2.6.
-const UNAME26: u32 = 0x0002_0000;
-/// The part of a personality that names a system, and that of 32-bit Linux.
-const PER_MASK: u32 = 0xff;
-const PER_LINUX32: u32 = 8;
-
-/// The release as Linux tells it to such programs: the second number is counted on from 2.6.60.
-fn release_26() -> [u8; system::NAME_LEN] {
-    let release = system::RELEASE;
-    let numbers = |c: char| !c.is_ascii_digit() && c != '.';
-    let rest = release.find(numbers).map_or("", |at| &release[at..]);
-    let minor = release.split(['.', '-']).nth(1);
-    let minor: u32 = minor.and_then(|minor| minor.parse().ok()).unwrap_or(0);
-    let mut out = [0; system::NAME_LEN];
-    let text = alloc::format!("2.6.{}{rest}", minor + 60);
-    for (slot, byte) in out.iter_mut().take(system::NAME_LEN - 1).zip(text.bytes()) {
-        *slot = byte;
-    }
-    out
-}
-
 pub fn sys_uname(buffer: usize) -> Result<usize> {
     let mut names = Utsname::default();
+    let persona = current().process.personality.load(Ordering::Relaxed);
+    let old_release = (persona & UNAME26 != 0).then(system::release_as_26);
+    let release = old_release.as_deref().unwrap_or(system::RELEASE);
+    let machine: &[u8] = match persona & PER_MASK {
+        PER_LINUX32 => b"i686",
+        _ => b"x86_64",
+    };
     let fields = [
         (&mut names.sysname, system::SYSNAME.as_bytes()),
-        (&mut names.release, system::RELEASE.as_bytes()),
+        (&mut names.release, release.as_bytes()),
         (&mut names.version, system::VERSION.as_bytes()),
-        (&mut names.machine, b"x86_64"),
+        (&mut names.machine, machine),
     ];
     for (field, value) in fields {
         let len = value.len().min(field.len() - 1);
         field[..len].copy_from_slice(&value[..len]);
-    }
-    let personality = current().process.personality.load(Ordering::Relaxed);
-    if personality & UNAME26 != 0 {
-        names.release = release_26();
-    }
-    if personality & PER_MASK == PER_LINUX32 {
-        names.machine = [0; _];
-        names.machine[..4].copy_from_slice(b"i686");
     }
     names.nodename = system::hostname();
     names.domainname = system::domainname();

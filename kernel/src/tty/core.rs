@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use abi::poll::PollEvents;
 use abi::signal::Signo;
 use abi::termios::{TIOCPKT_FLUSHREAD, TIOCPKT_FLUSHWRITE, TIOCPKT_START, TIOCPKT_STOP};
-use abi::termios::{Termios, Winsize};
+use abi::termios::{Termios, Termios1, Winsize};
 use abi::{Errno, Result};
 use arrayvec::{ArrayString, ArrayVec};
 use ldisc::{KeySignal, Ldisc, Port};
@@ -116,6 +116,8 @@ pub struct State {
     pub stopped_by_ioctl: bool,
     /// `TIOCEXCL`.
     pub exclusive: bool,
+    /// What programs cannot change (`TIOCSLCKTRMIOS`): flags by their bits, characters by any value but 0.
+    pub locked: Termios1,
     /// Open files, hung up or not.
     pub opens: usize,
 }
@@ -263,6 +265,7 @@ impl Tty {
                 stopped: false,
                 stopped_by_ioctl: false,
                 exclusive: false,
+                locked: Termios1::default(),
                 opens: 0,
             }),
             read_wait: WaitQueue::new(),

@@ -50,6 +50,8 @@ pub fn common(
         t::TCSETA => set_termio(tty, arg, Before::Nothing),
         t::TCSETAW => set_termio(tty, arg, Before::Drain),
         t::TCSETAF => set_termio(tty, arg, Before::DrainAndFlush),
+        t::TIOCGLCKTRMIOS => put_of(arg, || tty.state.lock().locked.clone()),
+        t::TIOCSLCKTRMIOS => set_locked(tty, arg),
         t::TIOCGWINSZ => put_of(arg, || tty.state.lock().winsize),
         t::TIOCSWINSZ => UserPtr::<Winsize>::from(arg)
             .read()
@@ -167,8 +169,19 @@ fn set(tty: &Arc<Tty>, new: &Termios, before: Before) -> Result<usize> {
     if before != Before::Nothing {
         tty.drain()?;
     }
+    let (old, locked) = (tty.termios(), tty.state.lock().locked);
+    let new = &new.keeping(&old, &locked);
     // Its `c_line` is kept and told, as on Linux, but the discipline is changed by TIOCSETD alone.
     tty.set_termios(new);
+    Ok(0)
+}
+
+fn set_locked(tty: &Arc<Tty>, arg: usize) -> Result<usize> {
+    if !is_admin() {
+        return Err(Errno::EPERM);
+    }
+    let locked = UserPtr::<Termios1>::from(arg).read()?;
+    tty.state.lock().locked = locked;
     Ok(0)
 }
 

@@ -40,6 +40,7 @@ mod prctl;
 mod probe;
 mod proc;
 mod process;
+mod program;
 mod ptrace;
 mod rlimit;
 mod rseq;
@@ -103,6 +104,7 @@ const FAMILIES: &[Family] = &[
     ("pipe", pipe::CASES),
     ("sigio", sigio::CASES),
     ("proc", proc::CASES),
+    ("program", program::CASES),
     ("event", event::CASES),
     ("unix", unix::CASES),
     ("inotify", inotify::CASES),

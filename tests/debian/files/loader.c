@@ -33,7 +33,8 @@ int main(void)
     pthread_create(&thread, NULL, call, NULL);
     pthread_join(thread, &result);
     printf("there %ld\n", (long)result);
-    printf("%s %s\n", dladdr((void *)count, &info) ? info.dli_sname : "?", strrchr(info.dli_fname, '/'));
+    if (dladdr((void *)count, &info))
+        printf("%s %s\n", info.dli_sname, strrchr(info.dli_fname, '/'));
     dl_iterate_phdr(see, &found);
     printf("found %d\n", found);
     dlclose(handle);

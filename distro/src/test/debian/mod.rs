@@ -2,7 +2,7 @@
 //!
 //! | module | tests |
 //! |---|---|
-//! | [`programs`] | `gcc/`, `gdb/`, `procps/` and more: the scripts of `tests/debian/programs.toml` |
+//! | [`programs`] | `programs/`: gcc, gdb, procps and more, by the scripts of `tests/debian/programs.toml` |
 //! | [`python`] | `python/`: modules of Python's own test suite, method by method |
 //! | [`stress`] | `stress-ng/`: each stressor for a second, with its own checks |
 //!

@@ -13,6 +13,7 @@ use crate::guest::System;
 use crate::overlay::ExtraFile;
 use crate::recipe::Recipes;
 
+const GROUP: &str = "programs";
 /// The package whose source is a project for `make`.
 const PROJECT: &str = "musl";
 
@@ -41,6 +42,9 @@ pub fn run(lab: &Lab, systems: &Systems) -> Result<Vec<Record>> {
     let plan: Plan = toml::from_str(&fs::read_to_string(&path)?)
         .with_context(|| format!("in {}", path.display()))?;
     let mut programs = plan.program;
+    for program in &mut programs {
+        program.name = format!("{GROUP}/{}", program.name);
+    }
     programs.retain(|program| lab.wants_test(SUITE, &program.name));
     if programs.is_empty() {
         return Ok(Vec::new());

@@ -2,6 +2,13 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+/// The part of a personality that names a system, and the one for programs of 32 bits.
+pub const PER_MASK: u32 = 0xff;
+/// See [`PER_MASK`].
+pub const PER_LINUX32: u32 = 8;
+/// The personality bit for programs that know no release newer than 2.6.
+pub const UNAME26: u32 = 0x0002_0000;
+
 /// `struct new_utsname`.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]

@@ -20,10 +20,11 @@ pub use linux_raw_sys::general::{
 pub use linux_raw_sys::ioctl::{
     TCFLSH, TCGETA, TCGETS, TCGETS2, TCSBRK, TCSBRKP, TCSETA, TCSETAF, TCSETAW, TCSETS, TCSETS2,
     TCSETSF, TCSETSF2, TCSETSW, TCSETSW2, TCXONC, TIOCCBRK, TIOCCONS, TIOCEXCL, TIOCGDEV, TIOCGETD,
-    TIOCGEXCL, TIOCGICOUNT, TIOCGPGRP, TIOCGPKT, TIOCGPTLCK, TIOCGPTN, TIOCGPTPEER, TIOCGSERIAL,
-    TIOCGSID, TIOCGSOFTCAR, TIOCGWINSZ, TIOCINQ, TIOCLINUX, TIOCMBIC, TIOCMBIS, TIOCMGET, TIOCMSET,
-    TIOCNOTTY, TIOCNXCL, TIOCOUTQ, TIOCPKT, TIOCSBRK, TIOCSCTTY, TIOCSERGETLSR, TIOCSETD, TIOCSIG,
-    TIOCSPGRP, TIOCSPTLCK, TIOCSSOFTCAR, TIOCSTI, TIOCSWINSZ, TIOCVHANGUP,
+    TIOCGEXCL, TIOCGICOUNT, TIOCGLCKTRMIOS, TIOCGPGRP, TIOCGPKT, TIOCGPTLCK, TIOCGPTN, TIOCGPTPEER,
+    TIOCGSERIAL, TIOCGSID, TIOCGSOFTCAR, TIOCGWINSZ, TIOCINQ, TIOCLINUX, TIOCMBIC, TIOCMBIS,
+    TIOCMGET, TIOCMSET, TIOCNOTTY, TIOCNXCL, TIOCOUTQ, TIOCPKT, TIOCSBRK, TIOCSCTTY, TIOCSERGETLSR,
+    TIOCSETD, TIOCSIG, TIOCSLCKTRMIOS, TIOCSPGRP, TIOCSPTLCK, TIOCSSOFTCAR, TIOCSTI, TIOCSWINSZ,
+    TIOCVHANGUP,
 };
 
 /// Number of control characters.
@@ -57,7 +58,9 @@ pub struct Termios {
 
 /// `struct termios` of the kernel (not of libc): without speeds.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Termios1 {
     /// Input modes.
     pub c_iflag: u32,
@@ -217,6 +220,24 @@ impl Termios {
         self.c_lflag = new.c_lflag;
         self.c_line = new.c_line;
         self.c_cc = new.c_cc;
+        self
+    }
+
+    /// `self`, with what `locked` marks as in `old`: a flag by its bit, anything else by a byte that is not 0.
+    pub fn keeping(mut self, old: &Termios, locked: &Termios1) -> Termios {
+        let flags = |new: u32, old: u32, lock: u32| (new & !lock) | (old & lock);
+        self.c_iflag = flags(self.c_iflag, old.c_iflag, locked.c_iflag);
+        self.c_oflag = flags(self.c_oflag, old.c_oflag, locked.c_oflag);
+        self.c_cflag = flags(self.c_cflag, old.c_cflag, locked.c_cflag);
+        self.c_lflag = flags(self.c_lflag, old.c_lflag, locked.c_lflag);
+        if locked.c_line != 0 {
+            self.c_line = old.c_line;
+        }
+        for ((new, old), lock) in self.c_cc.iter_mut().zip(old.c_cc).zip(locked.c_cc) {
+            if lock != 0 {
+                *new = old;
+            }
+        }
         self
     }
 

@@ -32,6 +32,7 @@ static NODES: &[Node] = &[
     Node::Dir("ironbark", ironbark::NODES),
     Node::Special("kmsg", 0o400, system::open_kmsg),
     Node::File("loadavg", 0o444, system::loadavg),
+    Node::File("locks", 0o444, system::locks),
     Node::File("buddyinfo", 0o444, vmstat::buddyinfo),
     Node::File("meminfo", 0o444, vmstat::meminfo),
     Node::File("misc", 0o444, system::misc),

@@ -4,13 +4,14 @@ use alloc::sync::Arc;
 
 use abi::poll::PollEvents;
 use abi::{Errno, Result};
+use vfs::{LockKind, Range};
 
 use super::stat::CLOCK_TICK_NS;
 use super::text::Text;
 use crate::arch::{cpu, cpuinfo, irq};
 use crate::device::registry::{self, Content, NodeKind};
 use crate::fs::file::{File, FileOps, FileOpsRef};
-use crate::fs::{chrdev, superblock};
+use crate::fs::{chrdev, locks, superblock};
 use crate::mm::user::IoSink;
 use crate::sched::{self, TaskState};
 use crate::sync::PollTable;
@@ -128,6 +129,28 @@ pub fn diskstats(out: &mut Text) -> Result<()> {
         }
     });
     result
+}
+
+/// `locks`: the file locks that are held.
+pub fn locks(out: &mut Text) -> Result<()> {
+    let mut number = 0;
+    locks::for_each(|inode, lock| {
+        number += 1;
+        let kind = match lock.kind {
+            LockKind::Exclusive => "WRITE",
+            LockKind::Shared => "READ",
+        };
+        let (class, pid, dev) = (lock.class, lock.pid, inode.sb.dev);
+        let (major, minor, ino) = (dev.major(), dev.minor(), inode.ino);
+        write!(
+            out,
+            "{number}: {class:6} ADVISORY  {kind} {pid} {major:02x}:{minor:02x}:{ino} "
+        )?;
+        match lock.range.end {
+            Range::EOF => writeln!(out, "{} EOF", lock.range.start),
+            end => writeln!(out, "{} {end}", lock.range.start),
+        }
+    })
 }
 
 fn hundredths(ns: u64, out: &mut Text) -> Result<()> {

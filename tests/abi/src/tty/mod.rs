@@ -22,6 +22,8 @@ use crate::check::*;
 use crate::sys::*;
 
 // What the C library has no name for.
+pub const TIOCGLCKTRMIOS: u32 = 0x5456;
+pub const TIOCSLCKTRMIOS: u32 = 0x5457;
 pub const TIOCSIG: u32 = 0x4004_5436;
 pub const TIOCGDEV: u32 = 0x8004_5432;
 

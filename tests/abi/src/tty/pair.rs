@@ -34,6 +34,7 @@ pub const CASES: &[Case] = cases![
     drain_and_break_do_nothing_here,
     output_count_is_nothing,
     the_masters_input_count,
+    locked_attributes_stay,
     exclusive_mode_keeps_others_out,
     inserted_input_is_as_typed,
     the_discipline_can_be_asked,
@@ -525,6 +526,36 @@ fn the_masters_input_count() -> Outcome {
     equal(ask(pty.master, libc::FIONREAD)?, 6)?;
     pty.shows(b"te")?;
     equal(ask(pty.master, libc::FIONREAD)?, 4)
+}
+
+fn locked_attributes_stay() -> Outcome {
+    let pty = Pty::open()?;
+    let old = attributes(pty.slave)?;
+    let mut locked = Termios::default();
+    sys!(SYS_ioctl, pty.slave, TIOCGLCKTRMIOS, &mut locked)?;
+    equal(std::hint::black_box(locked), Termios::default())?;
+    locked.lflag = libc::ECHO;
+    locked.cc[libc::VINTR] = 1;
+    sys!(SYS_ioctl, pty.slave, TIOCSLCKTRMIOS, &locked)?;
+    let mut raw = old;
+    raw.make_raw();
+    raw.cc[libc::VINTR] = 7;
+    raw.cc[libc::VQUIT] = 8;
+    sys!(SYS_ioctl, pty.slave, libc::TCSETS, &raw)?;
+    raw.lflag = old.lflag & libc::ECHO;
+    raw.cc[libc::VINTR] = old.cc[libc::VINTR];
+    equal(attributes(pty.slave)?, raw)?;
+    // The master asks for the slave's.
+    let mut seen = Termios::default();
+    sys!(SYS_ioctl, pty.master, TIOCGLCKTRMIOS, &mut seen)?;
+    equal(std::hint::black_box(seen), locked)?;
+    within(|| {
+        become_user()?;
+        fails(
+            sys!(SYS_ioctl, pty.slave, TIOCSLCKTRMIOS, &old),
+            libc::EPERM,
+        )
+    })
 }
 
 fn exclusive_mode_keeps_others_out() -> Outcome {
