@@ -136,7 +136,7 @@ pub fn start_on_this_cpu(idle: Arc<Task>) {
 /// Declares that the running task is about to sleep. Its condition must be looked at after this.
 #[inline]
 pub fn set_sleeping(kind: SleepKind) {
-    current().sched.set(kind.state());
+    current().sched.word().sleep(kind.state() as u32);
 }
 
 /// Takes back `set_sleeping`.

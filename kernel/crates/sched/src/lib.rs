@@ -6,6 +6,7 @@
 //! | `fair` | earliest virtual deadline first, after EEVDF (Stoica and Abdel-Wahab, 1995) |
 //! | `rt` | SCHED_FIFO and SCHED_RR |
 //! | `heap` | what both stand in |
+//! | `sleep` | [`SleepWord`]: how a sleeper and its wakers agree |
 //! | `queue` | [`RunQueue`]: the classes in order |
 //!
 //! # Invariants
@@ -21,7 +22,14 @@ mod heap;
 mod params;
 mod queue;
 mod rt;
+mod sleep;
+
+/// What the models replace by loom's.
+mod atomic {
+    pub use core::sync::atomic::{AtomicU32, Ordering, fence};
+}
 
 pub use fair::{BASE_SLICE_NS, FairKey};
 pub use params::{NICE_0_WEIGHT, Params, Policy, weight_of};
 pub use queue::{Entity, Room, RunQueue};
+pub use sleep::SleepWord;
