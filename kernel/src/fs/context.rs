@@ -34,8 +34,10 @@ impl FsContext {
 
     /// A copy of its own, for a fork without `CLONE_FS`.
     pub fn fork(&self) -> Arc<Self> {
+        // By itself: the lock's guard would live as long as the whole expression, and that takes memory.
+        let places = self.places.lock().clone();
         Arc::new(Self {
-            places: SpinLock::new(self.places.lock().clone()),
+            places: SpinLock::new(places),
             umask: AtomicU32::new(self.umask()),
             namespace: SpinLock::new(self.namespace()),
         })

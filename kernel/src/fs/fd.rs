@@ -55,30 +55,61 @@ fn limit() -> usize {
     usize::try_from(soft).map_or(NR_OPEN, |soft| soft.min(NR_OPEN))
 }
 
+/// Why a change of a table under its lock did not come about.
+enum Lack {
+    /// There must be room for so many numbers first.
+    Room(usize),
+    Fails(Errno),
+}
+
 impl Inner {
-    fn grow(&mut self, n: usize) -> Result<()> {
-        if n <= self.files.len() {
-            return Ok(());
-        }
+    /// An empty table with room for `n` numbers.
+    fn with_room(n: usize) -> Result<Self> {
         let size = n.next_power_of_two().max(64).min(NR_OPEN.max(n));
-        self.files
-            .try_reserve(size - self.files.len())
+        let mut inner = Self::default();
+        inner
+            .files
+            .try_reserve_exact(size)
             .map_err(|_| Errno::ENOMEM)?;
-        if !self.used.grow(size) || !self.cloexec.grow(size) {
+        if !inner.used.grow(size) || !inner.cloexec.grow(size) {
             return Err(Errno::ENOMEM);
         }
-        self.files.resize_with(size, || None);
-        Ok(())
+        inner.files.resize_with(size, || None);
+        Ok(inner)
+    }
+
+    /// Moves what is in `self` to the larger `bigger`, which takes its place; what is left is to be dropped after unlock.
+    fn move_to(&mut self, mut bigger: Self) -> Self {
+        for (to, from) in bigger.files.iter_mut().zip(&mut self.files) {
+            *to = from.take();
+        }
+        bigger.used.copy_from(&self.used);
+        bigger.cloexec.copy_from(&self.cloexec);
+        bigger.hint = self.hint;
+        core::mem::replace(self, bigger)
+    }
+
+    #[inline]
+    fn check_room(&self, n: usize) -> core::result::Result<(), Lack> {
+        match n <= self.files.len() {
+            true => Ok(()),
+            false => Err(Lack::Room(n)),
+        }
     }
 
     /// Takes the lowest free number from `from` on, below `limit`.
     #[inline]
-    fn take_free(&mut self, from: usize, limit: usize, cloexec: bool) -> Result<usize> {
+    fn take_free(
+        &mut self,
+        from: usize,
+        limit: usize,
+        cloexec: bool,
+    ) -> core::result::Result<usize, Lack> {
         let n = self.used.first_free(from.max(self.hint));
         if n >= limit {
-            return Err(Errno::EMFILE);
+            return Err(Lack::Fails(Errno::EMFILE));
         }
-        self.grow(n + 1)?;
+        self.check_room(n + 1)?;
         if from <= self.hint {
             self.hint = n + 1;
         }
@@ -89,6 +120,22 @@ impl Inner {
             self.cloexec.remove(n);
         }
         Ok(n)
+    }
+
+    /// Copies the descriptors below `end` to `copy`, which is empty and has room.
+    fn copy_to(&self, copy: &mut Self, end: usize) {
+        let mut at = 0;
+        while let Some(n) = self.used.next(at).filter(|n| *n < end) {
+            at = n + 1;
+            let (Some(Some(file)), Some(slot)) = (self.files.get(n), copy.files.get_mut(n)) else {
+                continue;
+            };
+            *slot = Some(file.clone());
+            copy.used.insert(n);
+            if self.cloexec.contains(n) {
+                copy.cloexec.insert(n);
+            }
+        }
     }
 
     #[inline]
@@ -110,6 +157,35 @@ impl FdTable {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             inner: SpinLock::new(inner),
         }
+    }
+
+    /// Runs `change` under the lock. The room that it lacks is made outside of it, and it runs again.
+    #[inline]
+    fn change<R>(
+        &self,
+        mut change: impl FnMut(&mut Inner) -> core::result::Result<R, Lack>,
+    ) -> Result<R> {
+        loop {
+            let done = change(&mut self.inner.lock());
+            match done {
+                Ok(value) => return Ok(value),
+                Err(Lack::Fails(errno)) => return Err(errno),
+                Err(Lack::Room(n)) => self.make_room(n)?,
+            }
+        }
+    }
+
+    #[cold]
+    fn make_room(&self, n: usize) -> Result<()> {
+        let bigger = Inner::with_room(n)?;
+        let mut inner = self.inner.lock();
+        let unused = match bigger.files.len() > inner.files.len() {
+            true => inner.move_to(bigger),
+            false => bigger,
+        };
+        drop(inner);
+        drop(unused);
+        Ok(())
     }
 
     /// The file behind a descriptor; EBADF for none, and for one opened with `O_PATH`.
@@ -144,25 +220,22 @@ impl FdTable {
         if from >= limit && from != 0 {
             return Err(Errno::EINVAL);
         }
-        let mut inner = self.inner.lock();
-        let n = match inner.take_free(from, limit, cloexec) {
-            Ok(n) => n,
-            Err(error) => {
-                drop(inner);
-                drop(file);
-                return Err(error);
+        let mut file = Some(file);
+        let n = self.change(|inner| {
+            let n = inner.take_free(from, limit, cloexec)?;
+            if let Some(slot) = inner.files.get_mut(n) {
+                *slot = file.take();
             }
-        };
-        if let Some(slot) = inner.files.get_mut(n) {
-            *slot = Some(file);
-        }
+            Ok(n)
+        })?;
         Ok(Fd(n as i32))
     }
 
     /// Reserves a number for a file that is yet to be opened.
     #[inline]
     pub fn reserve(self: &Arc<Self>, cloexec: bool) -> Result<Reserved> {
-        let n = self.inner.lock().take_free(0, limit(), cloexec)?;
+        let limit = limit();
+        let n = self.change(|inner| inner.take_free(0, limit, cloexec))?;
         Ok(Reserved {
             table: self.clone(),
             n,
@@ -192,20 +265,22 @@ impl FdTable {
         if n >= limit() {
             return Err(Errno::EBADF);
         }
-        let mut inner = self.inner.lock();
-        inner.grow(n + 1)?;
-        let reserved = inner.used.contains(n) && inner.files.get(n).is_some_and(Option::is_none);
-        if reserved {
-            return Err(Errno::EBUSY);
-        }
-        inner.used.insert(n);
-        if cloexec {
-            inner.cloexec.insert(n);
-        } else {
-            inner.cloexec.remove(n);
-        }
-        let old = inner.files.get_mut(n).and_then(|slot| slot.replace(file));
-        drop(inner);
+        let mut file = Some(file);
+        let old = self.change(|inner| {
+            inner.check_room(n + 1)?;
+            let slot = inner.files.get_mut(n);
+            if inner.used.contains(n) && slot.as_ref().is_some_and(|slot| slot.is_none()) {
+                return Err(Lack::Fails(Errno::EBUSY));
+            }
+            let old = slot.and_then(|slot| core::mem::replace(slot, file.take()));
+            inner.used.insert(n);
+            if cloexec {
+                inner.cloexec.insert(n);
+            } else {
+                inner.cloexec.remove(n);
+            }
+            Ok(old)
+        })?;
         if let Some(old) = old {
             // An error of the implicit close is lost, as on Linux.
             let _ = close_file(&old, self.id);
@@ -289,28 +364,18 @@ impl FdTable {
     /// A copy of the descriptors below `end`.
     pub fn copy_below(&self, end: usize) -> Result<Arc<Self>> {
         let mut copy = Inner::default();
-        let inner = self.inner.lock();
-        let mut last = 0;
-        let mut at = 0;
-        while let Some(n) = inner.used.next(at).filter(|n| *n < end) {
-            at = n + 1;
-            last = at;
-        }
-        // The copy is made for what is open, however large the table once was.
-        copy.grow(last)?;
-        let mut at = 0;
-        while let Some(n) = inner.used.next(at).filter(|n| *n < end) {
-            at = n + 1;
-            let (Some(Some(file)), Some(slot)) = (inner.files.get(n), copy.files.get_mut(n)) else {
-                continue;
-            };
-            *slot = Some(file.clone());
-            copy.used.insert(n);
-            if inner.cloexec.contains(n) {
-                copy.cloexec.insert(n);
+        loop {
+            let inner = self.inner.lock();
+            // The copy is made for what is open, however large the table once was.
+            let room = inner.used.last_below(end).map_or(0, |last| last + 1);
+            if room <= copy.files.len() {
+                inner.copy_to(&mut copy, end);
+                drop(inner);
+                return Ok(Arc::new(Self::with(copy)));
             }
+            drop(inner);
+            copy = Inner::with_room(room)?;
         }
-        Ok(Arc::new(Self::with(copy)))
     }
 
     /// The open descriptors from `from` on: the lowest of them and its file (for `/proc/<pid>/fd`).

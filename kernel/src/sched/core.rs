@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use sched::RunQueue;
+use sched::{Room, RunQueue};
 
 use super::state::{SleepKind, TaskState};
 use super::{balance, tick};
@@ -53,8 +53,11 @@ static CPUS: PerCpu<HandOverLock<Cpu>> = crate::per_cpu!(HandOverLock::new(Cpu::
 
 /// CPUs that idle, a bit each: a hint for placement.
 static IDLE_MASK: AtomicU64 = AtomicU64::new(0);
-/// Tasks alive: what the queues reserve room for.
+/// Tasks alive: what the queues have room for.
 static TASKS: AtomicUsize = AtomicUsize::new(0);
+/// So many have room in every queue of a CPU that was up when it was last made.
+static ROOM: AtomicUsize = AtomicUsize::new(0);
+const LEAST_ROOM: usize = 64;
 /// Tasks ever started.
 static SPAWNED: AtomicU64 = AtomicU64::new(0);
 
@@ -119,6 +122,8 @@ pub(super) fn lock_of(task: &Task) -> Locked {
 /// Makes `idle`, which must be what runs here now, this CPU's idle task.
 pub fn start_on_this_cpu(idle: Arc<Task>) {
     let here = arch::cpu::current_id();
+    // The room made so far is not this CPU's.
+    ROOM.store(0, Ordering::Release);
     let mut cpu = lock(here);
     idle.sched.set(TaskState::Running);
     idle.sched.set_cpu(here);
@@ -131,7 +136,7 @@ pub fn start_on_this_cpu(idle: Arc<Task>) {
 /// Declares that the running task is about to sleep. Its condition must be looked at after this.
 #[inline]
 pub fn set_sleeping(kind: SleepKind) {
-    current().sched.set(kind.state());
+    current().sched.word().sleep(kind.state() as u32);
 }
 
 /// Takes back `set_sleeping`.
@@ -294,6 +299,29 @@ fn note_idle(cpu: &Cpu, here: CpuId, next: &Arc<Task>, prev_idles: bool) {
     }
 }
 
+/// Every queue gets room for so many tasks, so that nothing allocates under their locks. Waits for memory.
+fn make_room(tasks: usize) {
+    if tasks <= ROOM.load(Ordering::Acquire) {
+        return;
+    }
+    let size = tasks.next_power_of_two().max(LEAST_ROOM);
+    // Those that are still to come up have no tasks, and get theirs with the first after that.
+    for cpu in arch::cpu::all() {
+        let room = loop {
+            match Room::new(size) {
+                Ok(room) => break room,
+                Err(_) => cond_resched(),
+            }
+        };
+        let mut locked = lock(cpu);
+        let unused = locked.queue.grow(room);
+        drop(locked);
+        drop(unused);
+    }
+    // Pairs with the load above: who sees it need not look at the queues.
+    ROOM.fetch_max(size, Ordering::Release);
+}
+
 /// Makes a new task runnable.
 pub fn spawn(task: Arc<Task>) {
     let total = TASKS.fetch_add(1, Ordering::Relaxed) + 1;
@@ -301,9 +329,8 @@ pub fn spawn(task: Arc<Task>) {
     let target = super::wake::choose_cpu(&task);
     task.sched.set_cpu(target);
     task.sched.set(TaskState::Running);
+    make_room(total);
     let mut cpu = lock(target);
-    // Room for every task, so that later wake-ups allocate nothing under the lock.
-    cpu.queue.reserve(total.next_power_of_two());
     let mut entity = task.sched.entity.lock();
     cpu.queue.place(&mut entity, false);
     cpu.queue.enqueue(&entity, task.clone(), false);

@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
-use sched::{Entity, Params};
+use sched::{Entity, Params, SleepWord};
 
 use crate::arch::cpu::CpuId;
 use crate::sync::IrqSpinLock;
@@ -60,7 +60,7 @@ impl SleepKind {
 /// `entity` and `affinity` change under the run queue of `cpu`, or before the task first runs; the lock of `entity`
 /// itself is uncontended then and only keeps the borrow checker's promise.
 pub struct SchedState {
-    state: AtomicU32,
+    state: SleepWord,
     cpu: AtomicU32,
     pub(super) entity: IrqSpinLock<Entity>,
     /// The task's own priority on Linux's scale, for a look without the lock.
@@ -74,7 +74,7 @@ impl SchedState {
     /// A task that was never run, to start on `cpu`.
     pub fn new(params: Params, affinity: u64, cpu: CpuId) -> SchedState {
         SchedState {
-            state: AtomicU32::new(TaskState::Uninterruptible as u32),
+            state: SleepWord::new(TaskState::Uninterruptible as u32),
             cpu: AtomicU32::new(cpu.0),
             entity: IrqSpinLock::new(Entity::new(params)),
             own_prio: AtomicU8::new(params.prio()),
@@ -86,7 +86,7 @@ impl SchedState {
     /// The state bits now.
     #[inline]
     pub fn bits(&self) -> u32 {
-        self.state.load(Ordering::SeqCst)
+        self.state.bits()
     }
 
     /// What it does now.
@@ -102,10 +102,15 @@ impl SchedState {
         }
     }
 
-    /// Sequentially consistent: pairs with the waker's look at the state after it changed the condition.
     #[inline]
     pub(super) fn set(&self, state: TaskState) {
-        self.state.store(state as u32, Ordering::SeqCst);
+        self.state.set(state as u32);
+    }
+
+    /// The word itself, for sleepers and wakers.
+    #[inline]
+    pub(super) fn word(&self) -> &SleepWord {
+        &self.state
     }
 
     /// The CPU whose run queue guards it: where it runs or last ran.

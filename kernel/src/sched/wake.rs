@@ -63,16 +63,13 @@ fn kick_if_running(task: &Task) {
 
 /// Wakes a task whose state is among `states` (a mask of [`TaskState`]s); false if it is not.
 pub fn wake_state(task: &Arc<Task>, states: u32) -> bool {
-    // Sequentially consistent: pairs with the sleeper's store before it looks at its condition.
-    core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
-    if task.sched.bits() & states == 0 {
+    if !task.sched.word().is_asleep(states) {
         return false;
     }
     let mut cpu = lock_of(task);
-    if task.sched.bits() & states == 0 {
+    if !task.sched.word().end_sleep(states) {
         return false;
     }
-    task.sched.set(TaskState::Running);
     // It has not left its CPU yet, and now will not.
     if cpu
         .running

@@ -126,7 +126,8 @@ impl SigHand {
 
     /// A copy for a fork; `clear` drops the handlers (CLONE_CLEAR_SIGHAND).
     pub fn fork(&self, clear: bool) -> Result<Self> {
-        let mut copy = ActionTable::with_capacity(self.table.lock().len()).ok_or(Errno::ENOMEM)?;
+        let len = self.table.lock().len();
+        let mut copy = ActionTable::with_capacity(len).ok_or(Errno::ENOMEM)?;
         loop {
             let table = self.table.lock();
             let len = table.len();

@@ -24,6 +24,14 @@ pub use cache::{FrameAllocator, Priority};
 pub use meta::{FrameMeta, Kind};
 pub use slab::{SLAB_MAX, SlabHeap};
 
+/// What the models replace by loom's.
+mod atomic {
+    pub use core::hint::spin_loop;
+    pub use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, Ordering, fence};
+}
+
+const _: () = assert!(size_of::<FrameMeta>() == 16);
+
 /// CPUs that the per-CPU parts have room for.
 pub const MAX_CPUS: usize = 64;
 /// Bytes of a frame.

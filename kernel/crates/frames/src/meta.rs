@@ -1,6 +1,6 @@
 //! What is known about each frame.
 
-use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, Ordering};
+use super::atomic::{AtomicU8, AtomicU16, AtomicU32, Ordering, fence, spin_loop};
 
 /// What a frame is used for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,8 +65,6 @@ pub struct FrameMeta {
     flags: AtomicU16,
 }
 
-const _: () = assert!(size_of::<FrameMeta>() == 16);
-
 /// The frame's own spin lock.
 const LOCKED: u16 = 1;
 /// The block was mapped as one huge page and its parts are now counted one by one.
@@ -115,7 +113,7 @@ impl FrameMeta {
             return true;
         }
         if self.refs.fetch_sub(1, Ordering::Release) == 1 {
-            core::sync::atomic::fence(Ordering::Acquire);
+            fence(Ordering::Acquire);
             return true;
         }
         false
@@ -132,7 +130,7 @@ impl FrameMeta {
     pub fn lock(&self) {
         while self.flags.fetch_or(LOCKED, Ordering::Acquire) & LOCKED != 0 {
             while self.flags.load(Ordering::Relaxed) & LOCKED != 0 {
-                core::hint::spin_loop();
+                spin_loop();
             }
         }
     }

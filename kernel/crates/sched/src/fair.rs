@@ -3,6 +3,7 @@
 
 use alloc::vec::Vec;
 
+use crate::heap::{Heap, Ranked};
 use crate::params::{NICE_0_WEIGHT, Params};
 
 /// How long a task of nice 0 may run before another with the same claim does.
@@ -46,15 +47,15 @@ pub(crate) fn before(a: u64, b: u64) -> bool {
     (a.wrapping_sub(b) as i64) < 0
 }
 
-struct Item<T> {
+pub(crate) struct Item<T> {
     key: FairKey,
     /// Order of arrival among equal deadlines.
     sequence: u64,
     value: T,
 }
 
-impl<T> Item<T> {
-    fn runs_before(&self, other: &Item<T>) -> bool {
+impl<T> Ranked for Item<T> {
+    fn comes_before(&self, other: &Item<T>) -> bool {
         if self.key.deadline == other.key.deadline {
             before(self.sequence, other.sequence)
         } else {
@@ -63,9 +64,9 @@ impl<T> Item<T> {
     }
 }
 
-/// A binary heap by deadline.
+/// A heap by deadline.
 pub(crate) struct FairQueue<T> {
-    heap: Vec<Item<T>>,
+    heap: Heap<Item<T>>,
     sequence: u64,
     /// The virtual time of the queue: never moves back; newcomers start here.
     pub(crate) now: u64,
@@ -74,7 +75,7 @@ pub(crate) struct FairQueue<T> {
 impl<T> FairQueue<T> {
     pub(crate) const fn new() -> FairQueue<T> {
         FairQueue {
-            heap: Vec::new(),
+            heap: Heap::new(),
             sequence: 0,
             now: 0,
         }
@@ -84,8 +85,8 @@ impl<T> FairQueue<T> {
         self.heap.len()
     }
 
-    pub(crate) fn reserve(&mut self, total: usize) {
-        self.heap.reserve(total.saturating_sub(self.heap.len()));
+    pub(crate) fn grow(&mut self, room: Vec<Item<T>>) -> Vec<Item<T>> {
+        self.heap.grow(room)
     }
 
     pub(crate) fn push(&mut self, key: FairKey, value: T) {
@@ -95,7 +96,6 @@ impl<T> FairQueue<T> {
             sequence: self.sequence,
             value,
         });
-        self.sift_up(self.heap.len() - 1);
     }
 
     pub(crate) fn peek(&self) -> Option<&FairKey> {
@@ -103,52 +103,16 @@ impl<T> FairQueue<T> {
     }
 
     pub(crate) fn pop(&mut self) -> Option<(FairKey, T)> {
-        if self.heap.is_empty() {
-            return None;
-        }
-        let item = self.heap.swap_remove(0);
-        self.sift_down(0);
+        let item = self.heap.pop()?;
         if before(self.now, item.key.vruntime) {
             self.now = item.key.vruntime;
         }
         Some((item.key, item.value))
     }
 
-    /// Takes out the first item in heap order that `wanted` accepts.
+    /// Takes out an item that `wanted` accepts.
     pub(crate) fn remove(&mut self, wanted: impl Fn(&T) -> bool) -> Option<(FairKey, T)> {
-        let index = self.heap.iter().position(|item| wanted(&item.value))?;
-        let item = self.heap.swap_remove(index);
-        if index < self.heap.len() {
-            self.sift_down(index);
-            self.sift_up(index);
-        }
+        let item = self.heap.remove(|item| wanted(&item.value))?;
         Some((item.key, item.value))
-    }
-
-    fn sift_up(&mut self, mut index: usize) {
-        while index > 0 {
-            let parent = (index - 1) / 2;
-            if !self.heap[index].runs_before(&self.heap[parent]) {
-                break;
-            }
-            self.heap.swap(index, parent);
-            index = parent;
-        }
-    }
-
-    fn sift_down(&mut self, mut index: usize) {
-        loop {
-            let mut first = index;
-            for child in [2 * index + 1, 2 * index + 2] {
-                if child < self.heap.len() && self.heap[child].runs_before(&self.heap[first]) {
-                    first = child;
-                }
-            }
-            if first == index {
-                return;
-            }
-            self.heap.swap(index, first);
-            index = first;
-        }
     }
 }

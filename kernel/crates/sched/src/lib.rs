@@ -4,22 +4,32 @@
 //! |---|---|
 //! | `params` | what `sched_setattr(2)` sets: [`Policy`], nice, priority, and the weight that follows |
 //! | `fair` | earliest virtual deadline first, after EEVDF (Stoica and Abdel-Wahab, 1995) |
-//! | `rt` | SCHED_FIFO and SCHED_RR: a list a priority |
+//! | `rt` | SCHED_FIFO and SCHED_RR |
+//! | `heap` | what both stand in |
+//! | `sleep` | [`SleepWord`]: how a sleeper and its wakers agree |
 //! | `queue` | [`RunQueue`]: the classes in order |
 //!
 //! # Invariants
 //! - An item stands in one queue at most, and the one that runs stands in none.
-//! - Queues grow only in `reserve`, so that enqueueing never allocates if the caller reserved for each task.
+//! - Queues get memory only by `grow`, so that enqueueing never allocates if the caller made room for each task.
 #![cfg_attr(not(test), no_std)]
 #![deny(unsafe_code)]
 
 extern crate alloc;
 
 mod fair;
+mod heap;
 mod params;
 mod queue;
 mod rt;
+mod sleep;
+
+/// What the models replace by loom's.
+mod atomic {
+    pub use core::sync::atomic::{AtomicU32, Ordering, fence};
+}
 
 pub use fair::{BASE_SLICE_NS, FairKey};
 pub use params::{NICE_0_WEIGHT, NOT_INHERITED, Params, Policy, weight_of};
-pub use queue::{Entity, RunQueue};
+pub use queue::{Entity, Room, RunQueue};
+pub use sleep::SleepWord;

@@ -1,8 +1,11 @@
 //! The runnable tasks of one CPU, over all classes.
 
-use crate::fair::{FairKey, FairQueue, before};
+use alloc::collections::TryReserveError;
+use alloc::vec::Vec;
+
+use crate::fair::{self, FairKey, FairQueue, before};
 use crate::params::{NOT_INHERITED, Params, Policy, realtime_of};
-use crate::rt::RtQueue;
+use crate::rt::{self, RtQueue};
 
 /// A round-robin task's turn.
 const RR_SLICE_NS: u64 = 100_000_000;
@@ -69,6 +72,28 @@ impl Entity {
     }
 }
 
+/// Memory for a queue, made outside of its lock.
+pub struct Room<T> {
+    rt: Vec<rt::Item<T>>,
+    fair: Vec<fair::Item<T>>,
+}
+
+impl<T> Room<T> {
+    /// For `total` tasks of whatever class.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub fn new(total: usize) -> Result<Room<T>, TryReserveError> {
+        let mut room = Room {
+            rt: Vec::new(),
+            fair: Vec::new(),
+        };
+        room.rt.try_reserve_exact(total)?;
+        room.fair.try_reserve_exact(total)?;
+        Ok(room)
+    }
+}
+
 /// The runnable tasks of one CPU but the one that runs.
 pub struct RunQueue<T> {
     rt: RtQueue<T>,
@@ -94,9 +119,13 @@ impl<T> RunQueue<T> {
         self.rt.highest().is_none() && self.fair.len() == 0
     }
 
-    /// Makes room, so that enqueueing up to `total` fair tasks does not allocate.
-    pub fn reserve(&mut self, total: usize) {
-        self.fair.reserve(total);
+    /// Takes over memory for more tasks. What is given back is not needed any more, to be dropped after unlock.
+    #[must_use = "memory is given back outside of the lock"]
+    pub fn grow(&mut self, room: Room<T>) -> Room<T> {
+        Room {
+            rt: self.rt.grow(room.rt),
+            fair: self.fair.grow(room.fair),
+        }
     }
 
     /// Gives a newcomer (new, or from another CPU) a place at the queue's present time, and one that slept at most
@@ -155,6 +184,13 @@ impl<T> RunQueue<T> {
         if before(self.fair.now, floor) {
             self.fair.now = floor;
         }
+    }
+}
+
+#[cfg(test)]
+impl<T> RunQueue<T> {
+    fn rt_room(&self) -> *const u8 {
+        self.rt.memory()
     }
 }
 
@@ -270,6 +306,34 @@ mod tests {
         queue.place(&mut sleeper, true);
         let lead = runner.key.vruntime - sleeper.key.vruntime;
         assert!(lead <= crate::BASE_SLICE_NS, "{lead}");
+    }
+
+    #[test]
+    fn a_queue_with_room_does_not_allocate() {
+        let mut queue = RunQueue::new();
+        queue.enqueue(&entity(Policy::Fifo, 0, 5), 0, false);
+        drop(queue.grow(Room::new(64).expect("memory")));
+        let place = |queue: &RunQueue<u32>| format!("{:p}", queue.rt_room());
+        let before = place(&queue);
+        for n in 1..64 {
+            queue.enqueue(&entity(Policy::Fifo, 0, 5), n, false);
+        }
+        assert_eq!(place(&queue), before);
+        let order: Vec<_> = core::iter::from_fn(|| queue.pick()).collect();
+        assert!(order.iter().copied().eq(0..64), "{order:?}");
+    }
+
+    #[test]
+    fn a_preempted_realtime_task_goes_before_its_equals() {
+        let mut queue = RunQueue::new();
+        let fifo = |priority| entity(Policy::Fifo, 0, priority);
+        queue.enqueue(&fifo(5), "a", false);
+        queue.enqueue(&fifo(5), "b", false);
+        queue.enqueue(&fifo(5), "preempted", true);
+        queue.enqueue(&fifo(7), "higher", false);
+        queue.enqueue(&fifo(5), "c", false);
+        let order: Vec<_> = core::iter::from_fn(|| queue.pick()).collect();
+        assert_eq!(order, ["higher", "preempted", "a", "b", "c"]);
     }
 
     #[test]

@@ -1,65 +1,78 @@
-//! The real-time class: a list for each priority, first in first out, higher priorities first.
+//! The real-time class: higher priorities first, first in first out within one.
 
-use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
-const PRIORITIES: usize = 100;
+use crate::heap::{Heap, Ranked};
 
+pub(crate) struct Item<T> {
+    priority: u8,
+    /// Place among equals: smaller first.
+    order: i64,
+    value: T,
+}
+
+impl<T> Ranked for Item<T> {
+    fn comes_before(&self, other: &Item<T>) -> bool {
+        (other.priority, self.order) < (self.priority, other.order)
+    }
+}
+
+/// A heap by priority.
 pub(crate) struct RtQueue<T> {
-    lists: [VecDeque<T>; PRIORITIES],
-    /// Bit n: list n is not empty.
-    occupied: u128,
+    heap: Heap<Item<T>>,
+    /// The orders given last at either end.
+    first: i64,
+    last: i64,
 }
 
 impl<T> RtQueue<T> {
     pub(crate) const fn new() -> RtQueue<T> {
         RtQueue {
-            lists: [const { VecDeque::new() }; PRIORITIES],
-            occupied: 0,
+            heap: Heap::new(),
+            first: 0,
+            last: 0,
         }
     }
 
     pub(crate) fn len(&self) -> usize {
-        if self.occupied == 0 {
-            0
-        } else {
-            self.lists.iter().map(VecDeque::len).sum()
-        }
+        self.heap.len()
+    }
+
+    pub(crate) fn grow(&mut self, room: Vec<Item<T>>) -> Vec<Item<T>> {
+        self.heap.grow(room)
     }
 
     /// `at_head` is for one that was preempted before its time.
     pub(crate) fn push(&mut self, priority: u8, value: T, at_head: bool) {
-        let index = usize::from(priority).min(PRIORITIES - 1);
-        if at_head {
-            self.lists[index].push_front(value);
+        let order = if at_head {
+            self.first -= 1;
+            self.first
         } else {
-            self.lists[index].push_back(value);
-        }
-        self.occupied |= 1 << index;
+            self.last += 1;
+            self.last
+        };
+        self.heap.push(Item {
+            priority,
+            order,
+            value,
+        });
     }
 
     pub(crate) fn highest(&self) -> Option<u8> {
-        (self.occupied != 0).then(|| 127 - self.occupied.leading_zeros() as u8)
+        self.heap.first().map(|item| item.priority)
     }
 
     pub(crate) fn pop(&mut self) -> Option<T> {
-        let index = usize::from(self.highest()?);
-        let value = self.lists[index].pop_front();
-        if self.lists[index].is_empty() {
-            self.occupied &= !(1 << index);
-        }
-        value
+        self.heap.pop().map(|item| item.value)
     }
 
     pub(crate) fn remove(&mut self, wanted: impl Fn(&T) -> bool) -> Option<T> {
-        for (index, list) in self.lists.iter_mut().enumerate() {
-            if let Some(place) = list.iter().position(&wanted) {
-                let value = list.remove(place);
-                if list.is_empty() {
-                    self.occupied &= !(1 << index);
-                }
-                return value;
-            }
-        }
-        None
+        let item = self.heap.remove(|item| wanted(&item.value))?;
+        Some(item.value)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn memory(&self) -> *const u8 {
+        self.heap.memory()
     }
 }

@@ -45,6 +45,16 @@ impl FdMap {
         true
     }
 
+    /// Takes over what is in `other`, for which there must be room in this empty map.
+    pub fn copy_from(&mut self, other: &FdMap) {
+        for (to, from) in self.open.iter_mut().zip(&other.open) {
+            *to = *from;
+        }
+        for (to, from) in self.full.iter_mut().zip(&other.full) {
+            *to = *from;
+        }
+    }
+
     #[inline]
     pub fn contains(&self, n: usize) -> bool {
         self.open
@@ -120,6 +130,23 @@ impl FdMap {
         }
         None
     }
+
+    /// The highest member below `end`.
+    pub fn last_below(&self, end: usize) -> Option<usize> {
+        let words = end.div_ceil(64).min(self.open.len());
+        let mut mask = match end % 64 {
+            partial if partial != 0 && words == end.div_ceil(64) => u64::MAX >> (64 - partial),
+            _ => u64::MAX,
+        };
+        for (index, word) in self.open.iter().enumerate().take(words).rev() {
+            let hit = word & mask;
+            if hit != 0 {
+                return Some(index * 64 + 63 - hit.leading_zeros() as usize);
+            }
+            mask = u64::MAX;
+        }
+        None
+    }
 }
 
 #[cfg(test)]
@@ -150,7 +177,14 @@ mod tests {
             }
             let from = pick % 9000;
             assert_eq!(map.next(from), model.range(from..).next().copied());
+            let last = model.range(..from).next_back().copied();
+            assert_eq!(map.last_below(from), last);
         }
+        let mut copy = FdMap::new();
+        assert!(copy.grow(map.capacity()));
+        copy.copy_from(&map);
+        assert_eq!(copy.first_free(0), map.first_free(0));
+        assert!((0..map.capacity()).all(|n| copy.contains(n) == map.contains(n)));
         assert!(model.len() > 2000);
     }
 

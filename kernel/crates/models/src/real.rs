@@ -1,0 +1,13 @@
+//! The kernel's sources as they are, over loom's atomics.
+
+pub mod atomic {
+    pub use loom::hint::spin_loop;
+    pub use loom::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, Ordering, fence};
+}
+
+#[allow(dead_code, reason = "the models use some of it")]
+#[path = "../../frames/src/meta.rs"]
+pub mod meta;
+#[allow(dead_code, reason = "the models use some of it")]
+#[path = "../../sched/src/sleep.rs"]
+pub mod sleep;
