@@ -287,6 +287,11 @@ fn new_process(me: &CurrentTask, pid: Pid, args: &CloneArgs) -> Result<Arc<Proce
         false => args.exit_signal,
     };
     process.exit_signal.store(exit_signal, Ordering::Relaxed);
+    let maker = match args.flags.contains(CloneFlags::PARENT) {
+        true => old.made_by.load(Ordering::Relaxed),
+        false => me.tid().0,
+    };
+    process.made_by.store(maker, Ordering::Relaxed);
     Ok(process)
 }
 

@@ -49,6 +49,8 @@ pub struct Remains {
     pub cred: Arc<Cred>,
     /// Its policy, nice value and priority.
     pub params: ::sched::Params,
+    /// What it had used.
+    pub usage: Rusage,
 }
 
 /// A process: a thread group.
@@ -77,6 +79,8 @@ pub struct Process {
     pub exe: SpinLock<Option<Arc<File>>>,
     /// Adopts orphaned descendants (`PR_SET_CHILD_SUBREAPER`).
     pub is_subreaper: AtomicBool,
+    /// The thread of the parent that made it, for waits with `__WNOTHREAD`.
+    pub made_by: AtomicI32,
     /// Has executed a program since it was forked: its group may then not be changed by its parent.
     pub did_exec: AtomicBool,
     /// The dumpable state of `PR_SET_DUMPABLE`: 0, 1 or 2.
@@ -127,6 +131,7 @@ impl Process {
             exec_lock: Mutex::new(()),
             exe: SpinLock::new(None),
             is_subreaper: AtomicBool::new(false),
+            made_by: AtomicI32::new(0),
             did_exec: AtomicBool::new(false),
             dumpable: AtomicU32::new(1),
             oom_score_adj: AtomicI32::new(0),

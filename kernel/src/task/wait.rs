@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 
 use abi::{Errno, Result};
 
@@ -112,12 +113,14 @@ pub fn wait(which: &Which, options: WaitOptions) -> Result<Option<Waited>> {
 
 /// One look at the children.
 fn scan(parent: &Arc<Process>, which: &Which, options: WaitOptions) -> Result<Option<Waited>> {
+    let own_only = options.contains(WaitOptions::NOTHREAD);
     let children: Vec<Arc<Process>> = {
         let links = parent.links.lock();
         links
             .children
             .iter()
             .filter(|child| matches(child, which, options))
+            .filter(|child| !own_only || is_of_this_thread(parent, child))
             .cloned()
             .collect()
     };
@@ -140,6 +143,16 @@ fn matches(child: &Process, which: &Which, options: WaitOptions) -> bool {
     named
         && (options.contains(WaitOptions::ALL)
             || sends_sigchld != options.contains(WaitOptions::CLONE))
+}
+
+/// Whether the child is the running thread's own: one whose maker is no thread of the parent (any more), since it has
+/// exited or the child was adopted, is the first thread's.
+fn is_of_this_thread(parent: &Process, child: &Process) -> bool {
+    let maker = Pid(child.made_by.load(Ordering::Relaxed));
+    let mine = current().tid();
+    let threads = parent.signal.shared.lock();
+    let tids = || threads.threads.iter().map(|task| task.tid());
+    maker == mine || (!tids().any(|tid| tid == maker) && tids().next() == Some(mine))
 }
 
 fn take_news(parent: &Process, child: &Arc<Process>, options: WaitOptions) -> Option<Waited> {

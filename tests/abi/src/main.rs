@@ -29,6 +29,7 @@ mod inotify;
 mod lease;
 mod memory;
 mod mount;
+mod pairs;
 mod path;
 mod pipe;
 mod poll;
@@ -62,6 +63,14 @@ const FAMILIES: &[Family] = &[
     ("futex", futex::pi::CASES),
     ("futex", futex::requeue::CASES),
     ("rseq", rseq::CASES),
+    ("pairs", pairs::exec::CASES),
+    ("pairs", pairs::fork::CASES),
+    ("pairs", pairs::vfork::CASES),
+    ("pairs", pairs::wait::CASES),
+    ("pairs", pairs::stop::CASES),
+    ("pairs", pairs::memory::CASES),
+    ("pairs", pairs::group::CASES),
+    ("pairs", pairs::signal::CASES),
     ("signal", signal::action::CASES),
     ("signal", signal::info::CASES),
     ("signal", signal::frame::CASES),

@@ -194,7 +194,7 @@ impl InodeOps for PidDir {
             Kind::Fds(of) => fds::own(make(fds::directory(subject, *of)), &target),
             Kind::Threads => {
                 let inode = make(Arc::new(TaskDir(subject)).into());
-                inode.set_nlink(2 + target.threads().len() as u32);
+                inode.set_nlink(2 + target.thread_count() as u32);
                 inode
             }
             _ => make(Arc::new(PidFile { subject, entry }).into()),
@@ -346,7 +346,7 @@ impl InodeOps for TaskDir {
     fn getattr(&self, inode: &Arc<Inode>, attr: &mut Attr) -> Result<()> {
         refresh(&self.0, inode, attr);
         if let Ok(target) = self.0.get() {
-            attr.nlink = 2 + target.threads().len() as u32;
+            attr.nlink = 2 + target.thread_count() as u32;
         }
         Ok(())
     }
@@ -360,6 +360,9 @@ impl List for TaskDir {
     fn list(&self, _dir: &Inode, pos: &mut u64, sink: &mut dyn DirSink) -> Result<()> {
         let target = self.0.get().map_err(|_| Errno::ENOENT)?;
         let mut tids: alloc::vec::Vec<_> = target.threads().iter().map(|task| task.tid()).collect();
+        if target.leader_is_gone() {
+            tids.push(target.process.pid);
+        }
         tids.sort_unstable();
         for tid in tids {
             let at = 2 + tid.0 as u64;
