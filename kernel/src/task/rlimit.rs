@@ -115,6 +115,15 @@ impl Rlimits {
         }
     }
 
+    /// Moves the soft limit up, past the hard one if need be: the kernel's own doing.
+    pub fn raise_soft(&self, resource: Resource, by: u64) {
+        let soft = &self.soft[resource as usize];
+        soft.store(
+            soft.load(Ordering::Relaxed).saturating_add(by),
+            Ordering::Relaxed,
+        );
+    }
+
     /// Replaces both limits if `check` agrees to going from the old to the new ones.
     ///
     /// # Errors

@@ -39,6 +39,7 @@ mod process;
 mod rseq;
 mod rw;
 mod sched;
+mod schedule;
 mod sigio;
 mod signal;
 mod system;
@@ -96,6 +97,7 @@ const FAMILIES: &[Family] = &[
     ("inotify", inotify::CASES),
     ("cred", cred::CASES),
     ("sched", sched::CASES),
+    ("sched", schedule::CASES),
     ("timer", timer::CASES),
     ("system", system::CASES),
     ("xattr", xattr::CASES),

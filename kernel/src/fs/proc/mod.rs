@@ -10,6 +10,7 @@
 //! | `stat`, `status` | `stat`, `statm` and `status` |
 //! | `memory` | `maps`, `smaps`, `cmdline`, `environ`, `auxv` |
 //! | `attributes` | `limits`, `comm`, `oom_score`, `wchan` and other small files |
+//! | `scheduling` | `sched`, `schedstat`, `timers`, `timerslack_ns` |
 //! | `links`, `fds` | `exe`, `cwd`, `root`; `fd` and `fdinfo` |
 //! | `mounts` | `mounts`, `mountinfo`, `mountstats` |
 //! | `system` | files about the machine, time and devices |
@@ -43,6 +44,7 @@ mod mounts;
 mod node;
 mod pid;
 mod root;
+mod scheduling;
 mod stat;
 mod status;
 mod subject;

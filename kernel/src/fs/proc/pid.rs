@@ -10,7 +10,7 @@ use super::links::{self, Place};
 use super::root::{itoa, parse_number};
 use super::subject::{Subject, Target};
 use super::text::{Source, Text, TextFile};
-use super::{attributes, memory, mounts, stat, status};
+use super::{attributes, memory, mounts, scheduling, stat, status};
 use crate::fs::dentry::emit_dots;
 use crate::fs::file::{DirSink, File, FileOps, FileOpsRef};
 use crate::fs::inode::{
@@ -66,6 +66,14 @@ static ENTRIES: &[Entry] = &[
     Entry("smaps", 0o444, Kind::Private(memory::smaps)),
     Entry("smaps_rollup", 0o444, Kind::Private(memory::smaps_rollup)),
     Entry("wchan", 0o444, Kind::Text(attributes::wchan)),
+    Entry("sched", 0o444, Kind::Text(scheduling::sched)),
+    Entry("schedstat", 0o444, Kind::Text(scheduling::schedstat)),
+    Entry("timers", 0o444, Kind::Text(scheduling::timers)),
+    Entry(
+        "timerslack_ns",
+        0o666,
+        Kind::Writable(scheduling::timer_slack, scheduling::set_timer_slack),
+    ),
     Entry("io", 0o400, Kind::Private(stat::io)),
     Entry("oom_score", 0o444, Kind::Text(attributes::oom_score)),
     Entry(
@@ -76,6 +84,11 @@ static ENTRIES: &[Entry] = &[
 ];
 
 impl Entry {
+    /// Not there for a thread.
+    fn is_of_processes(&self) -> bool {
+        matches!(self.2, Kind::Threads) || matches!(self.0, "timers" | "timerslack_ns")
+    }
+
     fn file_kind(&self) -> FileKind {
         match self.2 {
             Kind::Text(_) | Kind::Private(_) | Kind::Writable(..) => FileKind::Regular,
@@ -173,7 +186,7 @@ impl PidDir {
         let whole = self.0.whole;
         (0..)
             .zip(ENTRIES)
-            .filter(move |(_, entry)| whole || !matches!(entry.2, Kind::Threads))
+            .filter(move |(_, entry)| whole || !entry.is_of_processes())
     }
 }
 

@@ -1,4 +1,4 @@
-//! Timers on CPU time. The tick charges its length to the process that it finds running, and looks whether anything is
+//! Timers on CPU time, and the limits on it. The tick charges its length to the process that it finds running, and looks whether anything is
 //! due; between ticks nothing is.
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -138,5 +138,21 @@ fn check_limit(process: &Process, timers: &CpuTimers, total_ns: u64) {
         if won.is_ok() {
             let _ = send_to_process(process, SigInfo::kernel(Signo::XCPU));
         }
+    }
+}
+
+/// RLIMIT_RTTIME: SIGXCPU at the soft limit, which then moves on by a second, and SIGKILL at the hard one.
+pub fn realtime_tick(task: &Task, ran_ns: u64) {
+    let process = &*task.process;
+    if process.rlimits.soft(Resource::Rttime) == INFINITY {
+        return;
+    }
+    let limit = process.rlimits.get(Resource::Rttime);
+    let ran_us = ran_ns / 1000;
+    if limit.hard != INFINITY && ran_us >= limit.hard {
+        let _ = force_to_process(process, SigInfo::kernel(Signo::KILL));
+    } else if ran_us >= limit.soft {
+        process.rlimits.raise_soft(Resource::Rttime, 1_000_000);
+        let _ = send_to_process(process, SigInfo::kernel(Signo::XCPU));
     }
 }
