@@ -6,6 +6,7 @@
 //! | [`abi`] | `abi`: the oracle's cases, on Linux and here |
 //! | [`packages`] | `packages`: the guest tests of the recipes; `busybox`: its own test suite |
 //! | [`fuzz`] | `fuzz`: random system calls |
+//! | [`load`] | `load`: threads that do everything at once, on Linux and here |
 //! | [`boot`] | `boot`: the image on the machines of `tests/boot`, and what is wrong with a boot |
 //! | [`debian`] | `debian`, if asked for: unmodified programs of Debian, Python's tests, stress-ng |
 //! | [`batch`], [`compare`] | many commands in one guest; others' suites on both kernels |
@@ -21,6 +22,7 @@ mod debian;
 mod expect;
 mod fuzz;
 mod host;
+mod load;
 mod packages;
 mod record;
 
@@ -42,7 +44,7 @@ use crate::ui::Ui;
 
 #[derive(Args, Clone, Debug)]
 pub struct TestArgs {
-    /// Run only what begins with this: a suite (host, lint, abi, packages, busybox, fuzz, boot,
+    /// Run only what begins with this: a suite (host, lint, abi, packages, busybox, fuzz, load, boot,
     /// debian), or a suite and a name (abi/pipe)
     pub filter: Option<String>,
     /// Build the kernel with debug assertions
@@ -80,7 +82,7 @@ pub fn run(args: &TestArgs, paths: &Paths, ui: &Ui) -> Result<i32> {
     if lab.wants("host") {
         records.extend(host::crates(&lab)?);
     }
-    if ["abi", "packages", "busybox", "fuzz", "boot"]
+    if ["abi", "packages", "busybox", "fuzz", "load", "boot"]
         .iter()
         .any(|suite| lab.wants(suite))
     {
@@ -123,6 +125,9 @@ fn guests(lab: &Lab, jobs: usize) -> Result<Vec<Record>> {
     }
     if lab.wants("fuzz") {
         work.extend(fuzz::jobs(lab, &ours)?);
+    }
+    if lab.wants("load") {
+        work.extend(load::jobs(lab, &ours, &linux)?);
     }
     if lab.wants("boot") {
         work.extend(boot::jobs(lab, &ours, &linux)?);

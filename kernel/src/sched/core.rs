@@ -26,6 +26,18 @@ pub(super) struct Cpu {
     /// The one that leaves is runnable, but not here: it goes to another CPU once it has left its stack.
     evicted: bool,
     pub(super) switches: u64,
+    pub(super) sums: CpuSums,
+}
+
+/// What a CPU has given to tasks.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct CpuSums {
+    /// Nanoseconds for which it ran them.
+    pub ran_ns: u64,
+    /// Nanoseconds for which they waited.
+    pub waited_ns: u64,
+    /// How often one got it.
+    pub runs: u64,
 }
 
 impl Cpu {
@@ -37,6 +49,11 @@ impl Cpu {
             leaving: None,
             evicted: false,
             switches: 0,
+            sums: CpuSums {
+                ran_ns: 0,
+                waited_ns: 0,
+                runs: 0,
+            },
         }
     }
 
@@ -208,11 +225,17 @@ fn schedule_with(yielding: bool) {
         cpu.queue.enqueue(&entity, prev_arc.clone(), !yielding);
     }
     let next = cpu.queue.pick().or_else(|| balance::steal(&mut cpu, here));
+    if let Some(next) = &next {
+        note_run(&mut cpu, next, now);
+    }
     let next = match next.or_else(|| cpu.idle.clone()) {
         Some(next) => next,
         None => prev_arc.clone(),
     };
     next.sched.since_ns.store(now, Ordering::Relaxed);
+    if !prev_runs && prev.sched.rt_ticks.load(Ordering::Relaxed) != 0 {
+        prev.sched.rt_ticks.store(0, Ordering::Relaxed);
+    }
     if Arc::ptr_eq(&next, &prev_arc) {
         cpu.running = Some(next);
         return;
@@ -274,6 +297,19 @@ pub fn finish_first_switch() {
     finish_switch();
 }
 
+/// A task that stood in a queue gets the CPU.
+fn note_run(cpu: &mut Cpu, task: &Task, now: u64) {
+    let waited = now.saturating_sub(task.sched.since_ns.load(Ordering::Relaxed));
+    task.usage.count_run(waited);
+    cpu.sums.waited_ns += waited;
+    cpu.sums.runs += 1;
+}
+
+/// What a CPU has given to tasks since boot.
+pub fn cpu_sums(cpu: CpuId) -> CpuSums {
+    lock(cpu).sums
+}
+
 fn count_switch(cpu: &mut Cpu, prev: &Task, preempted: bool) {
     cpu.switches += 1;
     let counter = if preempted {
@@ -330,6 +366,7 @@ pub fn spawn(task: Arc<Task>) {
     task.sched.set_cpu(target);
     task.sched.set(TaskState::Running);
     make_room(total);
+    task.sched.note_queued();
     let mut cpu = lock(target);
     let mut entity = task.sched.entity.lock();
     cpu.queue.place(&mut entity, false);

@@ -36,13 +36,15 @@ mod timer;
 mod wake;
 
 pub use self::core::{
-    block_current, cond_resched, exit_current, finish_first_switch, idles_here, nr_running,
-    nr_spawned, nr_switches, on_reschedule_ipi, running_ns, schedule, set_running, set_sleeping,
-    spawn, start_on_this_cpu, yield_now,
+    block_current, cond_resched, cpu_sums, exit_current, finish_first_switch, idles_here,
+    nr_running, nr_spawned, nr_switches, on_reschedule_ipi, running_ns, schedule, set_running,
+    set_sleeping, spawn, start_on_this_cpu, yield_now,
 };
 pub use idle::{idle_ns, run_idle};
 pub use kthread::spawn_kernel_thread;
-pub use params::{affinity, params_of, prio_of, set_affinity, set_inherited, set_params};
+pub use params::{
+    affinity, params_of, prio_of, set_affinity, set_inherited, set_params, standing_of,
+};
 pub use state::{SchedState, SleepKind, TaskState};
 pub use tick::{CpuTimes, TICK_NS, cpu_times, load_averages, tick};
 pub use timer::{WakeTimer, sleep_until};

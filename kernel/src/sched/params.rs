@@ -20,6 +20,12 @@ pub fn prio_of(task: &Task) -> u8 {
     task.sched.entity.lock().prio()
 }
 
+/// The standing in the fair class, and the weight, for `/proc`.
+pub fn standing_of(task: &Task) -> (u64, u64) {
+    let entity = task.sched.entity.lock();
+    (entity.key.vruntime, entity.params.weight())
+}
+
 /// Changes the parameters; a queued task moves to its new place.
 pub fn set_params(task: &Arc<Task>, params: Params) {
     change(task, |entity| {

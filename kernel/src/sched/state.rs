@@ -66,8 +66,10 @@ pub struct SchedState {
     /// The task's own priority on Linux's scale, for a look without the lock.
     own_prio: AtomicU8,
     affinity: AtomicU64,
-    /// Monotonic time of the last accounting while it runs.
+    /// Monotonic time of the last accounting while it runs, or since which it stands in a queue.
     pub(super) since_ns: AtomicU64,
+    /// Ticks that found it running in the real-time class since it last slept.
+    pub(super) rt_ticks: AtomicU32,
 }
 
 impl SchedState {
@@ -80,6 +82,7 @@ impl SchedState {
             own_prio: AtomicU8::new(params.prio()),
             affinity: AtomicU64::new(affinity),
             since_ns: AtomicU64::new(0),
+            rt_ticks: AtomicU32::new(0),
         }
     }
 
@@ -131,6 +134,13 @@ impl SchedState {
 
     pub(super) fn note_prio(&self, prio: u8) {
         self.own_prio.store(prio, Ordering::Relaxed);
+    }
+
+    /// It is put into a queue from outside of its CPU: there it begins to wait.
+    #[inline]
+    pub(super) fn note_queued(&self) {
+        self.since_ns
+            .store(crate::time::monotonic_ns(), Ordering::Relaxed);
     }
 
     /// The CPUs it may run on, a bit each.

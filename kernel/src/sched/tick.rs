@@ -56,6 +56,7 @@ pub(super) fn charge(cpu: &mut Cpu, task: &Task, now: u64) -> bool {
         return false;
     }
     let ran = now.saturating_sub(since);
+    cpu.sums.ran_ns += ran;
     task.usage.ran_ns.store(
         task.usage.ran_ns.load(Ordering::Relaxed) + ran,
         Ordering::Relaxed,
@@ -91,9 +92,16 @@ pub fn tick(from_user: bool) {
     } else {
         (&task.usage.system_ticks, &ticks.system)
     };
+    let rt_ticks = match entity.realtime() {
+        Some(_) => task.sched.rt_ticks.fetch_add(1, Ordering::Relaxed) + 1,
+        None => 0,
+    };
     mine.fetch_add(1, Ordering::Relaxed);
     cpus.fetch_add(1, Ordering::Relaxed);
     signal::cpu_timers_tick(&task, from_user, TICK_NS);
+    if rt_ticks > 0 {
+        signal::realtime_tick(&task, u64::from(rt_ticks) * TICK_NS);
+    }
     update_load();
 }
 

@@ -93,6 +93,7 @@ pub fn wake_state(task: &Arc<Task>, states: u32) -> bool {
 }
 
 fn enqueue_woken(cpu: &mut Cpu, task: &Arc<Task>, moved: bool) {
+    task.sched.note_queued();
     let mut entity = task.sched.entity.lock();
     cpu.queue.place(&mut entity, !moved);
     cpu.queue.enqueue(&entity, task.clone(), false);

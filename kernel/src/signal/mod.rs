@@ -198,6 +198,11 @@ pub fn run_restart() -> Result<usize> {
     resume.ok_or(abi::Errno::EINTR)?()
 }
 
+/// The tick found `task` running in the real-time class, as it has for `ran_ns` without sleeping: RLIMIT_RTTIME.
+pub fn realtime_tick(task: &Task, ran_ns: u64) {
+    timer::cpu::realtime_tick(task, ran_ns);
+}
+
 /// The tick found `task` running for `tick_ns`: charges interval timers and limits on CPU time. In interrupt context.
 pub fn cpu_timers_tick(task: &Task, from_user: bool, tick_ns: u64) {
     timer::cpu::tick(task, from_user, tick_ns);

@@ -253,8 +253,20 @@ pub fn sys_sched_getaffinity(pid: Pid, len: u32, mask: usize) -> Result<usize> {
 const ATTR_SIZE_VER0: usize = 48;
 const ATTR_SIZE_VER1: usize = 56;
 const FLAG_RESET_ON_FORK: u64 = 1;
+/// Of SCHED_DEADLINE; without a meaning for the others, which take them.
+const FLAG_RECLAIM: u64 = 2;
+/// See `FLAG_RECLAIM`.
+const FLAG_DL_OVERRUN: u64 = 4;
 const FLAG_KEEP_POLICY: u64 = 8;
 const FLAG_KEEP_PARAMS: u64 = 16;
+/// Utilisation clamps, both of them.
+const FLAG_UTIL_CLAMP: u64 = 32 | 64;
+const FLAGS_ALL: u64 = FLAG_RESET_ON_FORK
+    | FLAG_RECLAIM
+    | FLAG_DL_OVERRUN
+    | FLAG_KEEP_POLICY
+    | FLAG_KEEP_PARAMS
+    | FLAG_UTIL_CLAMP;
 
 pub fn sys_sched_setattr(pid: Pid, attr: usize, flags: u32) -> Result<usize> {
     if attr == 0 || pid.0 < 0 || flags != 0 {
@@ -274,12 +286,23 @@ pub fn sys_sched_setattr(pid: Pid, attr: usize, flags: u32) -> Result<usize> {
     let attr_flags = words[1];
     let nice = (words[2] as u32 as i32).clamp(-20, 19) as i8;
     let priority = (words[2] >> 32) as u32;
-    if attr_flags & !(FLAG_RESET_ON_FORK | FLAG_KEEP_POLICY | FLAG_KEEP_PARAMS) != 0 {
+    // Clamps came with the second version of the structure.
+    if attr_flags & FLAG_UTIL_CLAMP != 0 && size < ATTR_SIZE_VER1 {
+        return Err(Errno::EINVAL);
+    }
+    let keep_policy = attr_flags & FLAG_KEEP_POLICY != 0;
+    if !keep_policy && policy > i32::MAX as u32 {
         return Err(Errno::EINVAL);
     }
     let task = target(pid)?;
+    if attr_flags & !FLAGS_ALL != 0 {
+        return Err(Errno::EINVAL);
+    }
+    // As a Linux without CONFIG_UCLAMP_TASK.
+    if attr_flags & FLAG_UTIL_CLAMP != 0 {
+        return Err(Errno::EOPNOTSUPP);
+    }
     let old = sched::params_of(&task);
-    let keep_policy = attr_flags & FLAG_KEEP_POLICY != 0;
     let policy = if keep_policy {
         old.policy as u32
     } else {

@@ -242,7 +242,7 @@ syscalls! {
     141 setpriority(which: u32, who: u32, nice: i32) => sched::sys_setpriority, Full, "";
     142 sched_setparam(pid: Pid, param: usize) => sched::sys_sched_setparam, Full, "";
     143 sched_getparam(pid: Pid, param: usize) => sched::sys_sched_getparam, Full, "";
-    144 sched_setscheduler(pid: Pid, policy: i32, param: usize) => sched::sys_sched_setscheduler, Full, "";
+    144 sched_setscheduler(pid: Pid, policy: i32, param: usize) => sched::sys_sched_setscheduler, Full, "SCHED_DEADLINE is for sched_setattr only";
     145 sched_getscheduler(pid: Pid) => sched::sys_sched_getscheduler, Full, "";
     146 sched_get_priority_max(policy: i32) => sched::sys_sched_get_priority_max, Full, "";
     147 sched_get_priority_min(policy: i32) => sched::sys_sched_get_priority_min, Full, "";
@@ -412,7 +412,7 @@ syscalls! {
     311 process_vm_writev(pid: Pid, local: usize, local_count: usize, remote: usize, remote_count: usize, flags: usize) => remote::sys_process_vm_writev, Full, "";
     312 kcmp(pid1: Pid, pid2: Pid, kind: i32, idx1: usize, idx2: usize) => remote::sys_kcmp, Partial, "no KCMP_SYSVSEM and KCMP_EPOLL_TFD";
     313 finit_module;
-    314 sched_setattr(pid: Pid, attr: usize, flags: u32) => sched::sys_sched_setattr, Full, "";
+    314 sched_setattr(pid: Pid, attr: usize, flags: u32) => sched::sys_sched_setattr, Partial, "SCHED_DEADLINE is no policy; utilisation clamps answer EOPNOTSUPP";
     315 sched_getattr(pid: Pid, attr: usize, size: u32, flags: u32) => sched::sys_sched_getattr, Full, "";
     316 renameat2(old_dir: i32, old: UserCStr, new_dir: i32, new: UserCStr, flags: u32) => path::sys_renameat2, Partial, "no whiteouts";
     317 seccomp(operation: u32, flags: u32, args: usize) => seccomp::sys_seccomp, Partial, "no SECCOMP_RET_TRACE stops";

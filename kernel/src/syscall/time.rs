@@ -368,6 +368,7 @@ pub fn sys_timer_create(
     timer_id: UserPtr<i32>,
 ) -> Result<usize> {
     let event = event.read_opt()?;
+    let clock_id = id;
     let clock = posix::clock_for(clock(id)?)?;
     let (notify, value) = match &event {
         Some(event) => (notify_of(event)?, Some(event.sigev_value)),
@@ -375,6 +376,7 @@ pub fn sys_timer_create(
     };
     let id = posix::create(NewTimer {
         clock,
+        clock_id,
         notify,
         value,
     })?;

@@ -113,6 +113,7 @@ fn leave_remains(me: &CurrentTask) {
         comm: me.comm(),
         cred: me.cred(),
         params: sched::params_of(me),
+        usage: me.rusage(),
     };
     let mut slot = me.process.remains.lock();
     let unwanted = match &*slot {

@@ -51,6 +51,8 @@ pub struct Remains {
     pub cred: Arc<Cred>,
     /// Its policy, nice value and priority.
     pub params: ::sched::Params,
+    /// What it had used.
+    pub usage: Rusage,
 }
 
 /// A process: a thread group.
@@ -76,7 +78,7 @@ pub struct Process {
     pub exit_event: WaitQueue,
     /// The thread with the process's number; gone once it has ended and nobody traces it.
     pub leader: SpinLock<Weak<Task>>,
-    /// The thread that made it: its tracer by PTRACE_TRACEME, while it lives.
+    /// The thread that made it: its tracer by PTRACE_TRACEME, and the parent for `__WNOTHREAD`, while it lives.
     pub maker: SpinLock<Weak<Task>>,
     /// Held by execve against ptrace and readers of the memory map.
     pub exec_lock: Mutex<()>,

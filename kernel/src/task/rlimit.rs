@@ -106,11 +106,6 @@ impl Rlimits {
         self.soft[resource as usize].load(Ordering::Relaxed)
     }
 
-    /// Raises the soft limit, as the kernel itself does where it is a time to say something again.
-    pub fn raise_soft(&self, resource: Resource, soft: u64) {
-        self.soft[resource as usize].store(soft, Ordering::Relaxed);
-    }
-
     /// Both limits.
     pub fn get(&self, resource: Resource) -> Rlimit {
         let hard = self.hard.lock();
@@ -118,6 +113,15 @@ impl Rlimits {
             soft: self.soft(resource),
             hard: hard[resource as usize],
         }
+    }
+
+    /// Moves the soft limit up, past the hard one if need be: the kernel's own doing.
+    pub fn raise_soft(&self, resource: Resource, by: u64) {
+        let soft = &self.soft[resource as usize];
+        soft.store(
+            soft.load(Ordering::Relaxed).saturating_add(by),
+            Ordering::Relaxed,
+        );
     }
 
     /// Replaces both limits if `check` agrees to going from the old to the new ones.

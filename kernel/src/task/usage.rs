@@ -73,6 +73,12 @@ pub struct ThreadUsage {
     pub user_ticks: AtomicU64,
     /// See `user_ticks`.
     pub system_ticks: AtomicU64,
+    /// Nanoseconds in a run queue, waiting for a CPU, and how often it got one. Written under the run queue.
+    pub waited_ns: AtomicU64,
+    /// See `waited_ns`.
+    pub runs: AtomicU64,
+    /// User and system time as they were told last: neither may ever fall.
+    told: SpinLock<(u64, u64)>,
     /// Faults served without I/O.
     pub minor_faults: AtomicU64,
     /// Faults that needed I/O.
@@ -81,11 +87,6 @@ pub struct ThreadUsage {
     pub voluntary_switches: AtomicU64,
     /// Times it was preempted.
     pub involuntary_switches: AtomicU64,
-    /// RLIMIT_RTTIME: microseconds as a real-time task since it last slept, and how often it had slept by then. Written by
-    /// the tick of its CPU.
-    pub realtime_us: AtomicU64,
-    /// See `realtime_us`.
-    pub realtime_sleeps: AtomicU64,
     /// See [`IoCounts`]; these are written by the thread alone.
     read_bytes: AtomicU64,
     written_bytes: AtomicU64,
@@ -100,6 +101,13 @@ fn bump(counter: &AtomicU64, by: u64) {
 }
 
 impl ThreadUsage {
+    /// It gets a CPU after having waited so long for it. Under the run queue.
+    #[inline]
+    pub fn count_run(&self, waited_ns: u64) {
+        bump(&self.waited_ns, waited_ns);
+        bump(&self.runs, 1);
+    }
+
     /// The running thread's call read so many bytes.
     #[inline]
     pub fn count_read(&self, bytes: usize) {
@@ -124,19 +132,35 @@ impl ThreadUsage {
         }
     }
 
+    /// Splits a precise total by sampled ticks, as Linux does: without ticks of the kernel all is the user's, and what was
+    /// told before does not fall.
+    fn split(&self, total: u64, user_ticks: u64, system_ticks: u64) -> (u64, u64) {
+        let mut told = self.told.lock();
+        if told.0 + told.1 >= total {
+            return *told;
+        }
+        let system = match (user_ticks, system_ticks) {
+            (_, 0) => 0,
+            (0, _) => total,
+            (user, system) => {
+                (u128::from(total) * u128::from(system) / u128::from(user + system)) as u64
+            }
+        };
+        let system = system.max(told.1);
+        let user = total.saturating_sub(system).max(told.0);
+        *told = (user, total.saturating_sub(user).max(told.1));
+        *told
+    }
+
     /// The counters now; `running_ns` is what the present stay on the CPU adds.
     pub fn snapshot(&self, running_ns: u64) -> Rusage {
         let total = self.ran_ns.load(Ordering::Relaxed) + running_ns;
         let user = self.user_ticks.load(Ordering::Relaxed);
         let system = self.system_ticks.load(Ordering::Relaxed);
-        // Without a tick yet, all counts as the kernel's, as on Linux with precise totals and sampled halves.
-        let user_ns = match user + system {
-            0 => 0,
-            ticks => (u128::from(total) * u128::from(user) / u128::from(ticks)) as u64,
-        };
+        let (user_ns, system_ns) = self.split(total, user, system);
         Rusage {
             user_ns,
-            system_ns: total - user_ns,
+            system_ns,
             minor_faults: self.minor_faults.load(Ordering::Relaxed),
             major_faults: self.major_faults.load(Ordering::Relaxed),
             voluntary_switches: self.voluntary_switches.load(Ordering::Relaxed),

@@ -32,6 +32,7 @@ mod lease;
 mod memory;
 mod mount;
 mod mqueue;
+mod pairs;
 mod path;
 mod pidfd;
 mod pipe;
@@ -46,6 +47,7 @@ mod rlimit;
 mod rseq;
 mod rw;
 mod sched;
+mod schedule;
 mod seccomp;
 mod sigio;
 mod signal;
@@ -72,6 +74,14 @@ const FAMILIES: &[Family] = &[
     ("futex", futex::pi::CASES),
     ("futex", futex::requeue::CASES),
     ("rseq", rseq::CASES),
+    ("pairs", pairs::exec::CASES),
+    ("pairs", pairs::fork::CASES),
+    ("pairs", pairs::vfork::CASES),
+    ("pairs", pairs::wait::CASES),
+    ("pairs", pairs::stop::CASES),
+    ("pairs", pairs::memory::CASES),
+    ("pairs", pairs::group::CASES),
+    ("pairs", pairs::signal::CASES),
     ("signal", signal::action::CASES),
     ("signal", signal::info::CASES),
     ("signal", signal::frame::CASES),
@@ -110,6 +120,7 @@ const FAMILIES: &[Family] = &[
     ("inotify", inotify::CASES),
     ("cred", cred::CASES),
     ("sched", sched::CASES),
+    ("sched", schedule::CASES),
     ("timer", timer::CASES),
     ("system", system::CASES),
     ("xattr", xattr::CASES),

@@ -12,6 +12,7 @@
 //! | `running` | `syscall` and `stack` |
 //! | `memory` | `maps`, `smaps`, `cmdline`, `environ`, `auxv` |
 //! | `attributes` | `limits`, `comm`, `oom_score`, `wchan` and other small files |
+//! | `scheduling` | `sched`, `schedstat`, `timers`, `timerslack_ns` |
 //! | `links`, `fds` | `exe`, `cwd`, `root`; `fd` and `fdinfo` |
 //! | `mounts` | `mounts`, `mountinfo`, `mountstats` |
 //! | `system` | files about the machine, time and devices |
@@ -52,6 +53,7 @@ mod pagemap;
 mod pid;
 mod root;
 mod running;
+mod scheduling;
 mod stat;
 mod status;
 mod subject;

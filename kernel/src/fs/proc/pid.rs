@@ -12,7 +12,7 @@ use super::mem::Memory;
 use super::root::{itoa, parse_number};
 use super::subject::{Subject, Target};
 use super::text::{Source, Text, TextFile};
-use super::{attributes, memory, mounts, pagemap, running, stat, status};
+use super::{attributes, memory, mounts, pagemap, running, scheduling, stat, status};
 use crate::fs::dentry::emit_dots;
 use crate::fs::file::{DirSink, File, FileOps, FileOpsRef};
 use crate::fs::inode::{
@@ -83,6 +83,14 @@ static ENTRIES: &[Entry] = &[
     ),
     Entry("wchan", 0o444, Kind::Text(attributes::wchan)),
     Entry("stack", 0o400, Kind::Private(running::stack)),
+    Entry("sched", 0o444, Kind::Text(scheduling::sched)),
+    Entry("schedstat", 0o444, Kind::Text(scheduling::schedstat)),
+    Entry("timers", 0o444, Kind::Text(scheduling::timers)),
+    Entry(
+        "timerslack_ns",
+        0o666,
+        Kind::Writable(scheduling::timer_slack, scheduling::set_timer_slack),
+    ),
     Entry("io", 0o400, Kind::Private(stat::io)),
     Entry("oom_score", 0o444, Kind::Text(attributes::oom_score)),
     Entry(
@@ -103,6 +111,11 @@ static ENTRIES: &[Entry] = &[
 ];
 
 impl Entry {
+    /// Not there for a thread.
+    fn is_of_processes(&self) -> bool {
+        matches!(self.2, Kind::Threads) || matches!(self.0, "timers" | "timerslack_ns")
+    }
+
     fn file_kind(&self) -> FileKind {
         match self.2 {
             Kind::Text(_)
@@ -214,7 +227,7 @@ impl PidDir {
         let whole = self.0.whole;
         (0..)
             .zip(ENTRIES)
-            .filter(move |(_, entry)| whole || !matches!(entry.2, Kind::Threads))
+            .filter(move |(_, entry)| whole || !entry.is_of_processes())
     }
 }
 
@@ -236,7 +249,7 @@ impl InodeOps for PidDir {
             Kind::Fds(of) => fds::own(make(fds::directory(subject, *of)), &target),
             Kind::Threads => {
                 let inode = make(Arc::new(TaskDir(subject)).into());
-                inode.set_nlink(2 + target.threads().len() as u32);
+                inode.set_nlink(2 + target.thread_count() as u32);
                 inode
             }
             _ => make(Arc::new(PidFile { subject, entry }).into()),
@@ -395,7 +408,7 @@ impl InodeOps for TaskDir {
     fn getattr(&self, inode: &Arc<Inode>, attr: &mut Attr) -> Result<()> {
         refresh(&self.0, inode, attr);
         if let Ok(target) = self.0.get() {
-            attr.nlink = 2 + target.threads().len() as u32;
+            attr.nlink = 2 + target.thread_count() as u32;
         }
         Ok(())
     }
@@ -409,6 +422,9 @@ impl List for TaskDir {
     fn list(&self, _dir: &Inode, pos: &mut u64, sink: &mut dyn DirSink) -> Result<()> {
         let target = self.0.get().map_err(|_| Errno::ENOENT)?;
         let mut tids: alloc::vec::Vec<_> = target.threads().iter().map(|task| task.tid()).collect();
+        if target.leader_is_gone() {
+            tids.push(target.process.pid);
+        }
         tids.sort_unstable();
         for tid in tids {
             let at = 2 + tid.0 as u64;

@@ -51,7 +51,7 @@ fn usage_of(target: &Target) -> Rusage {
     match &target.task {
         Some(task) if !target.whole || target.is_kernel_thread() => task.rusage(),
         Some(_) => target.process.rusage(),
-        None => *target.process.final_usage.lock(),
+        None => target.final_usage(),
     }
 }
 
@@ -157,7 +157,7 @@ fn times(target: &Target, out: &mut Text) -> Result<()> {
         None => params.prio(),
     };
     let priority = i32::from(prio) - 100;
-    let threads = target.threads().len().max(1);
+    let threads = target.thread_count();
     let start = start_ns(target) / CLOCK_TICK_NS;
     write!(out, " {priority} {} {threads} 0 {start}", params.nice)
 }

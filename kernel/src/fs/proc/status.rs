@@ -144,8 +144,8 @@ fn dump(target: &Target, out: &mut Text) -> Result<()> {
 fn signals(target: &Target, out: &mut Text) -> Result<()> {
     let process = &target.process;
     let (queued, limit) = signal::queue_usage(process);
-    let threads = target.threads().len();
-    writeln!(out, "Threads:\t{}\nSigQ:\t{queued}/{limit}", threads.max(1))?;
+    let threads = target.thread_count();
+    writeln!(out, "Threads:\t{threads}\nSigQ:\t{queued}/{limit}")?;
     let (pending, blocked) = match &target.task {
         Some(task) => (task.signal.pending().bits(), task.signal.blocked().bits()),
         None => (0, 0),

@@ -8,6 +8,7 @@ use abi::{Errno, Result};
 use crate::mm::AddressSpace;
 use crate::task::process::{Life, Remains};
 use crate::task::ptrace::{self, AccessMode};
+use crate::task::usage::Rusage;
 use crate::task::{Comm, Cred, Pid, Process, Task, current};
 
 /// A process, a thread or a kernel thread by its number, held so that it can end.
@@ -61,14 +62,14 @@ impl Subject {
     /// The thread `tid` of this process.
     pub fn thread(&self, tid: Pid) -> Option<Self> {
         let target = self.get().ok()?;
-        let task = target
-            .threads()
-            .into_iter()
-            .find(|task| task.tid() == tid)?;
+        let task = target.threads().into_iter().find(|task| task.tid() == tid);
+        if task.is_none() && !(tid == target.process.pid && target.leader_is_gone()) {
+            return None;
+        }
         Some(Self {
             id: tid,
             process: self.process.clone(),
-            thread: Some(Arc::downgrade(&task)),
+            thread: task.map(|task| Arc::downgrade(&task)),
             whole: false,
         })
     }
@@ -79,7 +80,8 @@ impl Subject {
         let task = match &self.thread {
             None => match process.life() {
                 Life::Reaped => return Err(Errno::ESRCH),
-                _ => process.main_thread(),
+                // As on Linux a process is its first thread, a zombie once that has ended.
+                _ => process.main_thread().filter(|task| task.is_leader()),
             },
             Some(thread) => {
                 let task = thread.upgrade().ok_or(Errno::ESRCH)?;
@@ -104,6 +106,29 @@ impl Target {
         match &self.task {
             Some(task) if task.is_kernel_thread() => alloc::vec![task.clone()],
             _ => self.process.threads(),
+        }
+    }
+
+    /// The first thread has ended: it stays a zombie until the process is waited for.
+    pub fn leader_is_gone(&self) -> bool {
+        !self
+            .threads()
+            .iter()
+            .any(|task| task.tid() == self.process.pid)
+            && !self.is_kernel_thread()
+    }
+
+    /// The threads, a first one that has ended included.
+    pub fn thread_count(&self) -> usize {
+        self.threads().len() + usize::from(self.leader_is_gone())
+    }
+
+    /// What a first thread that has ended had used, while others go on; what the process had, at its end.
+    pub fn final_usage(&self) -> Rusage {
+        match (self.whole, self.process.life()) {
+            (true, Life::Alive) => self.process.rusage(),
+            (true, _) => *self.process.final_usage.lock(),
+            (false, _) => self.remains(|remains| remains.usage).unwrap_or_default(),
         }
     }
 

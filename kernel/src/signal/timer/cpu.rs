@@ -1,11 +1,10 @@
-//! Timers on CPU time. The tick charges its length to the process that it finds running, and looks whether anything is
+//! Timers on CPU time, and the limits on it. The tick charges its length to the process that it finds running, and looks whether anything is
 //! due; between ticks nothing is.
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use abi::signal::{SigInfo, Signo};
 
-use crate::sched;
 use crate::signal::{force_to_process, send_to_process};
 use crate::task::rlimit::{INFINITY, Resource};
 use crate::task::{Process, Task};
@@ -92,7 +91,6 @@ pub fn tick(task: &Task, from_user: bool, tick_ns: u64) {
     }
     check(process, &timers.prof, total, Signo::PROF);
     check_limit(process, timers, total);
-    check_realtime(task, tick_ns);
     if timers.has_posix.load(Ordering::Relaxed) {
         super::posix::tick(process);
     }
@@ -119,31 +117,6 @@ fn check(process: &Process, timer: &CpuItimer, now: u64, signo: Signo) {
     }
 }
 
-/// RLIMIT_RTTIME: a real-time task that does not sleep gets SIGXCPU at the soft limit, which then goes up by a second, and
-/// SIGKILL at the hard one.
-fn check_realtime(task: &Task, tick_ns: u64) {
-    const SECOND_US: u64 = 1_000_000;
-    let process = &*task.process;
-    let soft = process.rlimits.soft(Resource::Rttime);
-    if soft == INFINITY || !sched::params_of(task).policy.is_realtime() {
-        return;
-    }
-    let usage = &task.usage;
-    let sleeps = usage.voluntary_switches.load(Ordering::Relaxed);
-    let ran = match usage.realtime_sleeps.swap(sleeps, Ordering::Relaxed) == sleeps {
-        true => usage.realtime_us.load(Ordering::Relaxed) + tick_ns / 1000,
-        false => 0,
-    };
-    usage.realtime_us.store(ran, Ordering::Relaxed);
-    if ran > process.rlimits.get(Resource::Rttime).hard {
-        let _ = force_to_process(process, SigInfo::kernel(Signo::KILL));
-    } else if ran > soft {
-        let raised = soft.saturating_add(SECOND_US);
-        process.rlimits.raise_soft(Resource::Rttime, raised);
-        let _ = send_to_process(process, SigInfo::kernel(Signo::XCPU));
-    }
-}
-
 /// RLIMIT_CPU: SIGXCPU at the soft limit and every second after, SIGKILL at the hard one.
 fn check_limit(process: &Process, timers: &CpuTimers, total_ns: u64) {
     let soft = process.rlimits.soft(Resource::Cpu);
@@ -165,5 +138,21 @@ fn check_limit(process: &Process, timers: &CpuTimers, total_ns: u64) {
         if won.is_ok() {
             let _ = send_to_process(process, SigInfo::kernel(Signo::XCPU));
         }
+    }
+}
+
+/// RLIMIT_RTTIME: SIGXCPU at the soft limit, which then moves on by a second, and SIGKILL at the hard one.
+pub fn realtime_tick(task: &Task, ran_ns: u64) {
+    let process = &*task.process;
+    if process.rlimits.soft(Resource::Rttime) == INFINITY {
+        return;
+    }
+    let limit = process.rlimits.get(Resource::Rttime);
+    let ran_us = ran_ns / 1000;
+    if limit.hard != INFINITY && ran_us >= limit.hard {
+        let _ = force_to_process(process, SigInfo::kernel(Signo::KILL));
+    } else if ran_us >= limit.soft {
+        process.rlimits.raise_soft(Resource::Rttime, 1_000_000);
+        let _ = send_to_process(process, SigInfo::kernel(Signo::XCPU));
     }
 }

@@ -6,6 +6,7 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use ::signal::{Entry, Storage};
@@ -115,6 +116,7 @@ pub struct PosixTimer {
     id: i32,
     process: Arc<Process>,
     clock: TimerClock,
+    clock_id: i32,
     notify: Notify,
     value: u64,
     state: IrqSpinLock<State>,
@@ -247,6 +249,8 @@ fn find(id: i32) -> Result<Arc<PosixTimer>> {
 /// What `timer_create` asks for.
 pub struct NewTimer {
     pub clock: TimerClock,
+    /// The clock's number as the caller gave it.
+    pub clock_id: i32,
     pub notify: Notify,
     /// `sigev_value`; `None` stands for the timer's id.
     pub value: Option<u64>,
@@ -331,6 +335,7 @@ pub fn create(new: NewTimer) -> Result<i32> {
         id,
         process: process.clone(),
         clock: new.clock,
+        clock_id: new.clock_id,
         notify: new.notify,
         value: new.value.unwrap_or(id as u64),
         state: IrqSpinLock::new(State::default()),
@@ -338,6 +343,38 @@ pub fn create(new: NewTimer) -> Result<i32> {
     };
     table.timers.insert(id, Arc::new(timer));
     Ok(id)
+}
+
+/// What `/proc/<pid>/timers` tells of a timer.
+pub struct Described {
+    pub id: i32,
+    pub clock_id: i32,
+    pub notify: Notify,
+    pub value: u64,
+}
+
+/// The timers of a process, by their ids.
+///
+/// # Errors
+/// `ENOMEM`.
+pub fn describe(process: &Process) -> Result<Vec<Described>> {
+    let table = process.signal.timers.posix.lock();
+    let count = table.timers.len();
+    drop(table);
+    let mut list = Vec::new();
+    // A few more may come meanwhile; what does not fit is not shown this time.
+    list.try_reserve_exact(count + 8)
+        .map_err(|_| Errno::ENOMEM)?;
+    let table = process.signal.timers.posix.lock();
+    for timer in table.timers.values().take(count + 8) {
+        list.push(Described {
+            id: timer.id,
+            clock_id: timer.clock_id,
+            notify: timer.notify.clone(),
+            value: timer.value,
+        });
+    }
+    Ok(list)
 }
 
 fn free_id(table: &mut Table) -> i32 {
