@@ -40,6 +40,12 @@ pub trait MemoryObject: Send + Sync + Any {
         Err(Errno::EFAULT)
     }
 
+    /// Puts a page in where there is none (`userfaultfd`). EEXIST where there is one, EFAULT past the end.
+    fn insert_page(&self, index: u64, page: FrameRef) -> Result<()> {
+        let _ = (index, page);
+        Err(Errno::EINVAL)
+    }
+
     /// How the CPU caches [`ObjectKind::Device`] pages that are not RAM.
     fn device_policy(&self) -> CachePolicy {
         CachePolicy::Uncached
@@ -74,4 +80,8 @@ pub trait MappedFile: Send + Sync + Any {
     fn dev_ino(&self) -> (u64, u64);
     /// The path as `maps` shows it.
     fn maps_path(&self) -> Vec<u8>;
+    /// Whether the running task may know which of its pages others have brought in: who owns it or may write it.
+    fn tells_residency(&self) -> bool {
+        true
+    }
 }

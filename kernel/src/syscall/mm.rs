@@ -3,13 +3,13 @@
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
-use abi::fs::MountFlags;
+use abi::fs::{MountFlags, OpenFlags};
 use abi::mman::{LockAllFlags, MLOCK_ONFAULT, MapFlags, Prot, RemapFlags, SyncFlags};
 use abi::signal::{SigInfo, Signo};
 use abi::{Errno, Result};
 
 use crate::arch;
-use crate::fs::{File, memfd};
+use crate::fs::{File, memfd, userfaultfd};
 use crate::mm::addr::page_up;
 use crate::mm::hooks::{self, Limit, TaskHooks};
 use crate::mm::oom;
@@ -168,7 +168,7 @@ pub(super) fn mprotect(addr: usize, len: usize, prot: u32, key: Option<u8>) -> R
     let rights = mmap_prot(prot.bits()) | (prot & both);
     current()
         .my_mm()
-        .protect_with_key(addr, len, rights, key)
+        .protect(addr, len, rights, key)
         .map(|()| 0)
 }
 
@@ -208,6 +208,25 @@ pub fn sys_mseal(addr: usize, len: usize, flags: usize) -> Result<usize> {
         return Err(Errno::EINVAL);
     }
     current().my_mm().seal(addr, len).map(|()| 0)
+}
+
+pub fn sys_userfaultfd(flags: u32) -> Result<usize> {
+    const USER_MODE_ONLY: u32 = 1;
+    let known = OpenFlags::CLOEXEC | OpenFlags::NONBLOCK;
+    let user_only = flags & USER_MODE_ONLY != 0;
+    let capable = current().cred().capable(Cap::SYS_PTRACE);
+    if !user_only && !userfaultfd::unprivileged() && !capable {
+        return Err(Errno::EPERM);
+    }
+    let open = OpenFlags::from_bits(flags & !USER_MODE_ONLY).ok_or(Errno::EINVAL)?;
+    if !known.contains(open) {
+        return Err(Errno::EINVAL);
+    }
+    let file = userfaultfd::create(user_only, open & OpenFlags::NONBLOCK)?;
+    current()
+        .my_files()
+        .install(file, open.contains(OpenFlags::CLOEXEC))
+        .map(|fd| fd.to_ret())
 }
 
 pub fn sys_brk(new: usize) -> Result<usize> {

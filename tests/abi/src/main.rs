@@ -74,6 +74,7 @@ const FAMILIES: &[Family] = &[
     ("memory", memory::pkey::CASES),
     ("memory", memory::policy::CASES),
     ("memory", memory::pages::CASES),
+    ("memory", memory::uffd::CASES),
     ("memory", memory::hostile::CASES),
     ("file", file::open::CASES),
     ("file", file::content::CASES),

@@ -229,6 +229,18 @@ static VM: &[Node] = &[
             Ok(())
         },
     ),
+    Node::Writable(
+        "unprivileged_userfaultfd",
+        0o644,
+        |out| writeln!(out, "{}", u32::from(fs::userfaultfd::unprivileged())),
+        |bytes| {
+            match number::<i32>(bytes)? {
+                value @ 0..=1 => fs::userfaultfd::set_unprivileged(value != 0),
+                _ => return Err(Errno::EINVAL),
+            }
+            Ok(())
+        },
+    ),
     kib(
         "user_reserve_kbytes",
         |out| writeln!(out, "{}", promise::user_reserve()),

@@ -19,6 +19,7 @@
 //! | `pkeys` | protection keys |
 //! | `policy` | `mbind` |
 //! | `mappers` | which spaces map an object |
+//! | `uffd` | ranges of which a userfaultfd is asked for pages |
 //! | `info` | what `/proc` shows |
 //!
 //! # Lock order
@@ -50,6 +51,7 @@ mod refs;
 mod remap;
 mod remote;
 mod tables;
+mod uffd;
 
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -65,6 +67,7 @@ pub use layout::ExecInfo;
 pub use mappers::Mappers;
 pub use refs::{PageState, Referenced};
 pub use remote::FutexKey;
+pub use uffd::{Answer, WatchedFault, Watcher, check_range};
 
 use super::object::{MappedFile, MemoryObject};
 use super::page_table::tlb::{self, SpaceCpus};
@@ -128,6 +131,7 @@ pub(crate) struct Map {
     lock_future: VmFlags,
     auxv: Vec<u64>,
     keys: pkeys::Keys,
+    watchers: uffd::Watchers,
 }
 
 /// A user address space.
@@ -164,6 +168,7 @@ impl AddressSpace {
             lock_future: VmFlags::empty(),
             auxv: Vec::new(),
             keys: pkeys::Keys::default(),
+            watchers: uffd::Watchers::default(),
         })
     }
 

@@ -17,6 +17,7 @@
 //! | [`pkey`] | protection keys |
 //! | [`policy`] | memory policies on one node |
 //! | [`pages`] | pagemap, clear_refs, smaps, meminfo |
+//! | [`uffd`] | userfaultfd |
 //! | [`races`] | threads that share the address space |
 
 pub mod advice;
@@ -35,6 +36,7 @@ pub mod remap;
 pub mod seal;
 pub mod share;
 pub mod size;
+pub mod uffd;
 
 use crate::check::*;
 use crate::sys::*;
