@@ -75,6 +75,7 @@ const FAMILIES: &[Family] = &[
     ("memory", memory::policy::CASES),
     ("memory", memory::pages::CASES),
     ("memory", memory::uffd::CASES),
+    ("memory", memory::sealed::CASES),
     ("memory", memory::hostile::CASES),
     ("file", file::open::CASES),
     ("file", file::content::CASES),

@@ -22,7 +22,7 @@ mod slab;
 pub use buddy::{MAX_ORDER, NO_FRAME};
 pub use cache::{FrameAllocator, Priority};
 pub use meta::{FrameMeta, Kind};
-pub use slab::{SLAB_MAX, SlabHeap};
+pub use slab::{ClassStats, SLAB_MAX, SlabHeap};
 
 /// CPUs that the per-CPU parts have room for.
 pub const MAX_CPUS: usize = 64;

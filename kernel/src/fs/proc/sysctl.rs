@@ -195,6 +195,17 @@ static VM: &[Node] = &[
             Ok(())
         },
     ),
+    kib(
+        "min_free_kbytes",
+        |out| writeln!(out, "{}", mm::stats::reserve() * 4),
+        |bytes| {
+            let kib: u32 = number(bytes)?;
+            // As on Linux no more than a part of memory can be set aside.
+            let most = mm::stats().total / 20;
+            mm::stats::set_reserve(u64::from(kib / 4).clamp(256, most.max(256)));
+            Ok(())
+        },
+    ),
     Node::Writable(
         "mmap_min_addr",
         0o644,

@@ -11,6 +11,7 @@
 //! | [`remap`] | mremap and remap_file_pages |
 //! | [`hints`] | every advice of madvise |
 //! | [`lock`] | mlock and its family |
+//! | [`sealed`] | mseal |
 //! | [`seal`] | seals of memfds against mappings |
 //! | [`commit`] | overcommit, limits, the number of mappings |
 //! | [`hostile`] | programs that take all they can |
@@ -34,6 +35,7 @@ pub mod policy;
 pub mod races;
 pub mod remap;
 pub mod seal;
+pub mod sealed;
 pub mod share;
 pub mod size;
 pub mod uffd;
