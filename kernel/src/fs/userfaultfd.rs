@@ -106,7 +106,7 @@ struct Register {
 /// `struct uffdio_copy`.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-struct Copy_ {
+struct CopyRange {
     dst: u64,
     src: u64,
     len: u64,
@@ -332,7 +332,7 @@ impl Userfault {
     }
 
     fn copy(&self, arg: usize) -> Result<usize> {
-        let arg = UserPtr::<Copy_>::from(arg);
+        let arg = UserPtr::<CopyRange>::from(arg);
         let asked = arg.read()?;
         let (start, _) = range_of(Range {
             start: asked.dst,
@@ -346,7 +346,7 @@ impl Userfault {
         }
         let len = asked.len as usize;
         let bytes = IoSource::user(source, len)?;
-        let answer = |copy| arg.write(&Copy_ { copy, ..asked });
+        let answer = |copy| arg.write(&CopyRange { copy, ..asked });
         let protected = asked.mode & COPY_WP != 0;
         let (done, result) = self.give(start, len, Some(bytes), protected, answer)?;
         if done != 0 && asked.mode & COPY_DONTWAKE == 0 {

@@ -74,6 +74,7 @@ const FAMILIES: &[Family] = &[
     ("memory", memory::pkey::CASES),
     ("memory", memory::policy::CASES),
     ("memory", memory::pages::CASES),
+    ("memory", memory::names::CASES),
     ("memory", memory::uffd::CASES),
     ("memory", memory::sealed::CASES),
     ("memory", memory::hostile::CASES),

@@ -55,6 +55,8 @@ bitflags! {
         const POLICY = 0xff_ffff << 32;
         /// Which of the space's watchers is asked.
         const UFFD_INDEX = 3 << 56;
+        /// Which of the space's names it has; zero for none.
+        const NAME_INDEX = 0x3f << 58;
     }
 }
 
@@ -105,6 +107,19 @@ impl VmFlags {
     pub fn with_watcher(self, number: u8) -> VmFlags {
         let bits = u64::from(number & 3) << VmFlags::UFFD_INDEX.bits().trailing_zeros();
         (self - VmFlags::UFFD_INDEX) | VmFlags::from_bits_truncate(bits)
+    }
+
+    /// The number of its name.
+    #[inline]
+    pub fn name(self) -> u8 {
+        ((self & VmFlags::NAME_INDEX).bits() >> VmFlags::NAME_INDEX.bits().trailing_zeros()) as u8
+    }
+
+    /// The same with another name, of whose number six bits count.
+    #[must_use]
+    pub fn with_name(self, number: u8) -> VmFlags {
+        let bits = u64::from(number & 0x3f) << VmFlags::NAME_INDEX.bits().trailing_zeros();
+        (self - VmFlags::NAME_INDEX) | VmFlags::from_bits_truncate(bits)
     }
 
     /// Whether any access is allowed at all.

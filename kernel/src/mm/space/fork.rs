@@ -89,6 +89,7 @@ fn copy_map(map: &Map) -> Result<Map> {
         auxv: map.auxv.clone(),
         keys: map.keys,
         watchers: Default::default(),
+        names: map.names.try_clone()?,
     };
     let areas = map
         .areas

@@ -16,6 +16,7 @@
 //! | `tables` | zapping, unsharing, splitting: what happens to page tables |
 //! | `fork` | copying a space, with shared last-level tables |
 //! | `remote` | access by other processes, futex keys |
+//! | `names` | names of anonymous areas |
 //! | `pkeys` | protection keys |
 //! | `policy` | `mbind` |
 //! | `mappers` | which spaces map an object |
@@ -44,6 +45,7 @@ mod layout;
 mod lock;
 mod map;
 mod mappers;
+mod names;
 mod pkeys;
 mod policy;
 mod protect;
@@ -132,6 +134,7 @@ pub(crate) struct Map {
     auxv: Vec<u64>,
     keys: pkeys::Keys,
     watchers: uffd::Watchers,
+    names: names::Names,
 }
 
 /// A user address space.
@@ -169,6 +172,7 @@ impl AddressSpace {
             auxv: Vec::new(),
             keys: pkeys::Keys::default(),
             watchers: uffd::Watchers::default(),
+            names: names::Names::default(),
         })
     }
 

@@ -16,6 +16,7 @@
 //! | [`commit`] | overcommit, limits, the number of mappings |
 //! | [`hostile`] | programs that take all they can |
 //! | [`pkey`] | protection keys |
+//! | [`names`] | names of anonymous memory |
 //! | [`policy`] | memory policies on one node |
 //! | [`pages`] | pagemap, clear_refs, smaps, meminfo |
 //! | [`uffd`] | userfaultfd |
@@ -29,6 +30,7 @@ pub mod hints;
 pub mod hostile;
 pub mod lock;
 pub mod map;
+pub mod names;
 pub mod pages;
 pub mod pkey;
 pub mod policy;
