@@ -13,6 +13,7 @@ use crate::fs::{File, memfd, userfaultfd};
 use crate::mm::addr::page_up;
 use crate::mm::hooks::{self, Limit, TaskHooks};
 use crate::mm::oom;
+use crate::mm::tunables;
 use crate::mm::user::copy_out;
 use crate::mm::{Backing, MapRequest, PAGE_SIZE, USER_END};
 use crate::sched;
@@ -315,6 +316,17 @@ fn dies(process: &Process) -> bool {
         })
 }
 
+/// With `vm.oom_kill_allocating_task` the running process, unless it must not be killed.
+fn allocating_victim(badness: fn(pages: u64, adj: i32) -> i64) -> Option<(i64, Arc<Process>)> {
+    if !tunables::kills_allocating_task() {
+        return None;
+    }
+    let process = current().process.clone();
+    let adj = process.oom_score_adj.load(Ordering::Relaxed);
+    let rate = badness(current().mm()?.badness_pages(), adj);
+    (rate > 0 && !process.is_init()).then_some((rate, process))
+}
+
 /// What memory management asks of tasks.
 struct Hooks;
 
@@ -349,9 +361,13 @@ impl TaskHooks for Hooks {
         if victim_is_dying() {
             return;
         }
-        let mut worst: Option<(i64, Arc<Process>)> = None;
+        if tunables::panic_on_oom() != 0 {
+            panic!("Out of memory: system-wide panic_on_oom is enabled");
+        }
+        let mut worst = allocating_victim(badness);
+        let chosen = worst.is_some();
         task::for_each_process(|process| {
-            if process.is_init() || dies(process) {
+            if chosen || process.is_init() || dies(process) {
                 return;
             }
             let Some(mm) = process.threads().iter().find_map(|t| t.mm()) else {

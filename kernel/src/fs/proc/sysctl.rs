@@ -218,6 +218,16 @@ static VM: &[Node] = &[
             Ok(())
         },
     ),
+    Node::Writable(
+        "oom_kill_allocating_task",
+        0o644,
+        |out| writeln!(out, "{}", u32::from(tunables::kills_allocating_task())),
+        |bytes| {
+            Ok(tunables::set_kills_allocating_task(
+                number::<i32>(bytes)? != 0,
+            ))
+        },
+    ),
     kib(
         "overcommit_kbytes",
         |out| writeln!(out, "{}", promise::kbytes()),
@@ -237,6 +247,18 @@ static VM: &[Node] = &[
             // Linux's is an int that may not be negative.
             let percent: i32 = number(bytes)?;
             promise::set_ratio(u64::try_from(percent).map_err(|_| Errno::EINVAL)?);
+            Ok(())
+        },
+    ),
+    Node::Writable(
+        "panic_on_oom",
+        0o644,
+        |out| writeln!(out, "{}", tunables::panic_on_oom()),
+        |bytes| {
+            match number::<u8>(bytes)? {
+                value @ 0..=2 => tunables::set_panic_on_oom(value),
+                _ => return Err(Errno::EINVAL),
+            }
             Ok(())
         },
     ),

@@ -486,6 +486,8 @@ fn page_vm_settings() -> Outcome {
         "max_map_count",
         "mmap_min_addr",
         "min_free_kbytes",
+        "oom_kill_allocating_task",
+        "panic_on_oom",
         "unprivileged_userfaultfd",
     ] {
         let text = text_of(&format!("/proc/sys/vm/{name}"))?;
