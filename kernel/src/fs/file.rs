@@ -6,7 +6,7 @@ use core::any::Any;
 use core::ops::Deref;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use abi::fs::{OpenFlags, SEEK_CUR, SEEK_END, SEEK_SET};
+use abi::fs::{OpenFlags, SEEK_CUR, SEEK_END, SEEK_SET, W_OK};
 use abi::poll::PollEvents;
 use abi::{Errno, Result};
 use bitflags::bitflags;
@@ -17,7 +17,7 @@ use crate::fs::inode::{FileKind, Inode};
 use crate::fs::mount::Path;
 use crate::fs::notify::{self, Event};
 use crate::fs::pipe::Pipe;
-use crate::fs::{dnotify, lease};
+use crate::fs::{dnotify, lease, perm};
 use crate::mm::MemoryObject;
 use crate::mm::object::MappedFile;
 use crate::mm::user::{IoSink, IoSource};
@@ -367,6 +367,11 @@ impl MappedFile for File {
     fn maps_path(&self) -> Vec<u8> {
         let root = crate::task::current().my_fs().root();
         self.path.display(&root)
+    }
+    fn tells_residency(&self) -> bool {
+        let task = crate::task::current();
+        let cred = task.my_cred();
+        perm::is_owner(self.inode(), &cred) || perm::check(self.inode(), W_OK, &cred).is_ok()
     }
 }
 

@@ -59,6 +59,9 @@ impl MemoryObject for Sealed {
     fn resident_pages(&self, first: u64, count: usize, found: &mut dyn FnMut(u64, &FrameRef)) {
         self.cache.resident_pages(first, count, found);
     }
+    fn insert_page(&self, index: u64, page: FrameRef) -> Result<()> {
+        self.cache.insert_page(index, page)
+    }
     fn mappers(&self) -> &Mappers {
         self.cache.mappers()
     }

@@ -15,6 +15,7 @@
 //! | [`locks`], [`lease`] | flock, POSIX and OFD locks; leases |
 //! | [`notify`], [`inotify`], [`dnotify`] | the one place that hears of what happens to files; who asks it |
 //! | [`pipe`], [`fifo`], [`splice`] | pipes, FIFOs, bytes moved between files |
+//! | [`userfaultfd`] | faults that a program sees to itself |
 //! | [`tmpfs`], [`devtmpfs`], [`memfd`], [`anon`] | file systems in memory, files without a name |
 //! | [`proc`], [`sysfs`] | the kernel, its processes and its devices as files |
 //! | [`timerfd`], [`signalfd`] | timers and signals as descriptors |
@@ -76,6 +77,7 @@ pub mod superblock;
 pub mod sysfs;
 pub mod timerfd;
 pub mod tmpfs;
+pub mod userfaultfd;
 pub mod xattr;
 
 use alloc::format;

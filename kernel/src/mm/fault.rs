@@ -16,6 +16,8 @@ const SIGSEGV: i32 = 11;
 pub struct FaultAccess {
     pub write: bool,
     pub exec: bool,
+    /// By an instruction of the program, which may be tried again after a signal.
+    pub user: bool,
 }
 
 /// The signal that an access which cannot be satisfied earns.

@@ -19,6 +19,11 @@ struct KernelHeap;
 static HEAP: KernelHeap = KernelHeap;
 static SLABS: SlabHeap = SlabHeap::new(HHDM_BASE);
 
+/// The classes of small objects.
+pub(super) fn classes() -> impl Iterator<Item = frames::ClassStats> {
+    SLABS.classes()
+}
+
 /// Frames in slabs.
 pub(super) fn slab_frames() -> u64 {
     SLABS.slab_frames()

@@ -40,6 +40,12 @@ pub trait MemoryObject: Send + Sync + Any {
         Err(Errno::EFAULT)
     }
 
+    /// Puts a page in where there is none (`userfaultfd`). EEXIST where there is one, EFAULT past the end.
+    fn insert_page(&self, index: u64, page: FrameRef) -> Result<()> {
+        let _ = (index, page);
+        Err(Errno::EINVAL)
+    }
+
     /// How the CPU caches [`ObjectKind::Device`] pages that are not RAM.
     fn device_policy(&self) -> CachePolicy {
         CachePolicy::Uncached
@@ -78,4 +84,8 @@ pub trait MappedFile: Send + Sync + Any {
     fn area_added(&self) {}
     /// An area is gone. Called with the map of the area's space locked.
     fn area_removed(&self) {}
+    /// Whether the running task may know which of its pages others have brought in: who owns it or may write it.
+    fn tells_residency(&self) -> bool {
+        true
+    }
 }

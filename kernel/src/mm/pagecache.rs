@@ -488,6 +488,16 @@ impl MemoryObject for PageCache {
         });
     }
 
+    fn insert_page(&self, index: u64, page: FrameRef) -> Result<()> {
+        if index >= self.size().div_ceil(PAGE) {
+            return Err(Errno::EFAULT);
+        }
+        match self.insert(index, page.clone())? == page {
+            true => Ok(()),
+            false => Err(Errno::EEXIST),
+        }
+    }
+
     fn mappers(&self) -> &Mappers {
         &self.mappers
     }

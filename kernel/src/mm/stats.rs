@@ -134,6 +134,16 @@ pub fn frames_by_use() -> [(&'static str, u64); 7] {
     ]
 }
 
+/// The heap's classes of small objects, for `/proc/slabinfo`.
+pub fn heap_classes() -> impl Iterator<Item = frames::ClassStats> {
+    heap::classes()
+}
+
+/// Keeps so many pages from users (`vm.min_free_kbytes`).
+pub fn set_reserve(pages: u64) {
+    FRAMES.set_reserve(pages);
+}
+
 /// Pages that are kept from users.
 pub fn reserve() -> u64 {
     FRAMES.reserve()

@@ -3,16 +3,17 @@
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
-use abi::fs::MountFlags;
+use abi::fs::{MountFlags, OpenFlags};
 use abi::mman::{LockAllFlags, MLOCK_ONFAULT, MapFlags, Prot, RemapFlags, SyncFlags};
 use abi::signal::{SigInfo, Signo};
 use abi::{Errno, Result};
 
 use crate::arch;
-use crate::fs::{File, memfd};
+use crate::fs::{File, memfd, userfaultfd};
 use crate::mm::addr::page_up;
 use crate::mm::hooks::{self, Limit, TaskHooks};
 use crate::mm::oom;
+use crate::mm::tunables;
 use crate::mm::user::copy_out;
 use crate::mm::{Backing, MapRequest, PAGE_SIZE, USER_END};
 use crate::sched;
@@ -168,7 +169,7 @@ pub(super) fn mprotect(addr: usize, len: usize, prot: u32, key: Option<u8>) -> R
     let rights = mmap_prot(prot.bits()) | (prot & both);
     current()
         .my_mm()
-        .protect_with_key(addr, len, rights, key)
+        .protect(addr, len, rights, key)
         .map(|()| 0)
 }
 
@@ -208,6 +209,25 @@ pub fn sys_mseal(addr: usize, len: usize, flags: usize) -> Result<usize> {
         return Err(Errno::EINVAL);
     }
     current().my_mm().seal(addr, len).map(|()| 0)
+}
+
+pub fn sys_userfaultfd(flags: u32) -> Result<usize> {
+    const USER_MODE_ONLY: u32 = 1;
+    let known = OpenFlags::CLOEXEC | OpenFlags::NONBLOCK;
+    let user_only = flags & USER_MODE_ONLY != 0;
+    let capable = current().cred().capable(Cap::SYS_PTRACE);
+    if !user_only && !userfaultfd::unprivileged() && !capable {
+        return Err(Errno::EPERM);
+    }
+    let open = OpenFlags::from_bits(flags & !USER_MODE_ONLY).ok_or(Errno::EINVAL)?;
+    if !known.contains(open) {
+        return Err(Errno::EINVAL);
+    }
+    let file = userfaultfd::create(user_only, open & OpenFlags::NONBLOCK)?;
+    current()
+        .my_files()
+        .install(file, open.contains(OpenFlags::CLOEXEC))
+        .map(|fd| fd.to_ret())
 }
 
 pub fn sys_brk(new: usize) -> Result<usize> {
@@ -296,6 +316,17 @@ pub(super) fn dies(process: &Process) -> bool {
         })
 }
 
+/// With `vm.oom_kill_allocating_task` the running process, unless it must not be killed.
+fn allocating_victim(badness: fn(pages: u64, adj: i32) -> i64) -> Option<(i64, Arc<Process>)> {
+    if !tunables::kills_allocating_task() {
+        return None;
+    }
+    let process = current().process.clone();
+    let adj = process.oom_score_adj.load(Ordering::Relaxed);
+    let rate = badness(current().mm()?.badness_pages(), adj);
+    (rate > 0 && !process.is_init()).then_some((rate, process))
+}
+
 /// What memory management asks of tasks.
 struct Hooks;
 
@@ -330,9 +361,13 @@ impl TaskHooks for Hooks {
         if victim_is_dying() {
             return;
         }
-        let mut worst: Option<(i64, Arc<Process>)> = None;
+        if tunables::panic_on_oom() != 0 {
+            panic!("Out of memory: system-wide panic_on_oom is enabled");
+        }
+        let mut worst = allocating_victim(badness);
+        let chosen = worst.is_some();
         task::for_each_process(|process| {
-            if process.is_init() || dies(process) {
+            if chosen || process.is_init() || dies(process) {
                 return;
             }
             let Some(mm) = process.threads().iter().find_map(|t| t.mm()) else {

@@ -49,6 +49,8 @@ const PR_SET_IO_FLUSHER: u32 = 57;
 const PR_GET_IO_FLUSHER: u32 = 58;
 const PR_SET_SYSCALL_USER_DISPATCH: u32 = 59;
 const PR_GET_AUXV: u32 = 0x4155_5856;
+const PR_SET_VMA: u32 = 0x5356_4d41;
+const PR_SET_VMA_ANON_NAME: usize = 0;
 
 /// A thread's name: longer ones are cut, not refused.
 fn read_name(from: usize) -> Result<[u8; 16]> {
@@ -114,6 +116,8 @@ pub fn sys_prctl(option: u32, a: usize, b: usize, c: usize, d: usize) -> Result<
             let address = me.clear_child_tid.load(Ordering::Relaxed);
             UserPtr::<usize>::from(a).write(&address)?;
         }
+        PR_SET_VMA if a == PR_SET_VMA_ANON_NAME => name_memory(b, c, d)?,
+        PR_SET_VMA => return Err(Errno::EINVAL),
         PR_SET_MM => return super::prctl_mm::set(a, b, c, d),
         PR_SET_SYSCALL_USER_DISPATCH => user_dispatch::set(a, b, c, d)?,
         PR_CAP_AMBIENT | PR_GET_KEEPCAPS..=PR_SET_KEEPCAPS | PR_CAPBSET_READ..=PR_CAPBSET_DROP => {
@@ -239,6 +243,29 @@ fn io_flusher(me: &CurrentTask, option: u32, [a, b, c, d]: [usize; 4]) -> Result
         _ => return Err(Errno::EINVAL),
     }
     Ok(0)
+}
+
+/// `PR_SET_VMA_ANON_NAME`: what `maps` calls anonymous memory; a null pointer takes the name.
+fn name_memory(start: usize, len: usize, name: usize) -> Result<()> {
+    /// The longest name, with its NUL.
+    const MAX_NAME: usize = 80;
+    let shown = |byte: &u8| (0x20..0x7f).contains(byte) && !b"\\`$[]".contains(byte);
+    let mut text = [0; MAX_NAME];
+    let mut used = 0;
+    if name != 0 {
+        for slot in &mut text {
+            *slot = UserPtr::<u8>::from(name.wrapping_add(used)).read()?;
+            if *slot == 0 {
+                break;
+            }
+            used += 1;
+        }
+        if used == MAX_NAME || !text.iter().take(used).all(shown) {
+            return Err(Errno::EINVAL);
+        }
+    }
+    let name = text.get(..used).filter(|_| name != 0);
+    current().my_mm().set_name(start, len, name)
 }
 
 /// A change of the identity's capabilities and securebits.

@@ -421,7 +421,7 @@ syscalls! {
     320 kexec_file_load;
     321 bpf;
     322 execveat(dirfd: i32, path: UserCStr, argv: usize, envp: usize, flags: u32) => process::sys_execveat, Full, "";
-    323 userfaultfd;
+    323 userfaultfd(flags: u32) => mm::sys_userfaultfd, Partial, "no events, no minor faults, write protection of anonymous memory only";
     324 membarrier(command: i32, flags: u32, cpu: i32) => rseq::sys_membarrier, Full, "";
     325 mlock2(addr: usize, len: usize, flags: u32) => mm::sys_mlock2, Full, "";
     326 copy_file_range(in_fd: i32, in_offset: UserPtr<i64>, out_fd: i32, out_offset: UserPtr<i64>, len: usize, flags: u32) => pipe::sys_copy_file_range, Full, "";

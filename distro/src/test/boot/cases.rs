@@ -63,7 +63,7 @@ pub fn all() -> impl Iterator<Item = Case> {
         archive_cases(),
         word_cases(),
         command_cases(),
-        vec![fork_bomb()],
+        vec![fork_bomb(), memory_bombs()],
     ];
     cases.into_iter().flatten()
 }
@@ -290,6 +290,24 @@ fn fork_bomb() -> Case {
     )
     .cmdline(&format!(
         r#"rdinit=/bin/sh -- -c "sh -c '{bomb}' 2>/dev/null; {after}""#
+    ))
+    .mem(64)
+}
+
+/// Programs that want more memory than there is, of their own and in files: they end or are refused, what they had comes
+/// back, and the shell goes on.
+fn memory_bombs() -> Case {
+    let own = "awk 'BEGIN{for(;;)a[i++]=i}'";
+    let files = "dd if=/dev/zero of=/big bs=65536 count=4096; rm -f /big";
+    let again = "dd if=/dev/zero of=/small bs=65536 count=160 && rm /small";
+    let after = "echo survived $((40 + 2)); poweroff -f";
+    Case::archive(
+        "memory-bombs",
+        archives::good,
+        &["Out of memory: killed process", "survived 42"],
+    )
+    .cmdline(&format!(
+        r#"rdinit=/bin/sh -- -c "{{ {own}; {files}; }} 2>/dev/null; {again} && {after}""#
     ))
     .mem(64)
 }

@@ -22,7 +22,7 @@ mod slab;
 pub use buddy::{MAX_ORDER, NO_FRAME};
 pub use cache::{FrameAllocator, Priority};
 pub use meta::{FrameMeta, Kind};
-pub use slab::{SLAB_MAX, SlabHeap};
+pub use slab::{ClassStats, SLAB_MAX, SlabHeap};
 
 /// What the models replace by loom's.
 mod atomic {

@@ -106,6 +106,21 @@ impl CpuLists {
 /// of 8 bytes. Slabs without a free object are in no list.
 struct Central {
     partial: u32,
+    /// Objects that CPUs have, used or free.
+    used: u32,
+    slabs: u32,
+}
+
+/// One class of objects.
+#[derive(Clone, Copy, Debug)]
+pub struct ClassStats {
+    /// Bytes of an object.
+    pub size: usize,
+    /// Objects handed out; those that a CPU keeps for the next who asks count as well.
+    pub used: u64,
+    pub slabs: u64,
+    /// Objects of a slab.
+    pub per_slab: u64,
 }
 
 /// The heap of small objects over a frame allocator.
@@ -121,7 +136,13 @@ impl SlabHeap {
     /// A heap over frames that are mapped at `base + pfn * 4096`.
     pub const fn new(base: usize) -> SlabHeap {
         SlabHeap {
-            central: [const { IrqSpinLock::new(Central { partial: NO_FRAME }) }; CLASSES],
+            central: [const {
+                IrqSpinLock::new(Central {
+                    partial: NO_FRAME,
+                    used: 0,
+                    slabs: 0,
+                })
+            }; CLASSES],
             cpus: [const { CpuLists::new() }; MAX_CPUS],
             slabs: AtomicU64::new(0),
             base: AtomicUsize::new(base),
@@ -131,6 +152,19 @@ impl SlabHeap {
     /// Frames in slabs.
     pub fn slab_frames(&self) -> u64 {
         self.slabs.load(Ordering::Relaxed)
+    }
+
+    /// Every class, smallest objects first.
+    pub fn classes(&self) -> impl Iterator<Item = ClassStats> {
+        SIZES.iter().zip(&self.central).map(|(&size, central)| {
+            let central = central.lock();
+            ClassStats {
+                size: size.into(),
+                used: central.used.into(),
+                slabs: central.slabs.into(),
+                per_slab: (FRAME_SIZE / usize::from(size)) as u64,
+            }
+        })
     }
 
     /// Whether two sizes live in the same class, so that a resize is nothing.
@@ -222,6 +256,7 @@ impl SlabHeap {
                 self.slabs.fetch_add(1, Ordering::Relaxed);
                 self.carve(frames.meta(pfn), pfn, class);
                 central.partial = pfn;
+                central.slabs += 1;
             }
             let pfn = central.partial;
             let meta = frames.meta(pfn);
@@ -242,6 +277,7 @@ impl SlabHeap {
                 unlink(&mut central, frames, pfn);
             }
         }
+        central.used += list.len as u32;
         list
     }
 
@@ -290,12 +326,14 @@ impl SlabHeap {
             unsafe { object.cast::<u64>().write(u64::from(count & 0xffff)) };
             let now = ((count & 0xffff_0000) - 0x1_0000) | ((offset % FRAME_SIZE) / 8) as u32;
             meta.count.store(now, Ordering::Relaxed);
+            central.used -= 1;
             if count & 0xffff == NO_OBJECT {
                 link(&mut central, frames, pfn);
             }
             let alone = central.partial == pfn && meta.link.load(Ordering::Relaxed) == NO_FRAME;
             if now >> 16 == 0 && !alone {
                 unlink(&mut central, frames, pfn);
+                central.slabs -= 1;
                 drop(central);
                 self.slabs.fetch_sub(1, Ordering::Relaxed);
                 frames.free(cpu, pfn);

@@ -53,6 +53,10 @@ bitflags! {
         const PKEY = 0xf << 28;
         /// The memory policy of `mbind`: see `mm::policy`.
         const POLICY = 0xff_ffff << 32;
+        /// Which of the space's watchers is asked.
+        const UFFD_INDEX = 3 << 56;
+        /// Which of the space's names it has; zero for none.
+        const NAME_INDEX = 0x3f << 58;
     }
 }
 
@@ -90,6 +94,32 @@ impl VmFlags {
     pub fn with_policy(self, policy: u32) -> VmFlags {
         let bits = u64::from(policy & 0xff_ffff) << VmFlags::POLICY.bits().trailing_zeros();
         (self - VmFlags::POLICY) | VmFlags::from_bits_truncate(bits)
+    }
+
+    /// The number of the watcher that is asked.
+    #[inline]
+    pub fn watcher(self) -> u8 {
+        ((self & VmFlags::UFFD_INDEX).bits() >> VmFlags::UFFD_INDEX.bits().trailing_zeros()) as u8
+    }
+
+    /// The same with another watcher, of whose number two bits count.
+    #[must_use]
+    pub fn with_watcher(self, number: u8) -> VmFlags {
+        let bits = u64::from(number & 3) << VmFlags::UFFD_INDEX.bits().trailing_zeros();
+        (self - VmFlags::UFFD_INDEX) | VmFlags::from_bits_truncate(bits)
+    }
+
+    /// The number of its name.
+    #[inline]
+    pub fn name(self) -> u8 {
+        ((self & VmFlags::NAME_INDEX).bits() >> VmFlags::NAME_INDEX.bits().trailing_zeros()) as u8
+    }
+
+    /// The same with another name, of whose number six bits count.
+    #[must_use]
+    pub fn with_name(self, number: u8) -> VmFlags {
+        let bits = u64::from(number & 0x3f) << VmFlags::NAME_INDEX.bits().trailing_zeros();
+        (self - VmFlags::NAME_INDEX) | VmFlags::from_bits_truncate(bits)
     }
 
     /// Whether any access is allowed at all.

@@ -79,6 +79,7 @@ fn access_of(error: u64) -> FaultAccess {
     FaultAccess {
         write: error & 2 != 0,
         exec: error & 0x10 != 0,
+        user: error & 4 != 0,
     }
 }
 

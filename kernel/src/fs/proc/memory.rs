@@ -104,6 +104,16 @@ fn line(vma: &VmaInfo<'_>, out: &mut Text) -> Result<()> {
     if let Some(file) = vma.file {
         out.pad(start, NAME_COLUMN)?;
         out.escaped(&file.maps_path(), b"\n")?;
+    } else if let (true, Some(name)) = (vma.name.is_empty(), vma.own_name) {
+        out.pad(start, NAME_COLUMN)?;
+        let kind: &[u8] = if vma.shared_anonymous {
+            b"[anon_shmem:"
+        } else {
+            b"[anon:"
+        };
+        out.bytes(kind)?;
+        out.bytes(name)?;
+        out.bytes(b"]")?;
     } else if vma.shared_anonymous {
         out.pad(start, NAME_COLUMN)?;
         out.bytes(b"/dev/zero (deleted)")?;

@@ -40,6 +40,7 @@ static NODES: &[Node] = &[
     Node::File("partitions", 0o444, system::partitions),
     Node::File("schedstat", 0o444, scheduling::all_cpus),
     Node::Link("self", self_link),
+    Node::File("slabinfo", 0o400, vmstat::slabinfo),
     Node::File("stat", 0o444, system::stat),
     Node::File("swaps", 0o444, vmstat::swaps),
     Node::Dir("sys", sysctl::NODES),

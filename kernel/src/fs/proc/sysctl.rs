@@ -263,6 +263,17 @@ static VM: &[Node] = &[
             Ok(())
         },
     ),
+    kib(
+        "min_free_kbytes",
+        |out| writeln!(out, "{}", mm::stats::reserve() * 4),
+        |bytes| {
+            let kib: u32 = number(bytes)?;
+            // As on Linux no more than a part of memory can be set aside.
+            let most = mm::stats().total / 20;
+            mm::stats::set_reserve(u64::from(kib / 4).clamp(256, most.max(256)));
+            Ok(())
+        },
+    ),
     Node::Writable(
         "mmap_min_addr",
         0o644,
@@ -273,6 +284,16 @@ static VM: &[Node] = &[
             }
             tunables::set_mmap_min_addr(number(bytes)?);
             Ok(())
+        },
+    ),
+    Node::Writable(
+        "oom_kill_allocating_task",
+        0o644,
+        |out| writeln!(out, "{}", u32::from(tunables::kills_allocating_task())),
+        |bytes| {
+            Ok(tunables::set_kills_allocating_task(
+                number::<i32>(bytes)? != 0,
+            ))
         },
     ),
     kib(
@@ -294,6 +315,30 @@ static VM: &[Node] = &[
             // Linux's is an int that may not be negative.
             let percent: i32 = number(bytes)?;
             promise::set_ratio(u64::try_from(percent).map_err(|_| Errno::EINVAL)?);
+            Ok(())
+        },
+    ),
+    Node::Writable(
+        "panic_on_oom",
+        0o644,
+        |out| writeln!(out, "{}", tunables::panic_on_oom()),
+        |bytes| {
+            match number::<u8>(bytes)? {
+                value @ 0..=2 => tunables::set_panic_on_oom(value),
+                _ => return Err(Errno::EINVAL),
+            }
+            Ok(())
+        },
+    ),
+    Node::Writable(
+        "unprivileged_userfaultfd",
+        0o644,
+        |out| writeln!(out, "{}", u32::from(fs::userfaultfd::unprivileged())),
+        |bytes| {
+            match number::<i32>(bytes)? {
+                value @ 0..=1 => fs::userfaultfd::set_unprivileged(value != 0),
+                _ => return Err(Errno::EINVAL),
+            }
             Ok(())
         },
     ),

@@ -114,6 +114,34 @@ pub fn zoneinfo(out: &mut Text) -> Result<()> {
     writeln!(out, "        managed  {}", s.total)
 }
 
+/// `slabinfo`: the heap's classes of objects, under the names of Linux's general caches.
+pub fn slabinfo(out: &mut Text) -> Result<()> {
+    out.bytes(
+        b"slabinfo - version: 2.1\n\
+          # name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab> : tunables <limit> \
+          <batchcount> <sharedfactor> : slabdata <active_slabs> <num_slabs> <sharedavail>\n",
+    )?;
+    for class in mm::stats::heap_classes() {
+        let start = out.len();
+        write!(out, "kmalloc-{}", class.size)?;
+        out.pad(start, 17)?;
+        let (slabs, per_slab) = (class.slabs, class.per_slab);
+        writeln!(
+            out,
+            " {:6} {:6} {:6} {per_slab:4} {:4} : tunables {:4} {:4} {:4} : slabdata {slabs:6} {slabs:6} {:6}",
+            class.used,
+            slabs * per_slab,
+            class.size,
+            1,
+            0,
+            0,
+            0,
+            0
+        )?;
+    }
+    Ok(())
+}
+
 /// `swaps`: there are none.
 pub fn swaps(out: &mut Text) -> Result<()> {
     out.bytes(b"Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n")

@@ -9,6 +9,7 @@ use vm::VmFlags;
 
 use super::content::{Area, ObjectPlace, Shown, object_index};
 use super::tables::{self, Tally, put_page};
+use super::uffd::{Answer, WatchedFault};
 use super::{AddressSpace, Map};
 use crate::arch::pte::{self, Pte};
 use crate::mm::addr::{HUGE_SIZE, PAGE_SIZE, page_down};
@@ -32,6 +33,8 @@ pub(super) enum Failure {
     /// Past the end of the file, or its storage failed.
     Bus,
     NoMemory,
+    /// Somebody is to be asked first: for a page that is not there, or (true) before it is written.
+    Watched(bool),
 }
 
 impl From<Errno> for Failure {
@@ -93,6 +96,24 @@ impl AddressSpace {
                         code,
                     });
                 }
+                Failure::Watched(protected) => {
+                    let fault = WatchedFault {
+                        address,
+                        write: access.write,
+                        protected,
+                        from_user: access.user,
+                    };
+                    match self.ask_watcher(&fault) {
+                        Answer::Again => {}
+                        Answer::Interrupted if access.user => return Ok(()),
+                        Answer::Interrupted | Answer::Refused => {
+                            return Err(FaultError {
+                                signal: SIGBUS,
+                                code: si_code::BUS_ADRERR,
+                            });
+                        }
+                    }
+                }
                 // Either memory was found, or the task is to die and need not come back to this instruction.
                 Failure::NoMemory => {
                     if !oom::wait_for_memory() {
@@ -136,9 +157,15 @@ impl AddressSpace {
         let slot = pte::index(address, 1);
         let now = table.get(slot);
         if now.is_none() {
+            if flags.contains(VmFlags::UFFD_MISSING) && self.asks_for(area, address) {
+                return Err(Failure::Watched(false));
+            }
             return self.fill(area, address, table, slot, access.write);
         }
         if access.write && !now.is_writable() {
+            if flags.contains(VmFlags::UFFD_WP) && now.0 & Pte::UFFD_WP != 0 {
+                return Err(Failure::Watched(true));
+            }
             return self.write_protected(area, address, table, slot);
         }
         // Another CPU was faster, or this one remembers less than the tables allow.
@@ -372,7 +399,7 @@ impl AddressSpace {
         if meta.kind() != Kind::Anon || meta.owners() != 1 {
             return entry.is_writable();
         }
-        table.set(slot, entry.with(WRITABLE));
+        table.set(slot, entry.with(WRITABLE).without(Pte::UFFD_WP));
         true
     }
 
@@ -387,6 +414,15 @@ impl AddressSpace {
         let Shown::Object(place) = &area.content else {
             return Err(Failure::Segv(si_code::SEGV_ACCERR));
         };
+        if place.object.kind() == ObjectKind::Device {
+            // Rights were taken and given back: the device's page is what it was.
+            let _guard = table.lock();
+            let old = table.get(slot);
+            if !old.is_none() {
+                table.set(slot, old.with(WRITABLE));
+            }
+            return Ok(());
+        }
         let page = place
             .object
             .get_page(object_index(area, place, page_down(address)), true)?;
@@ -422,7 +458,9 @@ impl AddressSpace {
             && matches!(area.content, Shown::Anon)
             && start >= area.start
             && area.end - start >= HUGE_SIZE
-            && !area.flags.contains(VmFlags::NO_HUGE_PAGE)
+            && !area
+                .flags
+                .intersects(VmFlags::NO_HUGE_PAGE | VmFlags::UFFD_MISSING | VmFlags::UFFD_WP)
             && !self.refuses_huge();
         wanted && self.map_huge(area, address, directory)
     }
@@ -487,7 +525,10 @@ impl AddressSpace {
             let write = write.unwrap_or(
                 area.flags.contains(VmFlags::WRITE) && !area.flags.contains(VmFlags::SHARED),
             );
-            let access = FaultAccess { write, exec: false };
+            let access = FaultAccess {
+                write,
+                ..FaultAccess::default()
+            };
             let mut at = start.max(area.start);
             while at < end.min(area.end) {
                 let there = self.lookup(at);
@@ -498,7 +539,9 @@ impl AddressSpace {
                 match self.bring_in(area, at, access) {
                     Ok(()) => {}
                     Err(Failure::NoMemory) => return Err(Errno::ENOMEM),
-                    Err(Failure::Segv(_) | Failure::Bus) => return Err(Errno::EFAULT),
+                    Err(Failure::Segv(_) | Failure::Bus | Failure::Watched(_)) => {
+                        return Err(Errno::EFAULT);
+                    }
                 }
             }
         }

@@ -13,6 +13,7 @@ use vm::VmFlags;
 use super::content::{Area, Shown};
 use super::map::pages_of;
 use super::tables::{self, Tally, share_entry, span_end, tally_table};
+use super::uffd::WATCHED;
 use super::{AddressSpace, Map};
 use crate::arch::pte::{self, Pte};
 use crate::mm::addr::{HUGE_SIZE, PAGE_SIZE};
@@ -90,6 +91,8 @@ fn copy_map(map: &Map) -> Result<Map> {
         lock_future: VmFlags::empty(),
         auxv: map.auxv.clone(),
         keys: map.keys,
+        watchers: Default::default(),
+        names: map.names.try_clone()?,
     };
     let areas = map
         .areas
@@ -98,7 +101,7 @@ fn copy_map(map: &Map) -> Result<Map> {
                 return None;
             }
             let mut area = area.clone();
-            area.flags -= VmFlags::LOCKED | VmFlags::LOCK_ON_FAULT;
+            area.flags -= VmFlags::LOCKED | VmFlags::LOCK_ON_FAULT | WATCHED;
             copy.account(area.flags, pages_of(area.len()), 1);
             Some(area)
         })

@@ -54,6 +54,8 @@ pub struct VmaInfo<'a> {
     pub shared_anonymous: bool,
     /// `[heap]`, `[stack]`, or empty.
     pub name: &'static str,
+    /// What the program calls anonymous memory.
+    pub own_name: Option<&'a [u8]>,
     pub flags: VmFlags,
 }
 
@@ -110,7 +112,7 @@ impl Map {
         }
     }
 
-    fn info<'a>(&self, area: &'a Area) -> VmaInfo<'a> {
+    fn info<'a>(&'a self, area: &'a Area) -> VmaInfo<'a> {
         let mut prot = Prot::empty();
         prot.set(Prot::READ, area.flags.contains(VmFlags::READ));
         prot.set(Prot::WRITE, area.flags.contains(VmFlags::WRITE));
@@ -128,6 +130,7 @@ impl Map {
             file,
             shared_anonymous: matches!(&area.content, Shown::Object(p) if p.file.is_none()),
             name: self.name_of(area),
+            own_name: self.names.of(area.flags),
             flags: area.flags,
         }
     }

@@ -19,10 +19,12 @@
 //! | `fork` | copying a space, with shared last-level tables |
 //! | `dump` | pages for a core dump |
 //! | `remote` | access by other processes, futex keys |
+//! | `names` | names of anonymous areas |
 //! | `pkeys` | protection keys |
 //! | `policy` | `mbind` |
 //! | `forced` | access by debuggers |
 //! | `mappers` | which spaces map an object |
+//! | `uffd` | ranges of which a userfaultfd is asked for pages |
 //! | `info` | what `/proc` shows |
 //!
 //! # Lock order
@@ -51,6 +53,7 @@ mod layout;
 mod lock;
 mod map;
 mod mappers;
+mod names;
 mod pkeys;
 mod policy;
 mod protect;
@@ -58,6 +61,7 @@ mod refs;
 mod remap;
 mod remote;
 mod tables;
+mod uffd;
 
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -73,6 +77,7 @@ pub use layout::ExecInfo;
 pub use mappers::Mappers;
 pub use refs::{PageState, Referenced};
 pub use remote::FutexKey;
+pub use uffd::{Answer, WatchedFault, Watcher, check_range};
 
 use super::object::{MappedFile, MemoryObject};
 use super::page_table::tlb::{self, SpaceTlb};
@@ -136,6 +141,8 @@ pub(crate) struct Map {
     lock_future: VmFlags,
     auxv: Vec<u64>,
     keys: pkeys::Keys,
+    watchers: uffd::Watchers,
+    names: names::Names,
 }
 
 /// A user address space.
@@ -177,6 +184,8 @@ impl AddressSpace {
             lock_future: VmFlags::empty(),
             auxv: Vec::new(),
             keys: pkeys::Keys::default(),
+            watchers: uffd::Watchers::default(),
+            names: names::Names::default(),
         })
     }
 

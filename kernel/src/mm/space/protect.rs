@@ -24,19 +24,9 @@ struct Change {
 }
 
 impl AddressSpace {
-    /// `mprotect`. Areas before the first that refuses keep their new rights, as on Linux.
-    pub fn protect(&self, addr: usize, len: usize, prot: Prot) -> Result<()> {
-        self.protect_with_key(addr, len, prot, None)
-    }
-
-    /// `pkey_mprotect`; without a key areas keep theirs, or get the one for memory that is only executed.
-    pub fn protect_with_key(
-        &self,
-        addr: usize,
-        len: usize,
-        prot: Prot,
-        key: Option<u8>,
-    ) -> Result<()> {
+    /// `mprotect`, and `pkey_mprotect` with a key; without one areas keep theirs, or get that for memory that is only
+    /// executed. Areas before the first that refuses keep their new rights, as on Linux.
+    pub fn protect(&self, addr: usize, len: usize, prot: Prot, key: Option<u8>) -> Result<()> {
         let len = page_up(len).ok_or(Errno::ENOMEM)?;
         if !addr.is_multiple_of(PAGE_SIZE) {
             return Err(Errno::EINVAL);

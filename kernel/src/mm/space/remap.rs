@@ -7,6 +7,7 @@ use vm::{Content, VmFlags};
 use super::content::{Area, Shown, same_object};
 use super::map::pages_of;
 use super::tables::span_end;
+use super::uffd::WATCHED;
 use super::{AddressSpace, Backing, Map, MapRequest};
 use crate::arch::pte::{self, Pte};
 use crate::mm::addr::{HUGE_SIZE, PAGE_SIZE, USER_END, page_down, page_up, user_range_ok};
@@ -243,7 +244,7 @@ impl AddressSpace {
         let to = Area {
             start,
             end,
-            flags: (from.flags - (VmFlags::STACK | VmFlags::HEAP)) | VmFlags::SOFT_DIRTY,
+            flags: (from.flags - (VmFlags::STACK | VmFlags::HEAP | WATCHED)) | VmFlags::SOFT_DIRTY,
             content: from.content.clone(),
         };
         let gone = if keeps_old { 0 } else { pages_of(from.len()) };

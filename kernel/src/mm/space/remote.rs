@@ -73,7 +73,10 @@ impl AddressSpace {
             if there.is_some() {
                 return there;
             }
-            let access = FaultAccess { write, exec: false };
+            let access = FaultAccess {
+                write,
+                ..FaultAccess::default()
+            };
             match self.bring_in(area, addr, access) {
                 Ok(()) => {}
                 Err(Failure::NoMemory) => {

@@ -37,6 +37,7 @@ pub const CASES: &[Case] = cases![
     hint_hwpoison_as_built,
     hint_unknown_before_all_else,
     hint_many_areas_split_and_join,
+    hint_residency_of_foreign_files_is_not_told,
 ];
 
 fn madvise(addr: usize, len: usize, advice: i32) -> Sys {
@@ -430,4 +431,22 @@ fn hint_many_areas_split_and_join() -> Outcome {
     )?;
     sys!(SYS_mmap, addr, 200 * PAGE, RW, ANON | FIXED, -1, 0)?;
     Ok(())
+}
+
+fn hint_residency_of_foreign_files_is_not_told() -> Outcome {
+    let fd = file_with(c"f", &[1; PAGE])?;
+    sys!(SYS_ftruncate, fd, 4 * PAGE)?;
+    let told = || -> Outcome<[u8; 4]> {
+        let reader = open(c"f", libc::O_RDONLY)?;
+        let addr = map_file(reader, 4 * PAGE, libc::PROT_READ, libc::MAP_SHARED)?;
+        let mut out = [0; 4];
+        mincore(addr, 4 * PAGE, &mut out)?;
+        Ok(out.map(|byte| byte & 1))
+    };
+    equal(told()?, [1, 0, 0, 0])?;
+    within(|| {
+        sys!(SYS_chmod, c".", 0o755)?;
+        become_user()?;
+        equal(told()?, [1; 4])
+    })
 }

@@ -191,7 +191,8 @@ fn holder(bytes: usize, adjust: &'static [u8]) -> Outcome<i32> {
     Ok(pid)
 }
 
-/// Takes memory a little at a time until a child has died, and answers which.
+/// Takes memory a little at a time until a child has died, and answers which. What the child had must be enough for all
+/// that is taken until the taker hears of it.
 fn first_to_die(pids: &[i32]) -> Outcome<i32> {
     let (read_end, write_end) = pipe()?;
     // The taker itself must not be chosen.
@@ -228,17 +229,17 @@ fn first_to_die(pids: &[i32]) -> Outcome<i32> {
 
 fn hostile_largest_is_chosen() -> Outcome {
     all_comes_back(|| {
-        let small = holder(4 << 20, b"0")?;
-        let large = holder(48 << 20, b"0")?;
-        let other = holder(4 << 20, b"0")?;
+        let small = holder(16 << 20, b"0")?;
+        let large = holder(128 << 20, b"0")?;
+        let other = holder(16 << 20, b"0")?;
         equal(first_to_die(&[small, large, other])?, large)
     })
 }
 
 fn hostile_adjusted_is_chosen() -> Outcome {
     all_comes_back(|| {
-        let small = holder(4 << 20, b"800")?;
-        let large = holder(48 << 20, b"-900")?;
+        let small = holder(96 << 20, b"800")?;
+        let large = holder(160 << 20, b"-900")?;
         equal(first_to_die(&[large, small])?, small)
     })
 }
@@ -337,7 +338,7 @@ fn hostile_storm_at_the_edges() -> Outcome {
                     base,
                     base + 7 * PAGE,
                     base + 100 * PAGE,
-                    base + 255 * PAGE,
+                    base + 240 * PAGE,
                 ]);
                 let len = numbers.of(&[
                     0,

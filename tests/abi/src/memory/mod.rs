@@ -11,12 +11,15 @@
 //! | [`remap`] | mremap and remap_file_pages |
 //! | [`hints`] | every advice of madvise |
 //! | [`lock`] | mlock and its family |
+//! | [`sealed`] | mseal |
 //! | [`seal`] | seals of memfds against mappings |
 //! | [`commit`] | overcommit, limits, the number of mappings |
 //! | [`hostile`] | programs that take all they can |
 //! | [`pkey`] | protection keys |
+//! | [`names`] | names of anonymous memory |
 //! | [`policy`] | memory policies on one node |
 //! | [`pages`] | pagemap, clear_refs, smaps, meminfo |
+//! | [`uffd`] | userfaultfd |
 //! | [`races`] | threads that share the address space |
 
 pub mod advice;
@@ -27,14 +30,17 @@ pub mod hints;
 pub mod hostile;
 pub mod lock;
 pub mod map;
+pub mod names;
 pub mod pages;
 pub mod pkey;
 pub mod policy;
 pub mod races;
 pub mod remap;
 pub mod seal;
+pub mod sealed;
 pub mod share;
 pub mod size;
+pub mod uffd;
 
 use crate::check::*;
 use crate::sys::*;

@@ -29,6 +29,8 @@ pub const CASES: &[Case] = cases![
     page_meminfo_has_its_rows,
     page_oom_adj_and_score,
     page_vm_settings,
+    page_slabinfo_adds_up,
+    page_zones_tell_free_memory,
 ];
 
 const PRESENT: u64 = 1 << 63;
@@ -483,10 +485,73 @@ fn page_vm_settings() -> Outcome {
         "user_reserve_kbytes",
         "max_map_count",
         "mmap_min_addr",
+        "min_free_kbytes",
+        "oom_kill_allocating_task",
+        "panic_on_oom",
+        "unprivileged_userfaultfd",
     ] {
         let text = text_of(&format!("/proc/sys/vm/{name}"))?;
         let value: u64 = some(text.trim().parse().ok(), name)?;
         std::fs::write(format!("/proc/sys/vm/{name}"), format!("{value}\n"))?;
     }
     Ok(())
+}
+
+fn page_slabinfo_adds_up() -> Outcome {
+    let text = text_of("/proc/slabinfo")?;
+    let mut lines = text.lines();
+    equal(lines.next(), Some("slabinfo - version: 2.1"))?;
+    check(
+        lines.next().is_some_and(|line| line.starts_with("# name")),
+        "no heading",
+    )?;
+    let mut used = 0;
+    for line in lines {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let number = |at: usize| words.get(at).and_then(|word| word.parse::<u64>().ok());
+        let (active, all) = (some(number(1), line)?, some(number(2), line)?);
+        check(active <= all, line)?;
+        let (per_slab, slabs) = (some(number(4), line)?, some(number(14), line)?);
+        check(all <= per_slab * slabs, line)?;
+        used += active;
+    }
+    check(used > 1000, "the kernel has no objects")?;
+    within(|| {
+        become_user()?;
+        fails(open(c"/proc/slabinfo", libc::O_RDONLY), libc::EACCES)
+    })
+}
+
+fn page_zones_tell_free_memory() -> Outcome {
+    let text = text_of("/proc/buddyinfo")?;
+    let mut pages = 0;
+    for line in text.lines() {
+        let counts: Vec<u64> = line
+            .split_whitespace()
+            .skip(4)
+            .filter_map(|word| word.parse().ok())
+            .collect();
+        equal(counts.len(), 11)?;
+        pages += counts
+            .iter()
+            .enumerate()
+            .map(|(order, count)| count << order)
+            .sum::<u64>();
+    }
+    let free = meminfo("MemFree")?;
+    // What CPUs keep is in no block.
+    check(
+        (free - pages as i64 * 4).abs() < 8 << 10,
+        &format!("{free} KiB free, {pages} pages in blocks"),
+    )?;
+    let zones = text_of("/proc/zoneinfo")?;
+    let of_zone = |line: &str| {
+        line.trim()
+            .strip_prefix("pages free")?
+            .trim()
+            .parse::<i64>()
+            .ok()
+    };
+    let sum: i64 = zones.lines().filter_map(of_zone).sum();
+    check((free - sum * 4).abs() < 8 << 10, "zoneinfo")
 }
