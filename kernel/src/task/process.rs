@@ -2,7 +2,7 @@
 
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::cred::Cred;
 use super::pid::Pid;
@@ -75,6 +75,8 @@ pub struct Process {
     pub leader: SpinLock<Weak<Task>>,
     /// The thread that made it: its tracer by PTRACE_TRACEME, while it lives.
     pub maker: SpinLock<Weak<Task>>,
+    /// Tracees of all its threads.
+    pub tracee_count: AtomicUsize,
     /// Held by execve against ptrace and readers of the memory map.
     pub exec_lock: Mutex<()>,
     /// The executable.
@@ -132,6 +134,7 @@ impl Process {
             exit_event: WaitQueue::new(),
             leader: SpinLock::new(Weak::new()),
             maker: SpinLock::new(Weak::new()),
+            tracee_count: AtomicUsize::new(0),
             exec_lock: Mutex::new(()),
             exe: SpinLock::new(None),
             is_subreaper: AtomicBool::new(false),
