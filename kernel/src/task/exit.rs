@@ -98,11 +98,7 @@ fn leave_process(me: &CurrentTask, status: WaitStatus) {
 
 /// The thread has ended: its tracer may wait for it. The end of a main thread is told with that of its process.
 fn end_as_tracee(me: &CurrentTask, status: WaitStatus) {
-    let task = crate::sync::current_arc();
-    let guard = tree::lock();
-    let traced = ptrace::mark_ended(&task, status);
-    drop(guard);
-    if traced && !me.is_leader() {
+    if ptrace::mark_ended(me, status) && !me.is_leader() {
         signal::notify_tracer_exit(me, Signo::CHLD, status);
     }
 }

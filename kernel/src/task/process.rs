@@ -2,7 +2,7 @@
 
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::coredump;
 use super::cred::Cred;
@@ -80,6 +80,8 @@ pub struct Process {
     pub leader: SpinLock<Weak<Task>>,
     /// The thread that made it: its tracer by PTRACE_TRACEME, and the parent for `__WNOTHREAD`, while it lives.
     pub maker: SpinLock<Weak<Task>>,
+    /// Tracees of all its threads.
+    pub tracee_count: AtomicUsize,
     /// Held by execve against ptrace and readers of the memory map.
     pub exec_lock: Mutex<()>,
     /// The executable.
@@ -140,6 +142,7 @@ impl Process {
             exit_event: WaitQueue::new(),
             leader: SpinLock::new(Weak::new()),
             maker: SpinLock::new(Weak::new()),
+            tracee_count: AtomicUsize::new(0),
             exec_lock: Mutex::new(()),
             exe: SpinLock::new(None),
             is_subreaper: AtomicBool::new(false),

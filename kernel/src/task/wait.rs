@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 
 use abi::{Errno, Result};
 
@@ -147,6 +148,9 @@ fn scan(parent: &Arc<Process>, which: &Which, options: WaitOptions) -> Result<Op
 
 /// Threads that match among those that the caller traces, or with WNOTHREAD not given any thread of its process.
 fn tracees(parent: &Process, which: &Which, options: WaitOptions) -> Vec<Arc<Task>> {
+    if parent.tracee_count.load(Ordering::SeqCst) == 0 {
+        return Vec::new();
+    }
     let of = |tracer: &Task| {
         let tracees = tracer.ptrace.list();
         let matching = tracees.into_iter().filter(|task| match which {

@@ -35,6 +35,7 @@ const _: () = {
 
 unsafe extern "C" {
     fn syscall_entry();
+    fn syscall32_entry();
     pub(super) static exception_stubs: u8;
     pub(super) static interrupt_stubs: u8;
     pub(super) fn switch_stacks(save: *mut u64, load: u64);
@@ -73,7 +74,7 @@ pub(super) fn init_syscalls() {
     unsafe {
         msr::write(msr::STAR, star);
         msr::write(msr::LSTAR, syscall_entry as *const () as u64);
-        msr::write(msr::CSTAR, 0);
+        msr::write(msr::CSTAR, syscall32_entry as *const () as u64);
         msr::write(msr::FMASK, MASK);
         msr::write(msr::EFER, msr::read(msr::EFER) | 1);
     }

@@ -98,6 +98,12 @@ syscall_entry:
     call {exit_slow}
     jmp 1b
 
+# `syscall` in 32-bit code, on processors that have it there: no call is known by it. The flags, in r11, go back as they came.
+.global syscall32_entry
+syscall32_entry:
+    mov eax, -38                    # ENOSYS
+    sysret
+
 # --- Back to user space with all registers -----------------------------------------------------------
 .global return_to_user
 return_to_user:

@@ -21,7 +21,8 @@ pub fn syscall(target: &Target, out: &mut Text) -> Result<()> {
     if task.is_kernel_thread() {
         return writeln!(out, "0 0x0 0x0 0x0 0x0 0x0 0x0 0x0 0x0");
     }
-    if task.sched.state() == TaskState::Running {
+    let is_current = core::ptr::eq(&raw const **task, &raw const *current());
+    if !is_current && task.sched.state() == TaskState::Running {
         return writeln!(out, "running");
     }
     let regs = task.arch.user_regs();

@@ -30,6 +30,7 @@ fn link(
     }
     tracees.list.push(tracee.clone());
     drop(tracees);
+    tracer.process.tracee_count.fetch_add(1, Ordering::SeqCst);
     *tracee.ptrace.link.lock() = Some(Link {
         tracer: Arc::downgrade(tracer),
         cred,
@@ -50,6 +51,7 @@ fn unlink(_: &TreeGuard, tracee: &Task) -> Option<(Link, Option<Arc<Task>>)> {
         let at = list
             .iter()
             .position(|other| core::ptr::eq(&raw const **other, tracee))?;
+        tracer.process.tracee_count.fetch_sub(1, Ordering::SeqCst);
         Some(list.swap_remove(at))
     });
     tracee
@@ -117,6 +119,10 @@ pub(super) fn attach(task: &Arc<Task>, seize: Option<Options>) -> Result<()> {
         let how = (seize.is_some(), seize.unwrap_or(Options::empty()));
         link(&guard, task, &me, me.cred(), how);
         drop(guard);
+        // It may have ended before it could see that it is traced: see `mark_ended`.
+        if task.ptrace.ended.load(Ordering::SeqCst) {
+            me.process.child_events.wake_all();
+        }
         if seize.is_none() {
             let _ = signal::send_to_task(task, SigInfo::kernel(Signo::STOP));
         }
@@ -175,15 +181,18 @@ pub fn tracer_allows_gain(me: &CurrentTask) -> bool {
 
 /// The running thread ends as a tracer: its tracees are let go, or die with it.
 pub fn exit_tracer(me: &CurrentTask) {
-    let guard = tree::lock();
-    let tracees = {
+    {
         let mut tracees = me.ptrace.tracees.lock();
         tracees.closed = true;
-        core::mem::take(&mut tracees.list)
-    };
-    if tracees.is_empty() {
-        return;
+        if tracees.list.is_empty() {
+            return;
+        }
     }
+    let guard = tree::lock();
+    let tracees = core::mem::take(&mut me.ptrace.tracees.lock().list);
+    me.process
+        .tracee_count
+        .fetch_sub(tracees.len(), Ordering::SeqCst);
     let mut orphans: Vec<Arc<Task>> = Vec::new();
     let mut gone = Vec::new();
     for tracee in &tracees {

@@ -1,6 +1,6 @@
 //! The tracee's side: what it stops for, and what the stop shows.
 
-use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
 
 use abi::signal::{SaFlags, SigInfo, Signo, cld};
 
@@ -141,10 +141,9 @@ pub fn exit_stop(status: u32) {
     event_stop(Event::Exit, u64::from(status));
 }
 
-/// The thread has ended with this wait status, and its tracer may wait for it. True if it has one. Called under the
-/// tree lock, so that the tracer either hears of it or has let it go before.
-pub fn mark_ended(task: &Arc<Task>, status: u32) -> bool {
-    use core::sync::atomic::Ordering;
+/// The thread has ended with this wait status, and its tracer may wait for it. True if it has one. Who attaches right now
+/// either is seen here or sees that the thread has ended: each stores before it looks.
+pub fn mark_ended(task: &Task, status: u32) -> bool {
     task.ptrace.status.store(status, Ordering::SeqCst);
     task.ptrace.ended.store(true, Ordering::SeqCst);
     task.ptrace.is_traced()

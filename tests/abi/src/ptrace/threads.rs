@@ -118,6 +118,8 @@ fn signals_stop_the_thread_that_takes_them() -> Outcome {
     expect_stop(tid, libc::SIGUSR1)?;
     nothing(pid)?;
     resume(tid, 0)?;
+    // On its way out of the stop it would take whatever is pending for the process.
+    await_state(tid, "S")?;
     sys!(SYS_kill, pid, libc::SIGUSR2)?;
     expect_stop(pid, libc::SIGUSR2)?;
     nothing(tid)?;
