@@ -19,6 +19,7 @@ mod harness;
 #[macro_use]
 mod sys;
 
+mod aio;
 mod cred;
 mod devpts;
 mod dnotify;
@@ -99,6 +100,7 @@ const FAMILIES: &[Family] = &[
     ("sysv", sysv::limit::CASES),
     ("mqueue", mqueue::CASES),
     ("pidfd", pidfd::CASES),
+    ("aio", aio::CASES),
 ];
 
 fn main() {
