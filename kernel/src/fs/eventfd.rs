@@ -42,6 +42,15 @@ impl EventFd {
     }
 }
 
+impl EventFd {
+    /// The kernel adds one; nothing at the highest value.
+    pub fn signal(&self) {
+        if self.add(1).is_some() {
+            self.readers.wake_events(PollEvents::READABLE);
+        }
+    }
+}
+
 impl FileOps for EventFd {
     fn read(&self, file: &File, sink: &mut IoSink<'_>, _pos: &mut u64) -> Result<usize> {
         if sink.remaining() < size_of::<u64>() {

@@ -18,6 +18,7 @@
 //! | [`userfaultfd`] | faults that a program sees to itself |
 //! | [`tmpfs`], [`devtmpfs`], [`memfd`], [`anon`] | file systems in memory, files without a name |
 //! | [`proc`], [`sysfs`] | the kernel, its processes and its devices as files |
+//! | [`aio`] | asynchronous I/O of `io_submit` |
 //! | [`timerfd`], [`signalfd`] | timers and signals as descriptors |
 //! | [`chrdev`], [`memdev`], [`kmsg`] | device numbers and their drivers, memory devices, the log |
 //! | [`initramfs`] | the boot modules become the root file system |
@@ -39,6 +40,7 @@
 //!
 //! References: POSIX.1-2024, path_resolution(7), pipe(7), fcntl(2), mount(2), inode(7); initramfs buffer format.
 
+pub mod aio;
 pub mod anon;
 pub mod attr;
 pub mod chrdev;

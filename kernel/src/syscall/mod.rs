@@ -15,6 +15,7 @@
 //! - No argument can panic a handler; an answer outside `-4095..0` is success.
 //! - Restart codes leave a handler only as errors, and never reach user space: they bring `WORK_SIGNAL` with them.
 
+mod aio;
 mod args;
 pub mod counters;
 pub mod table;

@@ -67,7 +67,11 @@ fn poll_restarting(fds: usize, count: u32, patience: Patience) -> Result<usize> 
 }
 
 /// Runs a wait under another signal mask, if there is one.
-fn with_mask(mask_at: usize, size: usize, wait: impl FnOnce() -> Result<usize>) -> Result<usize> {
+pub(super) fn with_mask(
+    mask_at: usize,
+    size: usize,
+    wait: impl FnOnce() -> Result<usize>,
+) -> Result<usize> {
     mask::begin_temporary_from_user(UserPtr::<SigSet>::from(mask_at), size)?;
     let result = wait();
     let interrupted = result == Err(Errno::EINTR);

@@ -3,6 +3,7 @@
 //! A row gives number, name, typed arguments, handler, support level and note. A name alone is a call that answers ENOSYS.
 
 use abi::Result;
+use abi::aio::{AioSigset, IoEvent};
 use abi::fs::{Stat, Statfs, Statx, Ustat};
 use abi::mqueue::MqAttr;
 use abi::signal::{SigAction, SigEvent, SigSet, StackT, UserSigInfo};
@@ -304,11 +305,11 @@ syscalls! {
     203 sched_setaffinity(pid: Pid, len: u32, mask: usize) => sched::sys_sched_setaffinity, Full, "";
     204 sched_getaffinity(pid: Pid, len: u32, mask: usize) => sched::sys_sched_getaffinity, Full, "";
     205 set_thread_area;
-    206 io_setup;
-    207 io_destroy;
-    208 io_getevents;
-    209 io_submit;
-    210 io_cancel;
+    206 io_setup(requests: u32, context: UserPtr<usize>) => aio::sys_io_setup, Full, "";
+    207 io_destroy(context: usize) => aio::sys_io_destroy, Full, "";
+    208 io_getevents(context: usize, least: i64, most: i64, out: UserPtr<IoEvent>, timeout: UserPtr<Timespec>) => aio::sys_io_getevents, Full, "";
+    209 io_submit(context: usize, count: i64, list: UserPtr<usize>) => aio::sys_io_submit, Partial, "no rw_flags and priorities of requests";
+    210 io_cancel(context: usize, request: usize, result: usize) => aio::sys_io_cancel, Full, "";
     211 get_thread_area;
     212 lookup_dcookie;
     213 epoll_create(size: i32) => epoll::sys_epoll_create, Full, "";
@@ -431,7 +432,7 @@ syscalls! {
     330 pkey_alloc(flags: usize, rights: usize) => pkey::sys_pkey_alloc, Full, "";
     331 pkey_free(key: i32) => pkey::sys_pkey_free, Full, "";
     332 statx(dirfd: i32, path: UserCStr, flags: u32, mask: u32, out: UserPtr<Statx>) => stat::sys_statx, Full, "";
-    333 io_pgetevents;
+    333 io_pgetevents(context: usize, least: i64, most: i64, out: UserPtr<IoEvent>, timeout: UserPtr<Timespec>, mask: UserPtr<AioSigset>) => aio::sys_io_pgetevents, Full, "";
     334 rseq(addr: usize, len: u32, flags: u32, signature: u32) => rseq::sys_rseq, Full, "";
     424 pidfd_send_signal(fd: i32, sig: i32, info: UserPtr<UserSigInfo>, flags: u32) => pidfd::sys_pidfd_send_signal, Full, "";
     425 io_uring_setup;

@@ -19,6 +19,7 @@ mod harness;
 #[macro_use]
 mod sys;
 
+mod aio;
 mod caps;
 mod core;
 mod cred;
@@ -164,6 +165,7 @@ const FAMILIES: &[Family] = &[
     ("ptrace", ptrace::kin::CASES),
     ("ptrace", ptrace::hostile::CASES),
     ("pidfd", pidfd::CASES),
+    ("aio", aio::CASES),
 ];
 
 fn main() {

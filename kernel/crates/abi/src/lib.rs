@@ -6,6 +6,7 @@
 #![cfg_attr(not(test), no_std)]
 #![deny(unsafe_code)]
 
+pub mod aio;
 pub mod capability;
 pub mod epoll;
 pub mod errno;

@@ -20,6 +20,18 @@ pub static NODES: &[Node] = &[
 
 static FS: &[Node] = &[
     Node::Writable(
+        "aio-max-nr",
+        0o644,
+        |out| writeln!(out, "{}", fs::aio::totals().1),
+        |bytes| {
+            fs::aio::set_max_total(number(bytes)?);
+            Ok(())
+        },
+    ),
+    Node::File("aio-nr", 0o444, |out| {
+        writeln!(out, "{}", fs::aio::totals().0)
+    }),
+    Node::Writable(
         "dir-notify-enable",
         0o644,
         |out| writeln!(out, "{}", i32::from(fs::dnotify::enabled())),

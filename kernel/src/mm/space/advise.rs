@@ -208,7 +208,11 @@ impl AddressSpace {
                 }
             }
             if let Shown::Object(place) = &area.content {
-                if !place.file.as_ref().is_none_or(|f| f.get().tells_residency()) {
+                if !place
+                    .file
+                    .as_ref()
+                    .is_none_or(|f| f.get().tells_residency())
+                {
                     // As on Linux, who may not know is told that all is there.
                     out[at(from)..at(from) + (to - from) / PAGE_SIZE].fill(1);
                     continue;
