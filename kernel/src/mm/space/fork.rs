@@ -48,7 +48,7 @@ impl AddressSpace {
                 return Err(e);
             }
         };
-        child.refuse_huge(self.refuses_huge());
+        child.inherit_wishes(self);
         // From here on the child's own end takes care of what it has.
         let mut copying = Copying {
             parent: self,

@@ -173,6 +173,9 @@ impl AddressSpace {
             _ => return Err(Errno::ENOMEM),
         };
         let (shown, flags) = self.describe(&request, len)?;
+        if self.denies_exec(flags, flags) {
+            return Err(Errno::EACCES);
+        }
         let mut map = self.map.write();
         let flags = flags | map.lock_future;
         let fixed = request

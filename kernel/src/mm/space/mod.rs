@@ -55,7 +55,7 @@ use vm::{VmFlags, VmaMap};
 
 pub use content::{Area, Shown};
 pub use info::{SmapsInfo, VmaInfo};
-pub use layout::ExecInfo;
+pub use layout::{ExecInfo, MDWE_NO_INHERIT, MDWE_REFUSE_EXEC_GAIN};
 pub use mappers::Mappers;
 pub use remote::FutexKey;
 
@@ -134,6 +134,8 @@ pub struct AddressSpace {
     counts: Counts,
     /// No huge pages from now on.
     no_huge: AtomicBool,
+    /// `PR_SET_MDWE`: `MDWE_*` bits.
+    mdwe: AtomicU32,
     /// The chain of this space's upper tables (by `link`), so that its end need not search for them.
     upper: AtomicU32,
 }
@@ -166,6 +168,7 @@ impl AddressSpace {
             map: RwLock::new(map),
             counts: Counts::default(),
             no_huge: AtomicBool::new(false),
+            mdwe: AtomicU32::new(0),
             upper: AtomicU32::new(0),
         }))
     }

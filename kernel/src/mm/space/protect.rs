@@ -66,7 +66,7 @@ impl AddressSpace {
         rights: VmFlags,
     ) -> Result<()> {
         let may = VmFlags::from_bits_truncate(from.bits() >> 4) & VmFlags::RIGHTS;
-        if !may.contains(rights) {
+        if !may.contains(rights) || self.denies_exec(from, rights) {
             return Err(Errno::EACCES);
         }
         let mut to = (from - VmFlags::RIGHTS) | rights;
