@@ -439,10 +439,10 @@ fn dispatched_calls_become_signals() -> Outcome {
             .iter()
             .map(|word| word.load(std::sync::atomic::Ordering::SeqCst))
             .collect();
-        equal(&seen[..3], &[libc::SIGSYS, 0, 2])?;
+        equal(&seen[..3], [libc::SIGSYS, 0, 2])?;
         equal(
             &seen[6..],
-            &[libc::SYS_getpriority as i32, 0xc000_003e_u32 as i32],
+            [libc::SYS_getpriority as i32, 0xc000_003e_u32 as i32],
         )
     })
 }
