@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 use zerocopy::IntoBytes;
 
 use crate::arch;
+use crate::mm::space::{MDWE_NO_INHERIT, MDWE_REFUSE_EXEC_GAIN};
 use crate::mm::user::{UserPtr, copy_out};
 use crate::sync::CurrentTask;
 use crate::task::cred::{CAP_LAST, CapSet, securebits};
@@ -48,6 +49,8 @@ const PR_SET_SPECULATION_CTRL: u32 = 53;
 const PR_SET_IO_FLUSHER: u32 = 57;
 const PR_GET_IO_FLUSHER: u32 = 58;
 const PR_SET_SYSCALL_USER_DISPATCH: u32 = 59;
+const PR_SET_MDWE: u32 = 65;
+const PR_GET_MDWE: u32 = 66;
 const PR_GET_AUXV: u32 = 0x4155_5856;
 const PR_SET_VMA: u32 = 0x5356_4d41;
 const PR_SET_VMA_ANON_NAME: usize = 0;
@@ -154,6 +157,8 @@ fn machine_option(me: &CurrentTask, option: u32, args: [usize; 4]) -> Result<usi
         PR_GET_THP_DISABLE if args == [0; 4] => Ok(usize::from(me.my_mm().refuses_huge())),
         PR_GET_SPECULATION_CTRL if (b, c, d) == (0, 0, 0) => speculation(a),
         PR_SET_SPECULATION_CTRL if (c, d) == (0, 0) => set_speculation(a, b),
+        PR_SET_MDWE if only_first => set_mdwe(me, a),
+        PR_GET_MDWE if args == [0; 4] => Ok(me.my_mm().mdwe() as usize),
         PR_SET_IO_FLUSHER | PR_GET_IO_FLUSHER => io_flusher(me, option, args),
         PR_GET_AUXV if (c, d) == (0, 0) => {
             let words = me.my_mm().auxv();
@@ -163,6 +168,22 @@ fn machine_option(me: &CurrentTask, option: u32, args: [usize; 4]) -> Result<usi
         }
         _ => Err(Errno::EINVAL),
     }
+}
+
+/// What was refused once stays so.
+fn set_mdwe(me: &CurrentTask, bits: usize) -> Result<usize> {
+    let new = u32::try_from(bits).map_err(|_| Errno::EINVAL)?;
+    let both = MDWE_REFUSE_EXEC_GAIN | MDWE_NO_INHERIT;
+    // Not to hand on what is not there has no meaning.
+    if new & !both != 0 || new == MDWE_NO_INHERIT {
+        return Err(Errno::EINVAL);
+    }
+    let mm = me.my_mm();
+    if mm.mdwe() != 0 && mm.mdwe() != new {
+        return Err(Errno::EPERM);
+    }
+    mm.set_mdwe(new);
+    Ok(0)
 }
 
 const PR_SPEC_STORE_BYPASS: usize = 0;

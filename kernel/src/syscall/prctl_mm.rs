@@ -160,7 +160,8 @@ fn set_map(from: usize, size: usize) -> Result<usize> {
     }
     let auxv = read_auxv(map.auxv as usize, map.auxv_size as usize)?;
     if map.exe_fd != NO_EXE {
-        if !current().my_cred().capable(Cap::SYS_ADMIN) {
+        let cred = current().cred();
+        if !cred.capable(Cap::CHECKPOINT_RESTORE) && !cred.capable(Cap::SYS_ADMIN) {
             return Err(Errno::EPERM);
         }
         set_exe(map.exe_fd as i32)?;

@@ -256,7 +256,7 @@ syscalls! {
     154 modify_ldt;
     155 pivot_root(new_root: UserCStr, put_old: UserCStr) => mount::sys_pivot_root, Full, "";
     156 _sysctl;
-    157 prctl(option: u32, a: usize, b: usize, c: usize, d: usize) => prctl::sys_prctl, Partial, "no PR_SET_VMA, PR_SET_PTRACER, PR_SET_MDWE, PR_SET_MEMORY_MERGE, performance events and core scheduling";
+    157 prctl(option: u32, a: usize, b: usize, c: usize, d: usize) => prctl::sys_prctl, Partial, "no PR_SET_VMA, PR_SET_PTRACER, PR_SET_MEMORY_MERGE, performance events and core scheduling";
     158 arch_prctl(code: u32, address: usize) => process::sys_arch_prctl, Full, "";
     159 adjtimex(buf: UserPtr<Timex>) => time::sys_adjtimex, Partial, "reads; setting answers EPERM";
     160 setrlimit(resource: u32, limit: usize) => limits::sys_setrlimit, Full, "";

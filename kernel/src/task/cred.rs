@@ -46,6 +46,7 @@ pub enum Cap {
     MAC_OVERRIDE = 32,
     SYSLOG = 34,
     WAKE_ALARM = 35,
+    CHECKPOINT_RESTORE = 40,
 }
 
 /// The number of the last capability that Linux has: CHECKPOINT_RESTORE.

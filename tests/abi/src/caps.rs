@@ -258,12 +258,12 @@ fn the_third_version_is_for_a_root() -> Outcome {
     set_attribute(c"prog", three(0))?;
     let mut value = [0; 8];
     equal(get(&mut value)?, 20)?;
-    equal(&value[..5], &[0x0200_0001, NET_RAW as u32, 0, 0, 0])?;
+    equal(&value[..5], [0x0200_0001, NET_RAW as u32, 0, 0, 0])?;
     equal(sets(start(c"prog", become_user)?), (NET_RAW, NET_RAW))?;
     // Another namespace's root is nobody here.
     set_attribute(c"prog", three(1000))?;
     equal(get(&mut value)?, 24)?;
-    equal(&value[..6], &three(1000))?;
+    equal(&value[..6], three(1000))?;
     equal(sets(start(c"prog", become_user)?), (0, 0))
 }
 
@@ -549,7 +549,7 @@ fn others_are_asked_but_not_changed() -> Outcome {
     await_state(pid, "S")?;
     let mut words = [0; 6];
     capget(VERSION_3, pid, &mut words)?;
-    equal(&words[..3], &[CHOWN as u32, CHOWN as u32, 0])?;
+    equal(&words[..3], [CHOWN as u32, CHOWN as u32, 0])?;
     fails(capset_with(VERSION_3, pid, [0; 3]), libc::EPERM)?;
     fails(capset_with(VERSION_3, -1, [0; 3]), libc::EPERM)?;
     sys!(SYS_kill, pid, libc::SIGKILL)?;

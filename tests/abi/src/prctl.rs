@@ -35,6 +35,9 @@ pub const CASES: &[Case] = cases![
     addresses_may_be_the_same_each_time,
     readable_memory_may_be_executable,
     old_programs_see_an_old_release,
+    writable_memory_may_be_kept_from_execution,
+    that_is_for_children_and_for_good,
+    the_vector_is_given_to_who_asks,
     cpuid_is_always_allowed,
     extended_states_are_told,
 ];
@@ -436,10 +439,10 @@ fn dispatched_calls_become_signals() -> Outcome {
             .iter()
             .map(|word| word.load(std::sync::atomic::Ordering::SeqCst))
             .collect();
-        equal(&seen[..3], &[libc::SIGSYS, 0, 2])?;
+        equal(&seen[..3], [libc::SIGSYS, 0, 2])?;
         equal(
             &seen[6..],
-            &[libc::SYS_getpriority as i32, 0xc000_003e_u32 as i32],
+            [libc::SYS_getpriority as i32, 0xc000_003e_u32 as i32],
         )
     })
 }
@@ -648,6 +651,70 @@ fn old_programs_see_an_old_release() -> Outcome {
     )?;
     sys!(SYS_personality, 8)?;
     equal(names()?, (release, "i686".to_owned()))
+}
+
+const PR_SET_MDWE: i32 = 65;
+const PR_GET_MDWE: i32 = 66;
+const RWX: i32 = libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC;
+const ANONYMOUS: i32 = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+
+fn writable_memory_may_be_kept_from_execution() -> Outcome {
+    let before = map(PAGE)?;
+    let code = map_with(PAGE, libc::PROT_READ | libc::PROT_EXEC, ANONYMOUS)?;
+    if prctl(PR_SET_MDWE, [1, 0, 0, 0]).is_err() {
+        return skip("this kernel has no PR_SET_MDWE");
+    }
+    equal(prctl(PR_GET_MDWE, [0; 4])?, 1)?;
+    fails(map_with(PAGE, RWX, ANONYMOUS), libc::EACCES)?;
+    let read_exec = libc::PROT_READ | libc::PROT_EXEC;
+    fails(sys!(SYS_mprotect, before, PAGE, read_exec), libc::EACCES)?;
+    fails(sys!(SYS_mprotect, code, PAGE, RWX), libc::EACCES)?;
+    // What is code stays it, and new code may be read from a file.
+    sys!(SYS_mprotect, code, PAGE, libc::PROT_EXEC)?;
+    map_with(PAGE, read_exec, ANONYMOUS)?;
+    sys!(SYS_mprotect, code, PAGE, libc::PROT_READ)?;
+    fails(sys!(SYS_mprotect, code, PAGE, read_exec), libc::EACCES)
+}
+
+fn that_is_for_children_and_for_good() -> Outcome {
+    let set = |bits: usize| prctl(PR_SET_MDWE, [bits, 0, 0, 0]);
+    let get = || prctl(PR_GET_MDWE, [0; 4]);
+    for wrong in [2, 4, 1 << 40] {
+        fails(set(wrong), libc::EINVAL)?;
+    }
+    fails(prctl(PR_SET_MDWE, [1, 1, 0, 0]), libc::EINVAL)?;
+    fails(prctl(PR_GET_MDWE, [1, 0, 0, 0]), libc::EINVAL)?;
+    let supported = within(|| {
+        if set(1).is_err() {
+            return skip("this kernel has no PR_SET_MDWE");
+        }
+        within(|| equal(get()?, 1))?;
+        fails(set(0), libc::EPERM)?;
+        equal(set(1)?, 0)
+    });
+    supported?;
+    set(3)?;
+    within(|| equal(get()?, 0))?;
+    fails(set(1), libc::EPERM)
+}
+
+fn the_vector_is_given_to_who_asks() -> Outcome {
+    const PR_GET_AUXV: i32 = 0x4155_5856;
+    let mut words = [0u64; 64];
+    let at = words.as_mut_ptr() as usize;
+    let Ok(len) = prctl(PR_GET_AUXV, [at, 512, 0, 0]) else {
+        return skip("this kernel has no PR_GET_AUXV");
+    };
+    let shown = std::fs::read("/proc/self/auxv")?;
+    let given: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    equal(
+        &given[..shown.len().min(512)],
+        &shown[..shown.len().min(512)],
+    )?;
+    check(len >= shown.len(), "it is shorter")?;
+    equal(prctl(PR_GET_AUXV, [at, 8, 0, 0])?, len)?;
+    fails(prctl(PR_GET_AUXV, [8, 512, 0, 0]), libc::EFAULT)?;
+    fails(prctl(PR_GET_AUXV, [at, 512, 1, 0]), libc::EINVAL)
 }
 
 fn arch_prctl(code: u32, arg: usize) -> Sys {

@@ -51,7 +51,7 @@ impl AddressSpace {
         };
         let barriers = self.barriers.load(Ordering::Relaxed);
         child.barriers.store(barriers, Ordering::Relaxed);
-        child.refuse_huge(self.refuses_huge());
+        child.inherit_wishes(self);
         // From here on the child's own end takes care of what it has.
         let mut copying = Copying {
             parent: self,

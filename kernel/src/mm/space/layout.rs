@@ -4,6 +4,8 @@ use super::AddressSpace;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
+use vm::VmFlags;
+
 use crate::mm::addr::{USER_END, page_down, page_up};
 use crate::mm::tunables::mmap_min_addr;
 
@@ -27,6 +29,11 @@ pub struct ExecInfo {
     pub env_start: usize,
     pub env_end: usize,
 }
+
+/// `PR_SET_MDWE`: memory that can be written is not executable, and does not become it.
+pub const MDWE_REFUSE_EXEC_GAIN: u32 = 1;
+/// Children and programs begin without.
+pub const MDWE_NO_INHERIT: u32 = 2;
 
 /// The places of a space.
 #[derive(Clone, Copy)]
@@ -95,6 +102,30 @@ impl AddressSpace {
     /// See [`Self::refuses_huge`]; what is there stays.
     pub fn refuse_huge(&self, refuse: bool) {
         self.no_huge.store(refuse, Ordering::Relaxed);
+    }
+
+    /// What is refused about executable memory.
+    pub fn mdwe(&self) -> u32 {
+        self.mdwe.load(Ordering::Relaxed)
+    }
+
+    /// See [`Self::mdwe`].
+    pub fn set_mdwe(&self, bits: u32) {
+        self.mdwe.store(bits, Ordering::Relaxed);
+    }
+
+    /// Takes over from a space what its processes have said about all their memory.
+    pub fn inherit_wishes(&self, from: &AddressSpace) {
+        self.refuse_huge(from.refuses_huge());
+        let mdwe = from.mdwe();
+        self.set_mdwe(if mdwe & MDWE_NO_INHERIT != 0 { 0 } else { mdwe });
+    }
+
+    /// Whether memory with the rights `from` must not get the rights `to`; new memory comes from what it becomes.
+    pub(super) fn denies_exec(&self, from: VmFlags, to: VmFlags) -> bool {
+        self.mdwe() & MDWE_REFUSE_EXEC_GAIN != 0
+            && to.contains(VmFlags::EXEC)
+            && (to.contains(VmFlags::WRITE) || !from.contains(VmFlags::EXEC))
     }
 
     /// The auxiliary vector as the program got it: pairs of type and value.

@@ -189,6 +189,9 @@ impl AddressSpace {
             _ => return Err(Errno::ENOMEM),
         };
         let (shown, flags) = self.describe(&request, len)?;
+        if self.denies_exec(flags, flags) {
+            return Err(Errno::EACCES);
+        }
         let mut map = self.map.write();
         let mut flags = flags | map.lock_future;
         if let Some(key) = map.keys.for_rights(flags & VmFlags::RIGHTS) {

@@ -73,7 +73,7 @@ use vm::{VmFlags, VmaMap};
 
 pub use content::{Area, Shown};
 pub use info::{SmapsInfo, VmaInfo};
-pub use layout::ExecInfo;
+pub use layout::{ExecInfo, MDWE_NO_INHERIT, MDWE_REFUSE_EXEC_GAIN};
 pub use mappers::Mappers;
 pub use refs::{PageState, Referenced};
 pub use remote::FutexKey;
@@ -160,6 +160,8 @@ pub struct AddressSpace {
     counts: Counts,
     /// No huge pages from now on.
     no_huge: AtomicBool,
+    /// `PR_SET_MDWE`: `MDWE_*` bits.
+    mdwe: AtomicU32,
     /// The chain of this space's upper tables (by `link`), so that its end need not search for them.
     upper: AtomicU32,
     concurrency: concurrency::Concurrency,
@@ -200,6 +202,7 @@ impl AddressSpace {
             map: RwLock::new(map),
             counts: Counts::default(),
             no_huge: AtomicBool::new(false),
+            mdwe: AtomicU32::new(0),
             upper: AtomicU32::new(0),
             concurrency: concurrency::Concurrency::default(),
             barriers: AtomicU32::new(0),

@@ -103,7 +103,8 @@ impl AddressSpace {
         from: VmFlags,
         rights: VmFlags,
     ) -> Result<()> {
-        if !from.may().contains(rights & VmFlags::RIGHTS) {
+        let may = from.may().contains(rights & VmFlags::RIGHTS);
+        if !may || self.denies_exec(from, rights) {
             return Err(Errno::EACCES);
         }
         let mut to = (from - VmFlags::RIGHTS - VmFlags::PKEY) | rights;

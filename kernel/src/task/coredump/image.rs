@@ -29,13 +29,23 @@ enum Share {
     ElfHeader,
 }
 
+/// Where an area's pages come from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Source {
+    /// Zeros until they are written.
+    Nowhere,
+    /// A file, or memory that is shared.
+    Object,
+    /// The kernel's own code: these are no pages of the process.
+    Kernel,
+}
+
 /// An area as it was when the dump began.
 pub(super) struct Piece {
     pub(super) segment: Segment,
     /// Its file's path and the place in it, in pages.
     pub(super) file: Option<(Vec<u8>, u64)>,
-    /// The kernel's own code: it has no pages of the process.
-    pub(super) is_special: bool,
+    pub(super) source: Source,
 }
 
 /// All areas, in order of address.
@@ -93,7 +103,11 @@ fn piece_of(vma: &VmaInfo<'_>) -> Piece {
             flags,
         },
         file: file_of(vma).map(|file| (file.maps_path(), vma.offset / PAGE_SIZE as u64)),
-        is_special: is_special(vma),
+        source: match is_special(vma) {
+            true => Source::Kernel,
+            false if vma.file.is_some() || vma.shared => Source::Object,
+            false => Source::Nowhere,
+        },
     }
 }
 

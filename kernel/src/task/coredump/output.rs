@@ -37,8 +37,12 @@ impl<'a> Output<'a> {
     }
 
     /// Leaves bytes out: a file has a hole there, a pipe zeros.
-    pub(super) fn skip(&mut self, len: u64) {
+    ///
+    /// # Errors
+    /// `EINTR` by SIGKILL.
+    pub(super) fn skip(&mut self, len: u64) -> Result<()> {
         self.hole = self.hole.saturating_add(len);
+        check_killed()
     }
 
     /// Writes.
@@ -78,9 +82,7 @@ impl<'a> Output<'a> {
         self.left = self.left.checked_sub(len).ok_or(Errno::EFBIG)?;
         let mut source = IoSource::kernel(bytes);
         while source.remaining() > 0 {
-            if signal::fatal_pending(&current()) {
-                return Err(Errno::EINTR);
-            }
+            check_killed()?;
             let pos = i64::try_from(self.pos).map_err(|_| Errno::EFBIG)?;
             let written = match self.file.seekable() {
                 true => rw::pwrite(self.file, &mut source, pos)?,
@@ -92,5 +94,13 @@ impl<'a> Output<'a> {
             self.pos = self.pos.saturating_add(written as u64);
         }
         Ok(())
+    }
+}
+
+/// SIGKILL ends a dump.
+fn check_killed() -> Result<()> {
+    match signal::fatal_pending(&current()) {
+        true => Err(Errno::EINTR),
+        false => Ok(()),
     }
 }

@@ -9,7 +9,7 @@ use abi::{Errno, Result};
 use corefile::notes::{self, MappedPlace, Notes, PrPsInfo};
 use corefile::{NoMemory, elf};
 
-use super::image::{self, Piece};
+use super::image::{self, Piece, Source};
 use super::output::Output;
 use super::threads::{self, Gathering, Snapshot};
 use crate::arch;
@@ -64,24 +64,44 @@ fn write_all(
     output.put(&elf::headers(&segments, notes.len()).map_err(no_memory)?)?;
     output.put(notes)?;
     let start = elf::contents_offset(segments.len(), notes.len());
-    output.skip(start.saturating_sub(output.position()));
+    output.skip(start.saturating_sub(output.position()))?;
     let mut page = try_zeroed(PAGE_SIZE)?;
     for piece in pieces {
-        let (start, len) = (piece.segment.addr, piece.segment.file_len);
-        for addr in (start..start + len).step_by(PAGE_SIZE) {
-            let there = match piece.is_special {
-                true => copy_in(addr as usize, &mut page).is_ok(),
-                false => mm.dump_page(addr as usize, &mut page),
-            };
-            match there {
-                true => output.put(&page)?,
-                false => output.skip(PAGE_SIZE as u64),
-            }
-        }
+        write_piece(output, mm, piece, &mut page)?;
     }
     output.finish()
 }
 
+/// Writes what there is of a piece; `page` is room for one.
+fn write_piece(
+    output: &mut Output<'_>,
+    mm: &AddressSpace,
+    piece: &Piece,
+    page: &mut [u8],
+) -> Result<()> {
+    let mut at = piece.segment.addr as usize;
+    let end = at.saturating_add(piece.segment.file_len as usize);
+    while at < end {
+        sched::cond_resched();
+        let there = match piece.source {
+            Source::Kernel => copy_in(at, page).is_ok(),
+            Source::Object => mm.dump_page(at, page),
+            Source::Nowhere => {
+                let touched = mm.next_touched(at, end);
+                output.skip((touched - at) as u64)?;
+                at = touched;
+                at < end && mm.dump_page(at, page)
+            }
+        };
+        match there {
+            true => output.put(page)?,
+            false if at < end => output.skip(PAGE_SIZE as u64)?,
+            false => {}
+        }
+        at = at.saturating_add(PAGE_SIZE);
+    }
+    Ok(())
+}
 /// The dumping thread's notes first, with what is the process's among them, as debuggers expect.
 fn make_notes(
     me: &CurrentTask,

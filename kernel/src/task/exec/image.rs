@@ -59,7 +59,9 @@ impl Image {
 /// `ENOMEM`, and those of mapping the file.
 pub(super) fn build(me: &CurrentTask, program: &Program, personality: u32) -> Result<Image> {
     let space = AddressSpace::new()?;
-    space.refuse_huge(me.mm().is_some_and(|old| old.refuses_huge()));
+    if let Some(old) = me.mm() {
+        space.inherit_wishes(&old);
+    }
     let randomize = personality & ADDR_NO_RANDOMIZE == 0;
     let random_pages = |bits: u32| match randomize {
         true => (random::next_u64() & ((1 << bits) - 1)) as usize * PAGE_SIZE,

@@ -18,6 +18,7 @@ pub const CASES: &[Case] = cases![
     memory_without_rights_is_there,
     untouched_memory_is_left_out,
     large_memory_leaves_holes,
+    vast_memory_is_no_work,
     dontdump_leaves_memory_out,
     shared_memory_is_there_by_default,
     the_filter_leaves_memory_out,
@@ -205,6 +206,32 @@ fn large_memory_leaves_holes() -> Outcome {
     check(stat.st_size as usize > LARGE, "the file is short")?;
     check(
         (stat.st_blocks as usize) * 512 < LARGE,
+        "the file has no holes",
+    )
+}
+
+fn vast_memory_is_no_work() -> Outcome {
+    const VAST: usize = 4 << 30;
+    let at = map_with(VAST, READ_WRITE, PRIVATE | libc::MAP_NORESERVE)?;
+    let middle = at + VAST / 2;
+    let status = status_of(|| {
+        let _ = sys!(SYS_madvise, at, VAST, libc::MADV_NOHUGEPAGE);
+        poke(middle, b'x');
+        // Holes do not count.
+        let _ = limit_core(64 << 20);
+        die_with(0)
+    })?;
+    check(libc::WCOREDUMP(status), "no dump is told of")?;
+    let core = Core::read_head("core", 1 << 16)?;
+    let load = core.load_of(middle)?;
+    check(load.file_len >= VAST, "it is cut")?;
+    let fd = open(c"core", libc::O_RDONLY)?;
+    let mut byte = [0; 1];
+    let place = load.offset + middle - load.addr;
+    sys!(SYS_pread64, fd, byte.as_mut_ptr(), 1, place)?;
+    equal(&byte, b"x")?;
+    check(
+        (stat(c"core")?.st_blocks as usize) * 512 < 64 << 20,
         "the file has no holes",
     )
 }

@@ -48,6 +48,17 @@ impl Core {
         Ok(core)
     }
 
+    /// The beginning of one that is too long to be read whole.
+    pub fn read_head(path: &str, len: u64) -> Outcome<Core> {
+        use std::io::Read;
+        let mut bytes = Vec::new();
+        std::fs::File::open(path)?
+            .take(len)
+            .read_to_end(&mut bytes)?;
+        check(bytes.starts_with(b"\x7fELF\x02\x01\x01"), "no ELF file")?;
+        Ok(Core { bytes })
+    }
+
     pub fn half(&self, at: usize) -> u16 {
         self.word(at) as u16
     }

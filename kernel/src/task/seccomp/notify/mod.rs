@@ -2,6 +2,13 @@
 //!
 //! A notification belongs to the thread that makes the call: it is in the list from the call until its end, and only
 //! that thread takes it out. The listener changes what it says, and wakes the thread.
+//!
+//! | module | what |
+//! |---|---|
+//! | this | [`Notifier`]: asking, reading, deciding |
+//! | `files` | [`AddFd`]: files that the thread is given |
+
+mod files;
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -11,7 +18,8 @@ use abi::poll::PollEvents;
 use abi::seccomp::{SECCOMP_USER_NOTIF_FLAG_CONTINUE, SeccompData, SeccompNotif, SeccompNotifResp};
 use abi::{Errno, Result};
 
-use crate::fs::File;
+pub(super) use files::AddFd;
+
 use crate::sync::{SpinLock, WaitQueue, current};
 
 /// Where a notification stands.
@@ -45,40 +53,6 @@ struct Notification {
     files: VecDeque<Arc<AddFd>>,
     /// The call's thread sleeps here.
     wake: Arc<WaitQueue>,
-}
-
-/// A file on its way into another process.
-pub(super) struct AddFd {
-    pub(super) file: Arc<File>,
-    /// The number it is to have; `None` for the lowest free one.
-    pub(super) at: Option<i32>,
-    pub(super) cloexec: bool,
-    /// The number is the call's answer, too.
-    pub(super) is_reply: bool,
-    outcome: SpinLock<Option<Result<i32>>>,
-    done: WaitQueue,
-}
-
-impl AddFd {
-    pub(super) fn new(file: Arc<File>, at: Option<i32>, cloexec: bool, is_reply: bool) -> AddFd {
-        AddFd {
-            file,
-            at,
-            cloexec,
-            is_reply,
-            outcome: SpinLock::new(None),
-            done: WaitQueue::new(),
-        }
-    }
-
-    fn finish(&self, outcome: Result<i32>) {
-        *self.outcome.lock() = Some(outcome);
-        self.done.wake_all();
-    }
-
-    fn outcome(&self) -> Option<Result<i32>> {
-        *self.outcome.lock()
-    }
 }
 
 #[derive(Default)]
@@ -228,26 +202,6 @@ impl Notifier {
         }
     }
 
-    /// The running thread takes a file that the listener gives it.
-    fn take_file(&self, id: u64, given: &AddFd) {
-        let files = current().my_files().clone();
-        let file = given.file.clone();
-        let taken = match given.at {
-            Some(at) => files.replace(file, at, given.cloexec),
-            None => files.install(file, given.cloexec),
-        };
-        if given.is_reply
-            && let Ok(one) = self.waiting.lock().find(id)
-        {
-            match taken {
-                Ok(fd) => one.reply = Reply::Answer(i64::from(fd.0)),
-                // The listener hears of it and may answer otherwise.
-                Err(_) => one.state = State::Sent,
-            }
-        }
-        given.finish(taken.map(|fd| fd.0));
-    }
-
     /// The call is over: files that it did not take come too late.
     fn leave(&self, id: u64) {
         let mut waiting = self.waiting.lock();
@@ -329,67 +283,6 @@ impl Notifier {
     pub(super) fn check(&self, id: u64) -> Result<()> {
         let mut waiting = self.waiting.lock();
         waiting.find_sent(id).map_err(|_| Errno::ENOENT).map(drop)
-    }
-
-    /// Gives the call's thread a file, and waits until it has taken it: answers the number there.
-    ///
-    /// # Errors
-    /// As [`Self::reply`]; `EBUSY` for a reply while other files are under way; `ERESTARTSYS` when a signal comes first;
-    /// what taking the file answers.
-    pub(super) fn give_file(&self, id: u64, given: Arc<AddFd>) -> Result<i32> {
-        self.hand_in(id, &given)?;
-        match given.done.wait_until(|| given.outcome()) {
-            Ok(outcome) => outcome,
-            Err(errno) => self.take_back(id, &given, errno),
-        }
-    }
-
-    /// Puts a file where the call's thread finds it. Room is made outside the lock.
-    fn hand_in(&self, id: u64, given: &Arc<AddFd>) -> Result<()> {
-        let mut roomier = VecDeque::new();
-        loop {
-            let mut waiting = self.waiting.lock();
-            let one = waiting.find_sent(id)?;
-            let len = one.files.len();
-            if given.is_reply && len > 0 {
-                return Err(Errno::EBUSY);
-            }
-            if len < one.files.capacity() {
-                if given.is_reply {
-                    one.state = State::Replied;
-                }
-                one.files.push_back(given.clone());
-                one.wake.wake_all();
-                return Ok(());
-            }
-            if roomier.capacity() > len {
-                roomier.append(&mut one.files);
-                core::mem::swap(&mut one.files, &mut roomier);
-                continue;
-            }
-            drop(waiting);
-            roomier = VecDeque::new();
-            roomier
-                .try_reserve_exact(len + 1)
-                .map_err(|_| Errno::ENOMEM)?;
-        }
-    }
-
-    /// A signal came before the file was taken, unless it was taken just now.
-    fn take_back(&self, id: u64, given: &Arc<AddFd>, errno: Errno) -> Result<i32> {
-        let mut waiting = self.waiting.lock();
-        let mut taken_out = None;
-        if let Ok(one) = waiting.find(id)
-            && let Some(at) = one.files.iter().position(|file| Arc::ptr_eq(file, given))
-        {
-            taken_out = one.files.remove(at);
-        }
-        drop(waiting);
-        match taken_out {
-            Some(_) => Err(errno),
-            // Its thread is at it, and does not sleep meanwhile.
-            None => given.done.wait_uninterruptible(|| given.outcome()),
-        }
     }
 
     /// The listener is closed: calls that wait are not there (ENOSYS), and so are those to come.
