@@ -19,6 +19,8 @@ pub struct Entity {
     pub key: FairKey,
     /// What is left of a round-robin turn.
     rr_left_ns: u64,
+    /// The turn is used up: the next place is behind the equals.
+    turn_is_over: bool,
 }
 
 impl Entity {
@@ -32,6 +34,7 @@ impl Entity {
                 deadline: 0,
             },
             rr_left_ns: RR_SLICE_NS,
+            turn_is_over: false,
         }
     }
 
@@ -50,6 +53,11 @@ impl Entity {
         realtime_of(self.prio())
     }
 
+    /// Whether a round-robin turn has ended since the last call.
+    pub fn take_turn_over(&mut self) -> bool {
+        core::mem::take(&mut self.turn_is_over)
+    }
+
     /// Charges time; says whether others should get a turn.
     pub fn charge(&mut self, ran_ns: u64) -> bool {
         match self.params.policy {
@@ -61,6 +69,7 @@ impl Entity {
                 let used_up = self.rr_left_ns == 0;
                 if used_up {
                     self.rr_left_ns = RR_SLICE_NS;
+                    self.turn_is_over = true;
                 }
                 used_up
             }
@@ -191,7 +200,8 @@ mod tests {
             let over = entities[running].charge(1_000_000);
             queue.advance(&entities[running]);
             if over || queue.should_preempt(&entities[running]) {
-                queue.enqueue(&entities[running], running, !over);
+                let ended = entities[running].take_turn_over();
+                queue.enqueue(&entities[running], running, !ended);
                 running = queue.pick().expect("a task");
             }
         }
