@@ -11,6 +11,7 @@ pub const CASES: &[Case] = cases![
     schedule_fifo_yields_to_its_equals_only,
     schedule_round_robin_shares_with_its_equals,
     schedule_higher_fifo_preempts,
+    schedule_realtime_leaves_the_others_a_share,
     schedule_idle_gets_little_beside_others,
     schedule_nice_shares_by_weight,
     schedule_lowered_task_is_preempted_at_once,
@@ -125,6 +126,15 @@ fn schedule_higher_fifo_preempts() -> Outcome {
     let (low, high) = shares((FIFO, 10), (FIFO, 11), 150)?;
     // The lower one may have run until the other came.
     check(high > 100_000_000 && low < high / 4, "the lower one ran on")
+}
+
+/// One that never sleeps does not take the machine with it: a twentieth is left to the others.
+fn schedule_realtime_leaves_the_others_a_share() -> Outcome {
+    let (realtime, other) = shares((FIFO, 10), (OTHER, 0), 3000)?;
+    check(
+        other > 0 && realtime > 4 * other,
+        &format!("{realtime} and {other}"),
+    )
 }
 
 fn schedule_idle_gets_little_beside_others() -> Outcome {
