@@ -222,7 +222,8 @@ fn schedule_with(yielding: bool) {
             let params = entity.params;
             entity.key.open_slice(&params);
         }
-        cpu.queue.enqueue(&entity, prev_arc.clone(), !yielding);
+        let keeps_place = !entity.take_turn_over() && !yielding;
+        cpu.queue.enqueue(&entity, prev_arc.clone(), keeps_place);
     }
     let next = cpu.queue.pick().or_else(|| balance::steal(&mut cpu, here));
     if let Some(next) = &next {

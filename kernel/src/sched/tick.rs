@@ -63,6 +63,7 @@ pub(super) fn charge(cpu: &mut Cpu, task: &Task, now: u64) -> bool {
     );
     let mut entity = task.sched.entity.lock();
     let over = entity.charge(ran);
+    cpu.queue.account(&entity, ran, now);
     cpu.queue.advance(&entity);
     over
 }

@@ -136,23 +136,28 @@ fn check_change(task: &Task, old: &Params, new: &Params) -> Result<()> {
     Ok(())
 }
 
-/// `nice` is kept when `None`.
-fn set_scheduler(task: &Arc<Task>, policy: i32, priority: i32, nice: Option<i8>) -> Result<usize> {
+/// The parameters that these values make, if the caller may give them to the task.
+fn checked(task: &Arc<Task>, policy: i32, priority: i32, nice: i8) -> Result<Params> {
     let reset_on_fork = policy & SCHED_RESET_ON_FORK != 0;
     let policy = Policy::from_raw((policy & !SCHED_RESET_ON_FORK) as u32).ok_or(Errno::EINVAL)?;
     let range = if policy.is_realtime() { 1..=99 } else { 0..=0 };
     if !range.contains(&priority) {
         return Err(Errno::EINVAL);
     }
-    let old = sched::params_of(task);
-    let nice = nice.unwrap_or(old.nice);
     let new = Params {
         policy,
         nice,
         priority: priority as u8,
         reset_on_fork,
     };
-    check_change(task, &old, &new)?;
+    check_change(task, &sched::params_of(task), &new)?;
+    Ok(new)
+}
+
+/// `nice` is kept when `None`.
+fn set_scheduler(task: &Arc<Task>, policy: i32, priority: i32, nice: Option<i8>) -> Result<usize> {
+    let nice = nice.unwrap_or_else(|| sched::params_of(task).nice);
+    let new = checked(task, policy, priority, nice)?;
     futex::set_params(task, new);
     Ok(0)
 }
@@ -281,7 +286,14 @@ pub fn sys_sched_setattr(pid: Pid, attr: usize, flags: u32) -> Result<usize> {
         size_field.write(&(ATTR_SIZE_VER1 as u32))?;
         return Err(Errno::E2BIG);
     }
-    let words = read_extensible::<{ ATTR_SIZE_VER1 / 8 }>(attr, size)?;
+    // Who asks for more than there is learns how much there is.
+    let words = match read_extensible::<{ ATTR_SIZE_VER1 / 8 }>(attr, size) {
+        Err(Errno::E2BIG) => {
+            size_field.write(&(ATTR_SIZE_VER1 as u32))?;
+            return Err(Errno::E2BIG);
+        }
+        words => words?,
+    };
     let policy = (words[0] >> 32) as u32;
     let attr_flags = words[1];
     let nice = (words[2] as u32 as i32).clamp(-20, 19) as i8;
@@ -303,7 +315,12 @@ pub fn sys_sched_setattr(pid: Pid, attr: usize, flags: u32) -> Result<usize> {
         return Err(Errno::EOPNOTSUPP);
     }
     let old = sched::params_of(&task);
-    let policy = if keep_policy {
+    let reset = match keep_policy {
+        // As on Linux the flag is part of the policy.
+        true => old.reset_on_fork,
+        false => attr_flags & FLAG_RESET_ON_FORK != 0,
+    };
+    let wanted = if keep_policy {
         old.policy as u32
     } else {
         policy
@@ -312,14 +329,28 @@ pub fn sys_sched_setattr(pid: Pid, attr: usize, flags: u32) -> Result<usize> {
         true => (old.nice, u32::from(old.priority)),
         false => (nice, priority),
     };
-    let reset = if attr_flags & FLAG_RESET_ON_FORK != 0 {
-        SCHED_RESET_ON_FORK
-    } else {
-        0
-    };
-    let policy = i32::try_from(policy).map_err(|_| Errno::EINVAL)?;
+    let policy = i32::try_from(wanted).map_err(|_| Errno::EINVAL)?;
     let priority = i32::try_from(priority).map_err(|_| Errno::EINVAL)?;
-    set_scheduler(&task, policy | reset, priority, Some(nice))
+    let policy = policy | if reset { SCHED_RESET_ON_FORK } else { 0 };
+    if attr_flags & FLAG_KEEP_PARAMS != 0 {
+        return keep_params(&task, policy, priority);
+    }
+    set_scheduler(&task, policy, priority, Some(nice))
+}
+
+/// SCHED_FLAG_KEEP_PARAMS: policy and priority are looked at, and nothing but the reset on fork changes.
+fn keep_params(task: &Arc<Task>, policy: i32, priority: i32) -> Result<usize> {
+    let old = sched::params_of(task);
+    let new = checked(task, policy, priority, old.nice)?;
+    let reset_on_fork = new.reset_on_fork;
+    futex::set_params(
+        task,
+        Params {
+            reset_on_fork,
+            ..old
+        },
+    );
+    Ok(0)
 }
 
 pub fn sys_sched_getattr(pid: Pid, attr: usize, size: u32, flags: u32) -> Result<usize> {

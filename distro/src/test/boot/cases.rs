@@ -63,6 +63,7 @@ pub fn all() -> impl Iterator<Item = Case> {
         archive_cases(),
         word_cases(),
         command_cases(),
+        first_process_cases(),
         vec![fork_bomb(), memory_bombs()],
     ];
     cases.into_iter().flatten()
@@ -274,6 +275,37 @@ fn command_cases() -> Vec<Case> {
             "sh -c 'echo o",
             "sysrq: Power Off",
             &["sysrq: Power Off"],
+        ),
+    ]
+}
+
+/// A shell that is the first process and lets another program take its place, as `sh -c` does with its last command.
+fn first_process_cases() -> Vec<Case> {
+    let replaced = |name, before: &str, program: &str, expect| {
+        let shell = format!(
+            r#"rdinit=/bin/sh -- -c "mount -t proc none /proc; {before} exec sh -c '{program}; poweroff -f'""#
+        );
+        Case::words(name, shell, expect)
+    };
+    vec![
+        replaced(
+            "replaced-gets-sigchld",
+            "",
+            "trap c=chld CHLD; sleep 1 & wait; echo first $$ $c $((40 + 2))",
+            "first 1 chld 42",
+        ),
+        // A child of the program before, and an orphan: the new one has both to wait for.
+        replaced(
+            "replaced-takes-children",
+            "sleep 1 &",
+            "(sleep 1 &); sleep 3; grep -l State:.Z /proc/[0-9]*/status; echo left $? $((40 + 2))",
+            "left 1 42",
+        ),
+        replaced(
+            "replaced-is-not-killed",
+            "",
+            "kill -9 1; kill -15 1; kill -19 1; (kill -9 1); echo alive $$ $((40 + 2))",
+            "alive 1 42",
         ),
     ]
 }

@@ -7,6 +7,12 @@ use crate::fair::{self, FairKey, FairQueue, before};
 use crate::params::{NOT_INHERITED, Params, Policy, realtime_of};
 use crate::rt::{self, RtQueue};
 
+/// In each period of so long ...
+const REALTIME_PERIOD_NS: u64 = 1_000_000_000;
+/// ... real-time tasks may run for so long before the others get the rest, if there are any: one that never sleeps does
+/// not take the machine with it. Linux's defaults.
+const REALTIME_RUNTIME_NS: u64 = 950_000_000;
+
 /// A round-robin task's turn.
 const RR_SLICE_NS: u64 = 100_000_000;
 
@@ -22,6 +28,8 @@ pub struct Entity {
     pub key: FairKey,
     /// What is left of a round-robin turn.
     rr_left_ns: u64,
+    /// The turn is used up: the next place is behind the equals.
+    turn_is_over: bool,
 }
 
 impl Entity {
@@ -35,6 +43,7 @@ impl Entity {
                 deadline: 0,
             },
             rr_left_ns: RR_SLICE_NS,
+            turn_is_over: false,
         }
     }
 
@@ -53,6 +62,11 @@ impl Entity {
         realtime_of(self.prio())
     }
 
+    /// Whether a round-robin turn has ended since the last call.
+    pub fn take_turn_over(&mut self) -> bool {
+        core::mem::take(&mut self.turn_is_over)
+    }
+
     /// Charges time; says whether others should get a turn.
     pub fn charge(&mut self, ran_ns: u64) -> bool {
         match self.params.policy {
@@ -64,6 +78,7 @@ impl Entity {
                 let used_up = self.rr_left_ns == 0;
                 if used_up {
                     self.rr_left_ns = RR_SLICE_NS;
+                    self.turn_is_over = true;
                 }
                 used_up
             }
@@ -98,6 +113,8 @@ impl<T> Room<T> {
 pub struct RunQueue<T> {
     rt: RtQueue<T>,
     fair: FairQueue<T>,
+    /// When the present period began, and how long real-time tasks have run in it.
+    period: (u64, u64),
 }
 
 impl<T> RunQueue<T> {
@@ -106,6 +123,7 @@ impl<T> RunQueue<T> {
         RunQueue {
             rt: RtQueue::new(),
             fair: FairQueue::new(),
+            period: (0, 0),
         }
     }
 
@@ -150,9 +168,27 @@ impl<T> RunQueue<T> {
 
     /// Takes the task that should run next.
     pub fn pick(&mut self) -> Option<T> {
+        if self.realtime_is_out() {
+            return self.fair.pop().map(|(_, value)| value);
+        }
         self.rt
             .pop()
             .or_else(|| self.fair.pop().map(|(_, value)| value))
+    }
+
+    /// The task that runs did so for `ran_ns` until `now_ns`: what real-time tasks use of their share.
+    pub fn account(&mut self, running: &Entity, ran_ns: u64, now_ns: u64) {
+        if now_ns.saturating_sub(self.period.0) >= REALTIME_PERIOD_NS {
+            self.period = (now_ns, 0);
+        }
+        if running.realtime().is_some() {
+            self.period.1 += ran_ns;
+        }
+    }
+
+    /// Real-time tasks have used up their share, and others wait.
+    fn realtime_is_out(&self) -> bool {
+        self.period.1 >= REALTIME_RUNTIME_NS && self.fair.len() > 0
     }
 
     /// Takes out a queued task.
@@ -166,8 +202,10 @@ impl<T> RunQueue<T> {
     /// Whether a queued task should run instead of `running`.
     pub fn should_preempt(&self, running: &Entity) -> bool {
         match (self.rt.highest(), running.realtime()) {
+            (_, Some(_)) if self.realtime_is_out() => true,
             (Some(highest), Some(mine)) => highest > mine,
-            (Some(_), None) => true,
+            // What runs has it because the real-time tasks have had their share; only the next period is theirs again.
+            (Some(_), None) => self.period.1 < REALTIME_RUNTIME_NS,
             (None, Some(_)) => false,
             (None, None) => self.fair.peek().is_some_and(|key| {
                 running.params.policy == Policy::Idle || before(key.deadline, running.key.deadline)
@@ -227,7 +265,8 @@ mod tests {
             let over = entities[running].charge(1_000_000);
             queue.advance(&entities[running]);
             if over || queue.should_preempt(&entities[running]) {
-                queue.enqueue(&entities[running], running, !over);
+                let ended = entities[running].take_turn_over();
+                queue.enqueue(&entities[running], running, !ended);
                 running = queue.pick().expect("a task");
             }
         }
@@ -262,6 +301,33 @@ mod tests {
             100,
         );
         assert_eq!(got, [0, 100, 0, 0]);
+    }
+
+    #[test]
+    fn realtime_leaves_the_others_a_share() {
+        const MS: u64 = 1_000_000;
+        let mut queue = RunQueue::new();
+        let mut tasks = [entity(Policy::Fifo, 0, 50), entity(Policy::Normal, 0, 0)];
+        let mut got = [0, 0];
+        queue.place(&mut tasks[1], false);
+        queue.enqueue(&tasks[1], 1, false);
+        let mut running = 0;
+        for now in 1..=10_000 {
+            got[running] += 1;
+            let over = tasks[running].charge(MS);
+            queue.account(&tasks[running], MS, now * MS);
+            if over || queue.should_preempt(&tasks[running]) {
+                queue.enqueue(&tasks[running], running, true);
+                running = queue.pick().expect("a task");
+            }
+        }
+        assert!((400..=600).contains(&got[1]), "{got:?}");
+        // Alone it has all of the time.
+        let mut queue: RunQueue<usize> = RunQueue::new();
+        for now in 1..=3_000 {
+            queue.account(&tasks[0], MS, now * MS);
+            assert!(!queue.should_preempt(&tasks[0]));
+        }
     }
 
     #[test]

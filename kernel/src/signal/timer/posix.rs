@@ -353,7 +353,7 @@ pub struct Described {
     pub value: u64,
 }
 
-/// The timers of a process, by their ids.
+/// The timers of a process, the newest first, as Linux has them.
 ///
 /// # Errors
 /// `ENOMEM`.
@@ -366,7 +366,7 @@ pub fn describe(process: &Process) -> Result<Vec<Described>> {
     list.try_reserve_exact(count + 8)
         .map_err(|_| Errno::ENOMEM)?;
     let table = process.signal.timers.posix.lock();
-    for timer in table.timers.values().take(count + 8) {
+    for timer in table.timers.values().rev().take(count + 8) {
         list.push(Described {
             id: timer.id,
             clock_id: timer.clock_id,
