@@ -339,7 +339,7 @@ fn memory_bombs() -> Case {
         &["Out of memory: killed process", "survived 42"],
     )
     .cmdline(&format!(
-        r#"rdinit=/bin/sh -- -c "{{ {own}; {files}; }} 2>/dev/null; {again} && {after}""#
+        r#"rdinit=/bin/sh -- -c "mount -t devtmpfs none /dev; {{ {own}; {files}; }} 2>/dev/null; {again} && {after}""#
     ))
     .mem(64)
 }

@@ -75,13 +75,17 @@ impl AddressSpace {
             wish.check_place(addr, old_len)?;
         } else if old_len >= new_len {
             if old_len > new_len {
-                self.unmap_locked(&mut map, addr + new_len, old_len - new_len)?;
+                let rest = addr.checked_add(new_len).ok_or(Errno::EINVAL)?;
+                self.unmap_locked(&mut map, rest, old_len - new_len)?;
             }
             return Ok(addr);
         }
         // No sum below can overflow.
         if new_len > USER_END {
             return Err(Errno::ENOMEM);
+        }
+        if !user_range_ok(addr, old_len) {
+            return Err(Errno::EINVAL);
         }
         if old_len == 0 {
             return self.duplicate(&mut map, &area, addr, &wish);

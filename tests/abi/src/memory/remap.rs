@@ -28,6 +28,7 @@ pub const CASES: &[Case] = cases![
     remap_of_shared_tables_after_fork,
     remap_huge_area_moves_whole,
     remap_in_place_joins,
+    remap_of_lengths_that_wrap,
     remap_rlimit_as,
     remap_keeps_protection,
     remap_file_pages_reorders,
@@ -355,4 +356,17 @@ fn remap_file_pages_refuses() -> Outcome {
     fails(put(anon, PAGE, 0), libc::EINVAL)?;
     sys!(SYS_mmap, shared + PAGE, PAGE, RW, ANON | FIXED, -1, 0)?;
     fails(put(shared, 2 * PAGE, 0), libc::EINVAL)
+}
+
+fn remap_of_lengths_that_wrap() -> Outcome {
+    let addr = map(2 * PAGE)?;
+    let place = map(2 * PAGE)?;
+    let huge = usize::MAX & !0xfff;
+    // What is to go lies outside of the address space.
+    fails(mremap(addr, huge, huge - PAGE, 0, 0), libc::EINVAL)?;
+    fails(mremap(addr, huge, PAGE, 0, 0), libc::EINVAL)?;
+    fails(mremap(addr, huge, PAGE, MOVE_TO, place), libc::EINVAL)?;
+    fails(mremap(addr, 1 << 62, PAGE, MOVE_TO, place), libc::EINVAL)?;
+    poke(addr, 1);
+    equal(peek(addr), 1)
 }
