@@ -57,6 +57,31 @@ pub trait PageSource: Send + Sync {
     fn read_page(&self, index: u64, page: &FrameRef) -> Result<()>;
 }
 
+/// Who limits the pages of several caches together: a tmpfs.
+pub trait PageAccount: Send + Sync {
+    /// Takes a page; ENOSPC where there is none left.
+    fn charge(&self) -> Result<()>;
+    /// Gives pages back.
+    fn uncharge(&self, pages: u64);
+}
+
+/// A page that was taken from an account, and goes back unless it is kept.
+struct Charge<'a>(Option<&'a dyn PageAccount>);
+
+impl Charge<'_> {
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Charge<'_> {
+    fn drop(&mut self) {
+        if let Some(account) = self.0 {
+            account.uncharge(1);
+        }
+    }
+}
+
 /// The cached pages of one inode.
 pub struct PageCache {
     kind: ObjectKind,
@@ -64,6 +89,8 @@ pub struct PageCache {
     /// Bytes. Changed under the lock of `index`, read anywhere.
     size: AtomicU64,
     source: Option<Arc<dyn PageSource>>,
+    /// Every page of the index is charged to it.
+    account: Option<Arc<dyn PageAccount>>,
     mappers: Mappers,
 }
 
@@ -74,6 +101,7 @@ impl PageCache {
             index: SpinLock::new(Index::new()),
             size: AtomicU64::new(size),
             source: None,
+            account: None,
             mappers: Mappers::new(),
         }
     }
@@ -81,6 +109,13 @@ impl PageCache {
     /// An empty cache whose pages start as zeros: tmpfs, memfd.
     pub fn new_shmem() -> Result<Arc<PageCache>> {
         Ok(Arc::new(Self::with(ObjectKind::Shmem, 0)))
+    }
+
+    /// The same, with an account for its pages.
+    pub fn new_shmem_in(account: Arc<dyn PageAccount>) -> Result<Arc<PageCache>> {
+        let mut cache = Self::with(ObjectKind::Shmem, 0);
+        cache.account = Some(account);
+        Ok(Arc::new(cache))
     }
 
     /// Shared anonymous memory of `len` bytes.
@@ -118,14 +153,30 @@ impl PageCache {
         self.index.lock().get(index).cloned()
     }
 
+    /// Takes a page from the account, if there is one.
+    fn charge(&self) -> Result<Charge<'_>> {
+        let account = self.account.as_deref();
+        if let Some(account) = account {
+            account.charge()?;
+        }
+        Ok(Charge(account))
+    }
+
     /// Puts a new page in, unless there is one by now; answers the one that is in.
     fn insert(&self, index: u64, page: FrameRef) -> Result<FrameRef> {
+        self.insert_charged(index, page, self.charge()?)
+    }
+
+    fn insert_charged(&self, index: u64, page: FrameRef, charge: Charge<'_>) -> Result<FrameRef> {
         let mut pages = self.index.lock();
         if let Some(there) = pages.get(index) {
             return Ok(there.clone());
         }
         match pages.insert(index, page.clone()) {
-            Ok(_) => Ok(page),
+            Ok(_) => {
+                charge.keep();
+                Ok(page)
+            }
             Err(_) => Err(Errno::ENOMEM),
         }
     }
@@ -259,6 +310,8 @@ impl PageCache {
             return self.page(index)?.take_from(source, offset, len);
         }
         // A new page is filled before anybody can see it, so that only what is not written need be zeroed.
+        // Charged before bytes are taken: they must not be lost.
+        let charge = self.charge()?;
         let page = frame::alloc_kind(self.frame_kind())?;
         page.zero(0, offset);
         let was = source.done();
@@ -268,7 +321,7 @@ impl PageCache {
         if moved == 0 {
             return result;
         }
-        let there = self.insert(index, page.clone())?;
+        let there = self.insert_charged(index, page.clone(), charge)?;
         if there != page {
             // Somebody else's fault was faster: what was written goes into that page.
             there.copy_from(&page, offset, moved);
@@ -334,6 +387,9 @@ impl PageCache {
                     next = Some(end + 1);
                 }
             }
+            if let Some(account) = &self.account {
+                account.uncharge(gone.len() as u64);
+            }
             drop(gone);
             match next {
                 Some(next) => from = next,
@@ -397,6 +453,14 @@ impl PageCache {
         match hole {
             true => Some(at.min(size)),
             false => (at < size).then_some(at),
+        }
+    }
+}
+
+impl Drop for PageCache {
+    fn drop(&mut self) {
+        if let Some(account) = &self.account {
+            account.uncharge(self.index.lock().len());
         }
     }
 }
