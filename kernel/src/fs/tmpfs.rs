@@ -17,7 +17,7 @@ use crate::fs::inode::{ChildPolicy, FileKind, Inode, InodeFlags, InodeOps, NewIn
 use crate::fs::superblock::{FileSystem, NewSuperBlock, SuperBlock, SuperOps};
 use crate::fs::xattr::XattrStore;
 use crate::mm::MemoryObject;
-use crate::mm::pagecache::PageCache;
+use crate::mm::pagecache::{PageAccount, PageCache};
 use crate::mm::user::{IoSink, IoSource};
 
 const PAGE: u64 = 4096;
@@ -28,24 +28,53 @@ const DIRENT_SIZE: u64 = 20;
 
 /// The limits of one tmpfs and what is used of them.
 pub struct TmpfsSuper {
+    pages: Arc<Pages>,
     /// 0: no limit.
-    max_pages: AtomicU64,
     max_inodes: AtomicU64,
-    pages: AtomicI64,
     inodes: AtomicI64,
     mode: u32,
     uid: u32,
     gid: u32,
 }
 
-impl TmpfsSuper {
+/// The pages of one tmpfs.
+struct Pages {
+    /// 0: no limit.
+    max: AtomicU64,
+    used: AtomicU64,
+}
+
+impl Pages {
+    fn max(&self) -> u64 {
+        self.max.load(Ordering::Relaxed)
+    }
+    fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
     /// Pages that may still be taken.
-    fn free_pages(&self) -> u64 {
-        match self.max_pages.load(Ordering::Relaxed) {
+    fn free(&self) -> u64 {
+        match self.max() {
             0 => u64::MAX,
-            max => max.saturating_sub(self.pages.load(Ordering::Relaxed).max(0) as u64),
+            max => max.saturating_sub(self.used()),
         }
     }
+}
+
+impl PageAccount for Pages {
+    fn charge(&self) -> Result<()> {
+        let used = self.used.fetch_add(1, Ordering::Relaxed);
+        if self.max() != 0 && used >= self.max() {
+            self.used.fetch_sub(1, Ordering::Relaxed);
+            return Err(Errno::ENOSPC);
+        }
+        Ok(())
+    }
+    fn uncharge(&self, pages: u64) {
+        self.used.fetch_sub(pages, Ordering::Relaxed);
+    }
+}
+
+impl TmpfsSuper {
     fn charge_inode(&self) -> Result<()> {
         let used = self.inodes.fetch_add(1, Ordering::Relaxed);
         let max = self.max_inodes.load(Ordering::Relaxed);
@@ -59,10 +88,10 @@ impl TmpfsSuper {
 
 impl SuperOps for TmpfsSuper {
     fn statfs(&self, _sb: &SuperBlock, out: &mut Statfs) -> Result<()> {
-        let max_pages = self.max_pages.load(Ordering::Relaxed);
+        let max_pages = self.pages.max();
         if max_pages != 0 {
             out.f_blocks = max_pages;
-            out.f_bfree = self.free_pages();
+            out.f_bfree = self.pages.free();
             out.f_bavail = out.f_bfree;
         }
         let max_inodes = self.max_inodes.load(Ordering::Relaxed);
@@ -77,10 +106,10 @@ impl SuperOps for TmpfsSuper {
     fn remount(&self, _sb: &SuperBlock, data: &[u8]) -> Result<()> {
         let options = Options::parse(data)?;
         if let Some(pages) = options.max_pages {
-            if pages != 0 && (self.pages.load(Ordering::Relaxed).max(0) as u64) > pages {
+            if pages != 0 && self.pages.used() > pages {
                 return Err(Errno::EINVAL);
             }
-            self.max_pages.store(pages, Ordering::Relaxed);
+            self.pages.max.store(pages, Ordering::Relaxed);
         }
         if let Some(inodes) = options.max_inodes {
             if inodes != 0 && (self.inodes.load(Ordering::Relaxed).max(0) as u64) > inodes {
@@ -92,10 +121,7 @@ impl SuperOps for TmpfsSuper {
     }
 
     fn show_options(&self, _sb: &SuperBlock, out: &mut dyn fmt::Write) -> fmt::Result {
-        let (pages, inodes) = (
-            self.max_pages.load(Ordering::Relaxed),
-            self.max_inodes.load(Ordering::Relaxed),
-        );
+        let (pages, inodes) = (self.pages.max(), self.max_inodes.load(Ordering::Relaxed));
         if pages != default_pages() {
             write!(out, ",size={}k", pages * (PAGE / 1024))?;
         }
@@ -224,9 +250,11 @@ fn new_super(
     permanent: bool,
 ) -> Result<Arc<SuperBlock>> {
     let ops = TmpfsSuper {
-        max_pages: AtomicU64::new(options.max_pages.unwrap_or_else(default_pages)),
+        pages: Arc::new(Pages {
+            max: AtomicU64::new(options.max_pages.unwrap_or_else(default_pages)),
+            used: AtomicU64::new(0),
+        }),
         max_inodes: AtomicU64::new(options.max_inodes.unwrap_or_else(default_pages)),
-        pages: AtomicI64::new(0),
         inodes: AtomicI64::new(1),
         mode: options.mode.unwrap_or(0o1777),
         uid: options.uid.unwrap_or(0),
@@ -423,15 +451,10 @@ impl InodeOps for TmpfsDir {
     }
 }
 
-/// Gives back what an inode counted.
+/// Gives back what an inode counted; its pages are counted as long as they are there.
 fn uncharge(inode: &Inode) {
     if let Some(tmpfs) = super_of(inode) {
         tmpfs.inodes.fetch_sub(1, Ordering::Relaxed);
-        if let Some(cache) = inode.page_cache() {
-            tmpfs
-                .pages
-                .fetch_sub(cache.resident() as i64, Ordering::Relaxed);
-        }
     }
 }
 
@@ -469,35 +492,22 @@ pub fn cache(inode: &Arc<Inode>) -> Result<&Arc<PageCache>> {
     if let Some(cache) = inode.page_cache() {
         return Ok(cache);
     }
-    let fresh = PageCache::new_shmem()?;
+    let fresh = match super_of(inode) {
+        Some(tmpfs) => PageCache::new_shmem_in(tmpfs.pages.clone())?,
+        None => PageCache::new_shmem()?,
+    };
     Ok(inode.page_cache_or(|| fresh))
 }
 
 /// Gives a new file its content; for the archives that the root file system is unpacked from.
 pub fn fill(inode: &Arc<Inode>, content: &[u8]) -> Result<()> {
     let cache = cache(inode)?;
-    counted(inode, cache, || {
-        let mut done = 0;
-        while let Some(rest) = content.get(done..).filter(|rest| !rest.is_empty()) {
-            done += cache.write(&mut IoSource::kernel(rest), done as u64)?;
-        }
-        Ok(())
-    })?;
+    let mut done = 0;
+    while let Some(rest) = content.get(done..).filter(|rest| !rest.is_empty()) {
+        done += cache.write(&mut IoSource::kernel(rest), done as u64)?;
+    }
     inode.set_size(content.len() as u64);
     Ok(())
-}
-
-/// Runs a change of the cache and counts the pages it took or freed.
-fn counted<R>(inode: &Inode, cache: &PageCache, change: impl FnOnce() -> R) -> R {
-    let before = cache.resident();
-    let result = change();
-    let delta = cache.resident() as i64 - before as i64;
-    if delta != 0
-        && let Some(tmpfs) = super_of(inode)
-    {
-        tmpfs.pages.fetch_add(delta, Ordering::Relaxed);
-    }
-    result
 }
 
 impl InodeOps for TmpfsFile {
@@ -513,7 +523,7 @@ impl InodeOps for TmpfsFile {
     fn truncate(&self, inode: &Arc<Inode>, size: u64) -> Result<()> {
         if size != inode.size() || inode.page_cache().is_some() {
             let cache = cache(inode)?;
-            counted(inode, cache, || cache.truncate(size))?;
+            cache.truncate(size)?;
             inode.set_size(size);
         }
         inode.touch_modified();
@@ -536,7 +546,7 @@ impl TmpfsFileOps {
         let Some(tmpfs) = super_of(inode) else {
             return Ok(());
         };
-        let free = tmpfs.free_pages();
+        let free = tmpfs.pages.free();
         let len = source.remaining() as u64;
         let wanted = (pos % PAGE + len).div_ceil(PAGE);
         if wanted <= free {
@@ -582,7 +592,7 @@ impl FileOps for TmpfsFileOps {
         Self::check_space(inode, source, *pos)?;
         // By who writes, not by who opened.
         crate::fs::perm::drop_privileges_on_write(inode, &crate::task::current().my_cred());
-        let written = counted(inode, cache, || cache.write(source, *pos))?;
+        let written = cache.write(source, *pos)?;
         *pos += written as u64;
         if *pos > inode.size() {
             inode.set_size(*pos);
@@ -642,7 +652,7 @@ impl FileOps for TmpfsFileOps {
         let end = offset.checked_add(len).ok_or(Errno::EFBIG)?;
         crate::fs::memfd::check_fallocate(inode, mode, end)?;
         if mode & FALLOC_FL_PUNCH_HOLE != 0 {
-            counted(inode, cache, || cache.punch_hole(offset, end))?;
+            cache.punch_hole(offset, end)?;
             inode.touch_modified();
             return Ok(());
         }
@@ -652,13 +662,13 @@ impl FileOps for TmpfsFileOps {
         }
         let wanted = end.div_ceil(PAGE) - offset / PAGE;
         if super_of(inode)
-            .is_some_and(|tmpfs| wanted > tmpfs.free_pages().saturating_add(cache.resident()))
+            .is_some_and(|tmpfs| wanted > tmpfs.pages.free().saturating_add(cache.resident()))
         {
             return Err(Errno::ENOSPC);
         }
-        counted(inode, cache, || cache.allocate(offset, end))?;
+        cache.allocate(offset, end)?;
         if grows {
-            counted(inode, cache, || cache.truncate(end))?;
+            cache.truncate(end)?;
             inode.set_size(end);
         }
         inode.touch_modified();

@@ -68,6 +68,39 @@ enum Charge {
     EachPage,
 }
 
+/// Who limits the pages of several caches together: a tmpfs.
+pub trait PageAccount: Send + Sync {
+    /// Takes a page; ENOSPC where there is none left.
+    fn charge(&self) -> Result<()>;
+    /// Gives pages back.
+    fn uncharge(&self, pages: u64);
+}
+
+/// A page that was promised and taken from an account, and goes back unless it is kept.
+#[derive(Default)]
+struct Taken<'a> {
+    promised: bool,
+    account: Option<&'a dyn PageAccount>,
+}
+
+impl Taken<'_> {
+    fn keep(mut self) {
+        self.promised = false;
+        self.account = None;
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if self.promised {
+            promise::give(1);
+        }
+        if let Some(account) = self.account {
+            account.uncharge(1);
+        }
+    }
+}
+
 /// The cached pages of one inode.
 pub struct PageCache {
     kind: ObjectKind,
@@ -76,6 +109,8 @@ pub struct PageCache {
     size: AtomicU64,
     source: Option<Arc<dyn PageSource>>,
     charge: Charge,
+    /// Every page of the index is charged to it.
+    account: Option<Arc<dyn PageAccount>>,
     mappers: Mappers,
 }
 
@@ -87,6 +122,7 @@ impl PageCache {
             size: AtomicU64::new(size),
             source: None,
             charge,
+            account: None,
             mappers: Mappers::new(),
         }
     }
@@ -94,6 +130,13 @@ impl PageCache {
     /// An empty cache whose pages start as zeros: tmpfs, memfd.
     pub fn new_shmem() -> Result<Arc<PageCache>> {
         Ok(Arc::new(Self::with(ObjectKind::Shmem, 0, Charge::EachPage)))
+    }
+
+    /// The same, with an account for its pages.
+    pub fn new_shmem_in(account: Arc<dyn PageAccount>) -> Result<Arc<PageCache>> {
+        let mut cache = Self::with(ObjectKind::Shmem, 0, Charge::EachPage);
+        cache.account = Some(account);
+        Ok(Arc::new(cache))
     }
 
     /// Shared anonymous memory of `len` bytes. ENOMEM when that is more than may be promised.
@@ -140,22 +183,37 @@ impl PageCache {
         self.index.lock().get(index).cloned()
     }
 
+    /// Takes what one more page needs.
+    fn charge(&self) -> Result<Taken<'_>> {
+        let mut taken = Taken::default();
+        if self.charge == Charge::EachPage {
+            promise::take(1, 0).map_err(|_| Errno::ENOSPC)?;
+            taken.promised = true;
+        }
+        if let Some(account) = self.account.as_deref() {
+            account.charge()?;
+            taken.account = Some(account);
+        }
+        Ok(taken)
+    }
+
     /// Puts a new page in, unless there is one by now; answers the one that is in.
     fn insert(&self, index: u64, page: FrameRef) -> Result<FrameRef> {
-        let charged = u64::from(self.charge == Charge::EachPage);
-        if charged != 0 {
-            promise::take(charged, 0).map_err(|_| Errno::ENOSPC)?;
-        }
+        self.insert_charged(index, page, self.charge()?)
+    }
+
+    fn insert_charged(&self, index: u64, page: FrameRef, charge: Taken<'_>) -> Result<FrameRef> {
         let mut pages = self.index.lock();
-        let result = match pages.get(index) {
-            Some(there) => Ok(there.clone()),
-            None => match pages.insert(index, page.clone()) {
-                Ok(_) => return Ok(page),
-                Err(_) => Err(Errno::ENOMEM),
-            },
-        };
-        promise::give(charged);
-        result
+        if let Some(there) = pages.get(index) {
+            return Ok(there.clone());
+        }
+        match pages.insert(index, page.clone()) {
+            Ok(_) => {
+                charge.keep();
+                Ok(page)
+            }
+            Err(_) => Err(Errno::ENOMEM),
+        }
     }
 
     /// The page at `index`, made or read if it is not there.
@@ -287,6 +345,8 @@ impl PageCache {
             return self.page(index)?.take_from(source, offset, len);
         }
         // A new page is filled before anybody can see it, so that only what is not written need be zeroed.
+        // Charged before bytes are taken: they must not be lost.
+        let charge = self.charge()?;
         let page = frame::alloc_kind(self.frame_kind())?;
         page.zero(0, offset);
         let was = source.done();
@@ -296,7 +356,7 @@ impl PageCache {
         if moved == 0 {
             return result;
         }
-        let there = self.insert(index, page.clone())?;
+        let there = self.insert_charged(index, page.clone(), charge)?;
         if there != page {
             // Somebody else's fault was faster: what was written goes into that page.
             there.copy_from(&page, offset, moved);
@@ -344,9 +404,16 @@ impl PageCache {
         }
     }
 
+    /// Gives back what pages needed.
     fn uncharge(&self, pages: u64) {
-        if self.charge == Charge::EachPage && pages != 0 {
+        if pages == 0 {
+            return;
+        }
+        if self.charge == Charge::EachPage {
             promise::give(pages);
+        }
+        if let Some(account) = &self.account {
+            account.uncharge(pages);
         }
     }
 
@@ -438,13 +505,10 @@ impl PageCache {
 
 impl Drop for PageCache {
     fn drop(&mut self) {
-        match self.charge {
-            Charge::Nothing => {}
-            Charge::Whole(pages) => promise::give(pages),
-            Charge::EachPage => {
-                let pages = self.index.get_mut().len();
-                self.uncharge(pages);
-            }
+        let pages = self.index.get_mut().len();
+        self.uncharge(pages);
+        if let Charge::Whole(promised) = self.charge {
+            promise::give(promised);
         }
     }
 }

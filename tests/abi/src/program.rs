@@ -14,6 +14,7 @@ pub const CASES: &[Case] = cases![
     topology_has_masks_and_lists,
     personality_changes_uname,
     rootfs_counts_what_it_holds,
+    tmpfs_counts_pages_that_mappings_bring,
 ];
 
 /// The lines of `/proc/locks` about a file, without their numbers.
@@ -134,4 +135,46 @@ fn rootfs_counts_what_it_holds() -> Outcome {
     }
     let used = (statfs.f_blocks - statfs.f_bfree) * statfs.f_bsize as u64;
     check(used >= program.size(), "less is used than one file holds")
+}
+
+/// Pages in use of the file system that a descriptor is on.
+fn used(fd: i32) -> Sys<u64> {
+    let mut statfs = zeroed::<libc::statfs>();
+    sys!(SYS_fstatfs, fd, &mut statfs)?;
+    let statfs = std::hint::black_box(statfs);
+    Ok(statfs.f_blocks - statfs.f_bfree)
+}
+
+fn tmpfs_counts_pages_that_mappings_bring() -> Outcome {
+    sys!(SYS_mkdir, c"small", 0o755)?;
+    sys!(SYS_mount, c"none", c"small", c"tmpfs", 0, c"size=64k")?;
+    let fd = file_with(c"small/file", b"")?;
+    let before = used(fd)?;
+    sys!(SYS_ftruncate, fd, 32 * 4096)?;
+    equal(used(fd)?, before)?;
+    let rights = libc::PROT_READ | libc::PROT_WRITE;
+    let at = sys!(SYS_mmap, 0, 32 * 4096, rights, libc::MAP_SHARED, fd, 0)?;
+    for page in 0..10 {
+        poke(at + page * 4096, 1);
+    }
+    equal(used(fd)?, before + 10)?;
+    // Past the limit: SIGBUS at the first page that does not fit.
+    let died = death_of(|| {
+        for page in 0..32 {
+            poke(at + page * 4096, 1);
+        }
+    })?;
+    equal(died, libc::SIGBUS)?;
+    fails(
+        sys!(SYS_pwrite64, fd, b"x".as_ptr(), 1, 31 * 4096),
+        libc::ENOSPC,
+    )?;
+    sys!(SYS_unlink, c"small/file")?;
+    close(fd)?;
+    let root = open(c"small", libc::O_RDONLY)?;
+    check(used(root)? > before, "a mapping does not keep the pages")?;
+    sys!(SYS_munmap, at, 32 * 4096)?;
+    equal(used(root)?, before)?;
+    close(root)?;
+    sys!(SYS_umount2, c"small", 0).map(drop).map_err(Into::into)
 }
