@@ -11,6 +11,7 @@ use super::process::Process;
 use super::rlimit::Resource;
 use super::task::{NewTask, Task, TaskFlags, VforkDone};
 use super::tree;
+use super::usage::TaskSlot;
 use crate::arch;
 use crate::mm::oom;
 use crate::mm::user::UserPtr;
@@ -151,7 +152,7 @@ impl CloneArgs {
 pub fn clone(args: &CloneArgs) -> Result<usize> {
     args.check()?;
     let me = current();
-    check_limits(&me)?;
+    let place = check_limits(&me)?;
     // A signal that is pending now must not be copied half-way: the child starts with none.
     if signal::pending(&me) {
         return Err(Errno::ERESTARTNOINTR);
@@ -175,6 +176,7 @@ pub fn clone(args: &CloneArgs) -> Result<usize> {
         slot.fill(child.process.clone())?;
     }
     publish(&me, &child, args)?;
+    place.fill();
     let tid = child.tid();
     scheduler::spawn(child);
     if let Some(done) = vfork {
@@ -184,18 +186,18 @@ pub fn clone(args: &CloneArgs) -> Result<usize> {
     Ok(tid.0 as usize)
 }
 
-fn check_limits(me: &CurrentTask) -> Result<()> {
+/// The child's place among its user's threads.
+fn check_limits(me: &CurrentTask) -> Result<TaskSlot> {
     let cred = me.my_cred();
     let limit = me.process.rlimits.soft(Resource::Nproc);
     let exempt = cred.uid == 0 || cred.capable(Cap::SYS_RESOURCE) || cred.capable(Cap::SYS_ADMIN);
-    if !exempt && super::usage::tasks_of_user(cred.uid) >= limit {
-        return Err(Errno::EAGAIN);
-    }
+    let limit = if exempt { u64::MAX } else { limit };
+    let place = TaskSlot::take(cred.uid, limit).ok_or(Errno::EAGAIN)?;
     // A task takes so much of the kernel's memory that many at once would use the reserve up before any of them pays.
     if !me.process.is_init() && !oom::pay_back() {
         return Err(Errno::ENOMEM);
     }
-    Ok(())
+    Ok(place)
 }
 
 /// Builds the child with everything it has, not known to anybody yet.
@@ -327,7 +329,6 @@ fn set_registers(me: &CurrentTask, child: &Task, args: &CloneArgs) -> Result<()>
 fn publish(me: &CurrentTask, child: &Arc<Task>, args: &CloneArgs) -> Result<()> {
     signal::add_thread(child)?;
     pid::publish_task(child);
-    super::usage::count_task(child.cred().uid, true);
     if args.flags.contains(CloneFlags::THREAD) {
         return Ok(());
     }
