@@ -83,11 +83,45 @@ impl Comparison {
             }
             self.line(&mut text, row);
         }
+        let scaling = self.scaling();
+        if !scaling.is_empty() {
+            let _ = write!(text, "\nscaling\n{scaling}");
+        }
         if let Some(mean) = self.mean(|_| true).filter(|_| self.compared) {
             let _ = writeln!(
                 text,
                 "\nall: {mean:.2} times as fast as Linux (geometric mean)"
             );
+        }
+        text
+    }
+
+    /// How much more several processors get done than one, for tests whose names end in their number.
+    fn scaling(&self) -> String {
+        let mut text = String::new();
+        let of = |name: String| self.rows.iter().find(|row| row.name == name);
+        for one in &self.rows {
+            let Some(stem) = one.name.strip_suffix("_1") else {
+                continue;
+            };
+            for count in [2, 4] {
+                let Some(many) = of(format!("{stem}_{count}")) else {
+                    continue;
+                };
+                let times = |of: fn(&Row) -> Option<f64>| Some(of(one)? / of(many)?);
+                let ours = times(|row| row.ours_ns);
+                let linux = times(|row| row.linux_ns).filter(|_| self.compared);
+                let shown = |times: Option<f64>| times.map(|times| format!("{times:.2}"));
+                let _ = write!(
+                    text,
+                    "  {stem:20} on {count}: {:>6} times as much as on 1",
+                    shown(ours).unwrap_or_else(|| "-".to_owned())
+                );
+                if let Some(linux) = shown(linux) {
+                    let _ = write!(text, ", Linux {linux}");
+                }
+                text.push('\n');
+            }
         }
         text
     }
@@ -190,6 +224,23 @@ fn row(name: &str, group: String, sides: &[&Figures]) -> Row {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn scaling_is_the_time_on_one_by_that_on_many() {
+        let side = |kernel, one: f64, four: f64| Figures {
+            kernel,
+            samples: [("open_procs_1", one), ("open_procs_4", four)]
+                .map(|(name, ns)| (name.to_owned(), vec![ns]))
+                .into(),
+            ..Figures::default()
+        };
+        let (linux, ours) = (side("linux", 100.0, 50.0), side("ironbark", 80.0, 20.0));
+        let table = Comparison::new(&BTreeMap::new(), &[&linux, &ours]).table(false);
+        assert!(
+            table.contains("on 4:   4.00 times as much as on 1, Linux 2.00"),
+            "{table}"
+        );
+    }
 
     #[test]
     fn a_comparison_has_ratios_and_means() {

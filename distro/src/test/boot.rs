@@ -1,10 +1,11 @@
 //! The image on the machines of `tests/boot`: each must come up with all its CPUs and memory, run
 //! a command, and power off. And what goes wrong in a boot: [`bad`], by the list in [`cases`] with the
-//! files of [`archives`].
+//! files of [`archives`]. And programs that mean harm: [`hostile`].
 
 mod archives;
 mod bad;
 mod cases;
+mod hostile;
 
 use std::fs;
 use std::time::Duration;
@@ -51,6 +52,7 @@ struct Case {
 
 pub fn jobs<'a>(lab: &'a Lab, ours: &'a System, linux: &'a System) -> Result<Vec<Job<'a>>> {
     let mut work = bad::jobs(lab, ours, linux);
+    work.extend(hostile::jobs(lab, ours, linux)?);
     for case in cases(lab)? {
         if lab.wants_test("boot", &case.name) {
             work.push(Box::new(move || Ok(vec![boot(lab, ours, &case)?])));

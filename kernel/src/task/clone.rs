@@ -12,6 +12,7 @@ use super::ptrace::{self, Event};
 use super::rlimit::Resource;
 use super::task::{NewTask, Task, TaskFlags, VforkDone};
 use super::tree;
+use super::usage::TaskSlot;
 use crate::arch;
 use crate::ipc::sem;
 use crate::mm::oom;
@@ -159,7 +160,7 @@ impl CloneArgs {
 pub fn clone(args: &CloneArgs) -> Result<usize> {
     args.check()?;
     let me = current();
-    check_limits(&me)?;
+    let place = check_limits(&me)?;
     // A signal that is pending now must not be copied half-way: the child starts with none.
     if signal::pending(&me) {
         return Err(Errno::ERESTARTNOINTR);
@@ -184,6 +185,7 @@ pub fn clone(args: &CloneArgs) -> Result<usize> {
     }
     let event = traced_event(&me, args);
     publish(&me, &child, args, event.is_some())?;
+    place.fill();
     let tid = child.tid();
     scheduler::spawn(child);
     if let Some(event) = event {
@@ -211,18 +213,18 @@ fn traced_event(me: &CurrentTask, args: &CloneArgs) -> Option<Event> {
     me.ptrace.wants(event).then_some(event)
 }
 
-fn check_limits(me: &CurrentTask) -> Result<()> {
+/// The child's place among its user's threads.
+fn check_limits(me: &CurrentTask) -> Result<TaskSlot> {
     let cred = me.my_cred();
     let limit = me.process.rlimits.soft(Resource::Nproc);
     let exempt = cred.uid == 0 || cred.capable(Cap::SYS_RESOURCE) || cred.capable(Cap::SYS_ADMIN);
-    if !exempt && super::usage::tasks_of_user(cred.uid) >= limit {
-        return Err(Errno::EAGAIN);
-    }
+    let limit = if exempt { u64::MAX } else { limit };
+    let place = TaskSlot::take(cred.uid, limit).ok_or(Errno::EAGAIN)?;
     // A task takes so much of the kernel's memory that many at once would use the reserve up before any of them pays.
     if !me.process.is_init() && !oom::pay_back() {
         return Err(Errno::ENOMEM);
     }
-    Ok(())
+    Ok(place)
 }
 
 /// Builds the child with everything it has, not known to anybody yet.
@@ -371,7 +373,6 @@ fn set_registers(me: &CurrentTask, child: &Task, args: &CloneArgs) -> Result<()>
 fn publish(me: &CurrentTask, child: &Arc<Task>, args: &CloneArgs, traced: bool) -> Result<()> {
     signal::add_thread(child, super::seccomp::inherit)?;
     pid::publish_task(child);
-    super::usage::count_task(child.cred().uid, true);
     let traced = traced || args.flags.contains(CloneFlags::PTRACE) && me.ptrace.is_traced();
     if args.flags.contains(CloneFlags::THREAD) && !traced {
         return Ok(());

@@ -183,9 +183,34 @@ pub struct ProcessUsage {
 /// Threads of each user, alive or not yet waited for, for RLIMIT_NPROC.
 static TASKS_OF: SpinLock<BTreeMap<u32, u64>> = SpinLock::new(BTreeMap::new());
 
-/// Threads whose real user this is, those of zombies included.
-pub fn tasks_of_user(uid: u32) -> u64 {
-    TASKS_OF.lock().get(&uid).copied().unwrap_or(0)
+/// A thread that is counted and yet to come; it is counted out again if it does not.
+pub struct TaskSlot {
+    uid: u32,
+}
+
+impl TaskSlot {
+    /// Counts one more of the user's, zombies included; `None` at the limit. Looking and counting are one step, or two
+    /// that fork at once would both take the last place.
+    pub fn take(uid: u32, limit: u64) -> Option<TaskSlot> {
+        let mut tasks = TASKS_OF.lock();
+        let count = tasks.entry(uid).or_insert(0);
+        if *count >= limit {
+            return None;
+        }
+        *count += 1;
+        Some(TaskSlot { uid })
+    }
+
+    /// The thread has come.
+    pub fn fill(self) {
+        core::mem::forget(self);
+    }
+}
+
+impl Drop for TaskSlot {
+    fn drop(&mut self) {
+        count_task(self.uid, false);
+    }
 }
 
 /// Counts a thread in or out.

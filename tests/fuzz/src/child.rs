@@ -10,6 +10,21 @@ const ARENA: usize = 32 * PAGE;
 const RW: usize = (libc::PROT_READ | libc::PROT_WRITE) as usize;
 const ANON: usize = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as usize;
 
+/// How long a call may wait. Waiting makes no calls: shorter is faster.
+const WAKE_US: i64 = 2_000;
+/// Signals that calls send and timers raise, which end who does not handle them.
+const BORNE: [i32; 9] = [
+    libc::SIGHUP,
+    libc::SIGUSR1,
+    libc::SIGPIPE,
+    libc::SIGVTALRM,
+    libc::SIGPROF,
+    libc::SIGIO,
+    libc::SIGXCPU,
+    libc::SIGXFSZ,
+    40,
+];
+
 const PATHS: &[&std::ffi::CStr] = &[
     c"f",
     c"g",
@@ -69,6 +84,7 @@ impl<'a> Child<'a> {
                 self.keep_waking();
             }
             if turn % 64 == 0 {
+                self.bear_signals();
                 self.refill();
             }
             let (number, name, kinds) = self.random.pick(CALLS);
@@ -161,25 +177,25 @@ impl<'a> Child<'a> {
         sys(libc::SYS_pidfd_open, &[self.pid as usize, 0]);
     }
 
+    /// Signals that random calls send are mostly borne: a process that dies of one in two hundred calls makes few, and
+    /// none that needs much to have gone before.
+    fn bear_signals(&mut self) {
+        for signal in BORNE {
+            if !self.random.one_in(12) {
+                handle(signal);
+            }
+        }
+    }
+
     /// A timer ends calls that wait; random calls may have turned it off or blocked it.
     fn keep_waking(&mut self) {
-        extern "C" fn nothing(_signal: i32) {}
-        let action = [
-            nothing as extern "C" fn(i32) as usize,
-            0x0400_0000,
-            restorer as *const () as usize,
-            0,
-        ];
-        sys(
-            libc::SYS_rt_sigaction,
-            &[libc::SIGALRM as usize, action.as_ptr() as usize, 0, 8],
-        );
+        handle(libc::SIGALRM);
         let none = 0_u64;
         sys(
             libc::SYS_rt_sigprocmask,
             &[2, &raw const none as usize, 0, 8],
         );
-        let time = [0_i64, 10_000, 0, 10_000];
+        let time = [0_i64, WAKE_US, 0, WAKE_US];
         sys(libc::SYS_setitimer, &[0, time.as_ptr() as usize, 0]);
     }
 
@@ -341,6 +357,21 @@ impl<'a> Child<'a> {
             _ => self.random.next() as usize & 0xffff_ffff,
         }
     }
+}
+
+/// Gives a signal a handler that does nothing.
+fn handle(signal: i32) {
+    extern "C" fn nothing(_signal: i32) {}
+    let action = [
+        nothing as extern "C" fn(i32) as usize,
+        0x0400_0000,
+        restorer as *const () as usize,
+        0,
+    ];
+    sys(
+        libc::SYS_rt_sigaction,
+        &[signal as usize, action.as_ptr() as usize, 0, 8],
+    );
 }
 
 std::arch::global_asm!("fuzz_restorer:", "mov eax, 15", "syscall");

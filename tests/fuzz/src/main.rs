@@ -1,10 +1,11 @@
 //! A seeded random fuzzer of the system call table.
 //!
-//! `syscall-fuzz [--seed N] [--calls N] [--procs N]` makes that many random calls from that many
-//! processes at a time, each process ending after its share or when it dies of a call. The kernel
+//! `syscall-fuzz [--seed N] [--seeds N] [--calls N] [--procs N]` makes that many random calls from that
+//! many processes at a time, each process ending after its share or when it dies of a call; then the same with the next
+//! seed, if there is to be more than one. Each seed's end is told, so that a run can go on where another ended. The kernel
 //! may answer what it likes, but children die of expected signals only, and afterwards processes,
-//! files and pipes still work and memory is as free as before. What is wrong is printed; the last
-//! line is `calls N, children K`, and the status is 0 if nothing is wrong.
+//! files and pipes still work and memory is as free as before. What is wrong is printed; a seed's last
+//! line is `seed S: calls N, children K`, and the status is 0 if nothing is wrong.
 //!
 //! | module | what |
 //! |---|---|
@@ -68,17 +69,27 @@ struct Slot {
 }
 
 fn main() {
-    let seed = option("--seed", 1);
+    let first = option("--seed", 1);
     let calls = option("--calls", 100_000);
     let procs = option("--procs", 4).clamp(1, 64);
+    sys(libc::SYS_prctl, &[libc::PR_SET_CHILD_SUBREAPER as usize, 1]);
+    let mut wrong = false;
+    for seed in first..first.saturating_add(option("--seeds", 1)) {
+        wrong |= one_seed(seed, calls, procs);
+    }
+    exit(i32::from(wrong));
+}
+
+/// Whether something is wrong.
+fn one_seed(seed: u64, calls: u64, procs: u64) -> bool {
     let mut problems = Vec::new();
     let root = format!("/tmp/syscall-fuzz-{}", std::process::id());
     prepare(&root);
-    sys(libc::SYS_prctl, &[libc::PR_SET_CHILD_SUBREAPER as usize, 1]);
     // Once for the kernel to set up what it keeps.
     still_works(&mut problems);
     let bounds = ipc::Bounds::set();
     let before = free_kib();
+    let start = Instant::now();
     let (made, children) = run(seed, calls, procs, &root, &mut problems);
     let _ = std::env::set_current_dir("/");
     ipc::clear(&root);
@@ -89,8 +100,10 @@ fn main() {
     for problem in &problems {
         println!("wrong: {problem}");
     }
-    println!("calls {made}, children {children}");
-    exit(i32::from(!problems.is_empty()));
+    let rate = made as f64 / start.elapsed().as_secs_f64();
+    println!("seed {seed}: calls {made}, children {children}, {rate:.0} calls a second");
+    let _ = std::io::stdout().flush();
+    !problems.is_empty()
 }
 
 fn option(name: &str, default: u64) -> u64 {
@@ -187,7 +200,7 @@ fn run(seed: u64, calls: u64, procs: u64, root: &str, problems: &mut Vec<String>
         }
         if made / 50_000 > told {
             told = made / 50_000;
-            println!("{made} calls, {children} children");
+            println!("seed {seed}: {made} calls, {children} children");
             let _ = std::io::stdout().flush();
         }
         if made >= calls && slots.iter().all(Option::is_none) {
