@@ -50,7 +50,7 @@ pub fn common(
         t::TCSETA => set_termio(tty, arg, Before::Nothing),
         t::TCSETAW => set_termio(tty, arg, Before::Drain),
         t::TCSETAF => set_termio(tty, arg, Before::DrainAndFlush),
-        t::TIOCGLCKTRMIOS => put_of(arg, || tty.state.lock().locked.clone()),
+        t::TIOCGLCKTRMIOS => put_of(arg, || tty.state.lock().locked),
         t::TIOCSLCKTRMIOS => set_locked(tty, arg),
         t::TIOCGWINSZ => put_of(arg, || tty.state.lock().winsize),
         t::TIOCSWINSZ => UserPtr::<Winsize>::from(arg)

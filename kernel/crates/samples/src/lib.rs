@@ -82,10 +82,7 @@ impl StackTable {
         let hash = hash(place, &comm, frames);
         let mask = self.slots.len() - 1;
         let mut at = hash as usize & mask;
-        loop {
-            let Some(index) = (self.slots[at] as usize).checked_sub(1) else {
-                break;
-            };
+        while let Some(index) = (self.slots[at] as usize).checked_sub(1) {
             if self.is(index, hash, place, &comm, frames) {
                 self.records[index].count += 1;
                 return;

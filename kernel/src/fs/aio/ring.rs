@@ -97,6 +97,7 @@ impl Ring {
             prot: both,
             max_prot: both,
             flags: MapFlags::SHARED,
+            pkey: 0,
             backing: Backing::File {
                 object: cache,
                 offset: 0,

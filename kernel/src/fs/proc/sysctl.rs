@@ -250,17 +250,26 @@ static VM: &[Node] = &[
     kib(
         "admin_reserve_kbytes",
         |out| writeln!(out, "{}", promise::admin_reserve()),
-        |bytes| Ok(promise::set_admin_reserve(number(bytes)?)),
+        |bytes| {
+            promise::set_admin_reserve(number(bytes)?);
+            Ok(())
+        },
     ),
     Node::Writable("compact_memory", 0o200, unreadable, |bytes| {
         match number::<i32>(bytes)? {
-            1 => Ok(mm::stats::gather_free()),
+            1 => {
+                mm::stats::gather_free();
+                Ok(())
+            }
             _ => Err(Errno::EINVAL),
         }
     }),
     Node::Writable("drop_caches", 0o200, unreadable, |bytes| {
         match number::<i32>(bytes)? {
-            1..=4 => Ok(mm::stats::gather_free()),
+            1..=4 => {
+                mm::stats::gather_free();
+                Ok(())
+            }
             _ => Err(Errno::EINVAL),
         }
     }),
@@ -303,15 +312,17 @@ static VM: &[Node] = &[
         0o644,
         |out| writeln!(out, "{}", u32::from(tunables::kills_allocating_task())),
         |bytes| {
-            Ok(tunables::set_kills_allocating_task(
-                number::<i32>(bytes)? != 0,
-            ))
+            tunables::set_kills_allocating_task(number::<i32>(bytes)? != 0);
+            Ok(())
         },
     ),
     kib(
         "overcommit_kbytes",
         |out| writeln!(out, "{}", promise::kbytes()),
-        |bytes| Ok(promise::set_kbytes(number(bytes)?)),
+        |bytes| {
+            promise::set_kbytes(number(bytes)?);
+            Ok(())
+        },
     ),
     Node::Writable(
         "overcommit_memory",
@@ -357,7 +368,10 @@ static VM: &[Node] = &[
     kib(
         "user_reserve_kbytes",
         |out| writeln!(out, "{}", promise::user_reserve()),
-        |bytes| Ok(promise::set_user_reserve(number(bytes)?)),
+        |bytes| {
+            promise::set_user_reserve(number(bytes)?);
+            Ok(())
+        },
     ),
 ];
 

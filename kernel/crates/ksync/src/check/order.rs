@@ -17,6 +17,10 @@ type Row = [AtomicU64; WORDS];
 /// A set of classes.
 type Set = [u64; WORDS];
 
+#[expect(
+    clippy::declare_interior_mutable_const,
+    reason = "copied into statics, never used itself"
+)]
 const NO_ROW: Row = [const { AtomicU64::new(0) }; WORDS];
 
 /// Bit `b` of row `a`: a lock of class `b` was taken under one of `a`.
