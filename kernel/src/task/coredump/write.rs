@@ -189,7 +189,7 @@ fn psinfo(me: &CurrentTask, mm: &AddressSpace) -> PrPsInfo {
         // It runs: what else could it do.
         state: 0,
         letter: b'R',
-        nice: sched::params_of(me).nice as i8,
+        nice: sched::params_of(me).nice,
         flags: 0,
         uid: cred.uid,
         gid: cred.gid,
