@@ -68,8 +68,23 @@ pub(crate) enum Op {
     AluConstant(Alu, u32),
     AluX(Alu),
     Jump(u16),
-    JumpConstant {
-        test: Test,
+    /// Tests with a constant are most of every filter: each has an operation of its own.
+    JumpEqual {
+        k: u32,
+        yes: u16,
+        no: u16,
+    },
+    JumpGreater {
+        k: u32,
+        yes: u16,
+        no: u16,
+    },
+    JumpGreaterEqual {
+        k: u32,
+        yes: u16,
+        no: u16,
+    },
+    JumpAnyBit {
         k: u32,
         yes: u16,
         no: u16,
@@ -217,14 +232,15 @@ fn decode_jump(insn: Insn, pc: usize, len: usize) -> Result<Op, Refused> {
         _ => return Err(Refused::Code),
     };
     let (yes, no) = (target(insn.jt.into())?, target(insn.jf.into())?);
-    Ok(match insn.code & X {
-        0 => Op::JumpConstant {
-            test,
-            k: insn.k,
-            yes,
-            no,
-        },
-        _ => Op::JumpX { test, yes, no },
+    if insn.code & X != 0 {
+        return Ok(Op::JumpX { test, yes, no });
+    }
+    let k = insn.k;
+    Ok(match test {
+        Test::Equal => Op::JumpEqual { k, yes, no },
+        Test::Greater => Op::JumpGreater { k, yes, no },
+        Test::GreaterEqual => Op::JumpGreaterEqual { k, yes, no },
+        Test::AnyBit => Op::JumpAnyBit { k, yes, no },
     })
 }
 
@@ -257,7 +273,11 @@ fn check_memory(ops: &[Op]) -> Result<(), Refused> {
                 lead(target);
                 written = u16::MAX;
             }
-            Op::JumpConstant { yes, no, .. } | Op::JumpX { yes, no, .. } => {
+            Op::JumpEqual { yes, no, .. }
+            | Op::JumpGreater { yes, no, .. }
+            | Op::JumpGreaterEqual { yes, no, .. }
+            | Op::JumpAnyBit { yes, no, .. }
+            | Op::JumpX { yes, no, .. } => {
                 lead(yes);
                 lead(no);
                 written = u16::MAX;

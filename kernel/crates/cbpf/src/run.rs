@@ -58,8 +58,13 @@ impl Program {
                     None => return Some(0),
                 },
                 Op::Jump(target) => pc = usize::from(target),
-                Op::JumpConstant { test, k, yes, no } => {
-                    pc = usize::from(if test.holds(a, k) { yes } else { no });
+                Op::JumpEqual { k, yes, no } => pc = usize::from(if a == k { yes } else { no }),
+                Op::JumpGreater { k, yes, no } => pc = usize::from(if a > k { yes } else { no }),
+                Op::JumpGreaterEqual { k, yes, no } => {
+                    pc = usize::from(if a >= k { yes } else { no });
+                }
+                Op::JumpAnyBit { k, yes, no } => {
+                    pc = usize::from(if a & k != 0 { yes } else { no });
                 }
                 Op::JumpX { test, yes, no } => {
                     pc = usize::from(if test.holds(a, x) { yes } else { no });
