@@ -75,7 +75,8 @@ impl AddressSpace {
             wish.check_place(addr, old_len)?;
         } else if old_len >= new_len {
             if old_len > new_len {
-                let rest = addr.checked_add(new_len).ok_or(Errno::EINVAL)?;
+                // As on Linux a sum that wraps is the address that it becomes.
+                let rest = addr.wrapping_add(new_len);
                 self.unmap_locked(&mut map, rest, old_len - new_len)?;
             }
             return Ok(addr);
