@@ -173,9 +173,8 @@ impl MsgQueue {
     }
 
     fn await_reply(&self, sleeper: &Arc<Sleeper>) -> Result<Letter> {
-        match sleeper.queue.wait_until(|| sleeper.take_reply()) {
-            Ok(reply) => return reply,
-            Err(_) => {}
+        if let Ok(reply) = sleeper.queue.wait_until(|| sleeper.take_reply()) {
+            return reply;
         }
         let given_up = {
             let mut state = self.state.lock();
