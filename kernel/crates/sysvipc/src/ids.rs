@@ -106,7 +106,7 @@ impl Allocator {
 
     /// The next index of the circle, and its sequence number.
     fn next(&mut self) -> Result<(u32, u32)> {
-        let end = (self.count * 3 / 2).max(SHORTEST_CIRCLE).min(IPCMNI);
+        let end = (self.count * 3 / 2).clamp(SHORTEST_CIRCLE, IPCMNI);
         let index = self
             .free_in(self.cursor, end)
             .or_else(|| self.free_in(0, end))

@@ -34,8 +34,7 @@ impl Choice {
         }
         match mtype {
             0 => Self::Any,
-            i64::MIN => Self::LessEqual(i64::MAX),
-            ..0 => Self::LessEqual(-mtype),
+            ..0 => Self::LessEqual(mtype.saturating_neg()),
             _ if flags & MSG_EXCEPT != 0 => Self::NotEqual(mtype),
             _ => Self::Equal(mtype),
         }
