@@ -49,6 +49,12 @@ pub struct Request {
     pub limit: u32,
 }
 
+impl<T: Object> Default for Ids<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<T: Object> Ids<T> {
     pub const fn new() -> Self {
         Self {

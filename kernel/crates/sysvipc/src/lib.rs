@@ -1,4 +1,5 @@
-//! System V IPC and POSIX message queues as pure logic: what the kernel keeps under its locks, without tasks, memory of users or sleeping.
+//! System V IPC and POSIX message queues as pure logic: what the kernel keeps under its locks, without tasks, memory of
+//! users or sleeping.
 //!
 //! | module | what |
 //! |---|---|
