@@ -15,7 +15,12 @@ use crate::run;
 const PACKAGES: &str = "packages";
 const BUSYBOX: &str = "busybox";
 /// Packages that only tests need.
-const TEST_PACKAGES: [&str; 2] = ["busybox-static", "busybox-testsuite"];
+const TEST_PACKAGES: [&str; 4] = [
+    "busybox-static",
+    "busybox-testsuite",
+    "strace",
+    "strace-testsuite",
+];
 
 /// Where the driver of BusyBox's tests lies in the guest.
 const DRIVER: &str = "usr/lib/ironbark/busybox-tests";
