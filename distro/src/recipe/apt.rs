@@ -15,6 +15,8 @@ use crate::ui::Ui;
 
 /// The Debian release whose packages the recipes name, and whose programs are run unmodified.
 pub const SUITE: &str = "trixie";
+/// The one before it, for sources that a mirror of the first does not serve: some do not know names with a `+`.
+const FORMER_SUITE: &str = "bookworm";
 pub const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// A private apt in a folder of the cache.
@@ -96,8 +98,9 @@ impl Apt {
         let version = stanzas
             .split("\n\n")
             .find_map(|stanza| version_with(stanza, file));
-        let version = version
-            .with_context(|| format!("Debian {SUITE} on this machine's mirror has no {file}"))?;
+        let version = version.with_context(|| {
+            format!("Debian {SUITE} and {FORMER_SUITE} on this machine's mirror have no {file}")
+        })?;
         Ok(Found { version })
     }
 
@@ -130,9 +133,9 @@ fn version_with(stanza: &str, file: &str) -> Option<String> {
 }
 
 fn sources_list(mirror: &str) -> String {
-    ["deb", "deb-src"]
-        .map(|kind| format!("{kind} [signed-by={KEYRING}] {mirror} {SUITE} main\n"))
-        .concat()
+    let line = |kind, suite| format!("{kind} [signed-by={KEYRING}] {mirror} {suite} main\n");
+    let lines = [SUITE, FORMER_SUITE].map(|suite| line("deb", suite) + &line("deb-src", suite));
+    lines.concat()
 }
 
 fn configuration(dir: &Path, network: &str) -> String {
