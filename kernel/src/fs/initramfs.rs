@@ -35,6 +35,8 @@ type Links = BTreeMap<(u32, u32, u32), Arc<Inode>>;
 pub struct Unpacker {
     root: Arc<Dentry>,
     links: Links,
+    /// Directories and the times that the archive gives them: set at the end, as what is made in them changes theirs.
+    dirs: Vec<(Arc<Inode>, u32)>,
     /// Entries unpacked.
     count: usize,
     /// Bytes of the module that are behind us.
@@ -46,6 +48,7 @@ impl Unpacker {
         Self {
             root,
             links: Links::new(),
+            dirs: Vec::new(),
             count: 0,
             done: 0,
         }
@@ -55,6 +58,7 @@ impl Unpacker {
     /// entries. What comes before an error is unpacked; the error is one line for the console.
     pub fn step(&mut self, left: &[u8]) -> ControlFlow<core::result::Result<usize, String>, usize> {
         if left.is_empty() {
+            self.finish();
             return ControlFlow::Break(match self.done {
                 0 => Err(String::from("it is empty")),
                 _ => Ok(self.count),
@@ -75,7 +79,17 @@ impl Unpacker {
                 self.done += consumed;
                 ControlFlow::Continue(consumed)
             }
-            Err(line) => ControlFlow::Break(Err(line)),
+            Err(line) => {
+                self.finish();
+                ControlFlow::Break(Err(line))
+            }
+        }
+    }
+
+    /// Nothing more comes: gives the directories their times.
+    fn finish(&mut self) {
+        for (inode, mtime) in self.dirs.drain(..) {
+            set_times(&inode, mtime);
         }
     }
 
@@ -93,8 +107,13 @@ impl Unpacker {
                 error.offset += before;
                 format!("{error}")
             })?;
-            place(&entry, &self.root, &mut self.links)
+            let inode = place(&entry, &self.root, &mut self.links)
                 .map_err(|error| format!("{}: {error}", String::from_utf8_lossy(entry.name)))?;
+            if inode.is_dir() {
+                self.dirs.push((inode, entry.mtime));
+            } else {
+                set_times(&inode, entry.mtime);
+            }
             self.count += 1;
             if archive.len() - reader.rest().len() >= limit {
                 break;
@@ -209,7 +228,8 @@ fn parent_of<'n>(root: &Arc<Dentry>, path: &'n [u8]) -> Result<Option<(Arc<Dentr
     Ok(Some((dir, last)))
 }
 
-fn place(entry: &Entry<'_>, root: &Arc<Dentry>, links: &mut Links) -> Result<()> {
+/// Makes an entry, less its times.
+fn place(entry: &Entry<'_>, root: &Arc<Dentry>, links: &mut Links) -> Result<Arc<Inode>> {
     let kind = FileKind::from_mode(entry.mode).ok_or(Errno::EINVAL)?;
     let rdev = DevNum::new(entry.rdev_major & 0xfff, entry.rdev_minor);
     let new = NewInode {
@@ -220,14 +240,14 @@ fn place(entry: &Entry<'_>, root: &Arc<Dentry>, links: &mut Links) -> Result<()>
         rdev,
     };
     let Some((dir, name)) = parent_of(root, entry.name)? else {
-        adopt(root.inode(), &new, entry);
-        return Ok(());
+        adopt(root.inode(), &new);
+        return Ok(root.inode().clone());
     };
     let old = find(&dir, name);
     if let Some(old) = &old {
         if kind == FileKind::Dir && old.inode().is_dir() {
-            adopt(old.inode(), &new, entry);
-            return Ok(());
+            adopt(old.inode(), &new);
+            return Ok(old.inode().clone());
         }
         if old.inode().is_dir() {
             return Err(Errno::EISDIR);
@@ -258,24 +278,22 @@ fn place(entry: &Entry<'_>, root: &Arc<Dentry>, links: &mut Links) -> Result<()>
         tmpfs::fill(&inode, entry.data)?;
     }
     dir.insert(&Dentry::new_child(&dir, name, inode.clone()), true)?;
-    set_times(&inode, entry);
-    Ok(())
+    Ok(inode)
 }
 
 /// Gives an existing directory the attributes of its entry.
-fn adopt(inode: &Arc<Inode>, new: &NewInode, entry: &Entry<'_>) {
+fn adopt(inode: &Arc<Inode>, new: &NewInode) {
     inode.apply(&crate::fs::inode::SetAttr {
         mode: Some(new.mode),
         uid: Some(new.uid),
         gid: Some(new.gid),
         ..Default::default()
     });
-    set_times(inode, entry);
 }
 
-fn set_times(inode: &Inode, entry: &Entry<'_>) {
+fn set_times(inode: &Inode, mtime: u32) {
     let time = FileTime {
-        sec: i64::from(entry.mtime),
+        sec: i64::from(mtime),
         nsec: 0,
     };
     inode.update_times(|times| {

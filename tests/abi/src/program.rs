@@ -15,6 +15,7 @@ pub const CASES: &[Case] = cases![
     personality_changes_uname,
     rootfs_counts_what_it_holds,
     tmpfs_counts_pages_that_mappings_bring,
+    directories_of_the_archive_keep_their_times,
 ];
 
 /// The lines of `/proc/locks` about a file, without their numbers.
@@ -177,4 +178,13 @@ fn tmpfs_counts_pages_that_mappings_bring() -> Outcome {
     equal(used(root)?, before)?;
     close(root)?;
     sys!(SYS_umount2, c"small", 0).map(drop).map_err(Into::into)
+}
+
+fn directories_of_the_archive_keep_their_times() -> Outcome {
+    // The tool puts this program into folders whose time is the beginning of 1970.
+    let program = fs::metadata("/usr/lib/ironbark/abi-tests");
+    if !program.is_ok_and(|meta| meta.mtime() == 0) {
+        return skip("the program did not come in the boot module");
+    }
+    equal(fs::metadata("/usr/lib/ironbark")?.mtime(), 0)
 }
