@@ -28,19 +28,19 @@ tests! {
         "a thread writes to 256 fresh pages and gives them back by madvise(): a page", Work::Fault;
     "fault_threads_2", 2, 4096, PAGES, "the same in 2 threads on 2 processors", Work::Fault;
     "fault_threads_4", 4, 4096, PAGES, "the same in 4 threads on 4 processors", Work::Fault;
-    "open_procs_1", 1, 2000, 1, "a process opens and closes a file of its own", Work::Open;
-    "open_procs_2", 2, 2000, 1, "2 processes do, each its own file in one folder", Work::Open;
-    "open_procs_4", 4, 2000, 1, "4 processes do, each its own file in one folder", Work::Open;
-    "fork_procs_1", 1, 200, 1, "a process forks a child that ends, and waits for it", Work::Fork;
-    "fork_procs_2", 2, 200, 1, "2 processes do, each its own children", Work::Fork;
-    "fork_procs_4", 4, 200, 1, "4 processes do, each its own children", Work::Fork;
-    "pipe_procs_1", 1, 2000, 1, "two processes on one processor hand a byte to and fro", Work::Pipe;
-    "pipe_procs_2", 2, 2000, 1, "2 such pairs on 2 processors", Work::Pipe;
-    "pipe_procs_4", 4, 2000, 1, "4 such pairs on 4 processors", Work::Pipe;
-    "futex_threads_1", 1, 4000, 1,
+    "open_procs_1", 1, 2000, 500, "a process opens and closes a file of its own", Work::Open;
+    "open_procs_2", 2, 2000, 500, "2 processes do, each its own file in one folder", Work::Open;
+    "open_procs_4", 4, 2000, 500, "4 processes do, each its own file in one folder", Work::Open;
+    "fork_procs_1", 1, 240, 20, "a process forks a child that ends, and waits for it", Work::Fork;
+    "fork_procs_2", 2, 240, 20, "2 processes do, each its own children", Work::Fork;
+    "fork_procs_4", 4, 240, 20, "4 processes do, each its own children", Work::Fork;
+    "pipe_procs_1", 1, 1600, 200, "two processes on one processor hand a byte to and fro", Work::Pipe;
+    "pipe_procs_2", 2, 1600, 200, "2 such pairs on 2 processors", Work::Pipe;
+    "pipe_procs_4", 4, 1600, 200, "4 such pairs on 4 processors", Work::Pipe;
+    "futex_threads_1", 1, 16000, 4000,
         "a thread wakes nobody on a word of its own, and waits there for what it is not", Work::Futex;
-    "futex_threads_2", 2, 4000, 1, "2 threads of a process do, each on its own word", Work::Futex;
-    "futex_threads_4", 4, 4000, 1, "4 threads of a process do, each on its own word", Work::Futex;
+    "futex_threads_2", 2, 16000, 4000, "2 threads of a process do, each on its own word", Work::Futex;
+    "futex_threads_4", 4, 16000, 4000, "4 threads of a process do, each on its own word", Work::Futex;
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

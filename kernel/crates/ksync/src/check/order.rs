@@ -17,18 +17,16 @@ type Row = [AtomicU64; WORDS];
 /// A set of classes.
 type Set = [u64; WORDS];
 
-#[expect(
-    clippy::declare_interior_mutable_const,
-    reason = "copied into statics, never used itself"
-)]
-const NO_ROW: Row = [const { AtomicU64::new(0) }; WORDS];
+const fn no_row() -> Row {
+    [const { AtomicU64::new(0) }; WORDS]
+}
 
 /// Bit `b` of row `a`: a lock of class `b` was taken under one of `a`.
-static UNDER: [Row; MAX_CLASSES] = [const { NO_ROW }; MAX_CLASSES];
+static UNDER: [Row; MAX_CLASSES] = [const { no_row() }; MAX_CLASSES];
 /// Taken by an interrupt.
-static IN_INTERRUPT: Row = NO_ROW;
+static IN_INTERRUPT: Row = no_row();
 /// Held with interrupts on.
-static INTERRUPTED: Row = NO_ROW;
+static INTERRUPTED: Row = no_row();
 
 struct Seen {
     key: AtomicU64,
