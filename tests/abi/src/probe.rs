@@ -36,7 +36,7 @@ fn answer(question: &str) -> Option<String> {
         "caught" => without(&signals("SigCgt:")?, &[libc::SIGSEGV, libc::SIGBUS])?,
         "itimer" => {
             let mut left = zeroed::<libc::itimerval>();
-            sys!(SYS_getitimer, libc::ITIMER_REAL as i32, &mut left).ok()?;
+            sys!(SYS_getitimer, libc::ITIMER_REAL, &mut left).ok()?;
             left.it_value.tv_sec.to_string()
         }
         "alarm" => sys!(SYS_alarm, 0).ok()?.to_string(),

@@ -219,7 +219,7 @@ fn rseq_aborts_before_a_handler() -> Outcome {
     };
     // It may be preempted before the signal comes: then it runs again.
     loop {
-        sys!(SYS_setitimer, libc::ITIMER_REAL as i32, &soon, 0)?;
+        sys!(SYS_setitimer, libc::ITIMER_REAL, &soon, 0)?;
         INTERRUPTED.store(0, Ordering::SeqCst);
         check(run_sequence(addr, |_| ()), "it ends without an abort")?;
         if INTERRUPTED.load(Ordering::SeqCst) == abort_address() {
@@ -256,7 +256,7 @@ fn death_with(spoil: impl FnOnce(usize, usize)) -> Sys<i32> {
             },
         };
         let _ = catch(libc::SIGALRM, 0);
-        let _ = sys!(SYS_setitimer, libc::ITIMER_REAL as i32, &soon, 0);
+        let _ = sys!(SYS_setitimer, libc::ITIMER_REAL, &soon, 0);
         run_sequence(addr, |description| spoil(addr, description));
     })
 }
@@ -270,9 +270,12 @@ fn rseq_with_a_wrong_signature_is_sigsegv() -> Outcome {
     )
 }
 
+/// What is wrong with a description, and what makes it so, given the description and an address in the sequence.
+type Spoil = (&'static str, fn(usize, u64));
+
 fn rseq_with_a_corrupt_description_is_sigsegv() -> Outcome {
     let inside = &raw const abi_sequence_start as u64 + 1;
-    let spoils: [(&str, fn(usize, u64)); 6] = [
+    let spoils: [Spoil; 6] = [
         ("a version", |at, _| put(at, 1)),
         ("flags", |at, _| put(at, 1 << 32)),
         ("an endless sequence", |at, _| put(at + 16, u64::MAX)),

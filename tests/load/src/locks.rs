@@ -23,7 +23,7 @@ impl Fragile {
     fn bump(&self) {
         // SAFETY: the lock under test is held; volatile, so that the steps are taken one by one.
         let value = unsafe { self.0.get().read_volatile() };
-        if value % 97 == 0 {
+        if value.is_multiple_of(97) {
             thread::yield_now();
         }
         // SAFETY: as above.

@@ -45,7 +45,10 @@ pub fn balanced(what: &str, got: u64, want: u64) -> Books {
     }
 }
 
-const WORKERS: &[(&str, fn() -> Books)] = &[
+/// A worker's name and what it does until the time is over.
+type Worker = (&'static str, fn() -> Books);
+
+const WORKERS: &[Worker] = &[
     ("mutex", locks::mutex),
     ("pi mutex", locks::pi_mutex),
     ("condition", locks::condition),

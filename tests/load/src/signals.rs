@@ -89,7 +89,7 @@ pub fn to_the_process() -> Books {
             sum += sent;
             sent += 1;
         }
-        if sent % 64 == 0 {
+        if u64::is_multiple_of(sent, 64) {
             await_caught(0, sent.saturating_sub(256));
         }
     }
@@ -139,7 +139,7 @@ pub fn to_threads() -> Books {
             sum += sent;
             sent += 1;
         }
-        if sent % 64 == 0 {
+        if u64::is_multiple_of(sent, 64) {
             await_caught(1, sent.saturating_sub(256));
         }
     }

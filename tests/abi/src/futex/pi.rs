@@ -551,7 +551,7 @@ fn pi_many_contenders_lose_nothing() -> Outcome {
                     return 1;
                 }
                 let value = load(counter);
-                if value % 16 == 0 {
+                if value.is_multiple_of(16) {
                     let _ = sys!(SYS_sched_yield);
                 }
                 store(counter, value + 1);

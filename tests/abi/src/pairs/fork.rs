@@ -68,11 +68,7 @@ fn fork_starts_with_no_realtime_signals() -> Outcome {
 }
 
 fn fork_clears_every_interval_timer() -> Outcome {
-    const TIMERS: [i32; 3] = [
-        libc::ITIMER_REAL as i32,
-        libc::ITIMER_VIRTUAL as i32,
-        libc::ITIMER_PROF as i32,
-    ];
+    const TIMERS: [i32; 3] = [libc::ITIMER_REAL, libc::ITIMER_VIRTUAL, libc::ITIMER_PROF];
     let far = libc::itimerval {
         it_interval: zeroed(),
         it_value: libc::timeval {

@@ -95,7 +95,7 @@ pub fn alarm_in_ms(ms: i64) -> Sys {
             tv_usec: ms % 1000 * 1000,
         },
     };
-    sys!(SYS_setitimer, libc::ITIMER_REAL as i32, &soon, 0)
+    sys!(SYS_setitimer, libc::ITIMER_REAL, &soon, 0)
 }
 
 pub fn sleep_ms(ms: i64) -> Sys {
