@@ -200,7 +200,7 @@ syscalls! {
     98 getrusage(who: i32, usage: usize) => limits::sys_getrusage, Full, "";
     99 sysinfo(buffer: usize) => system::sys_sysinfo, Full, "";
     100 times(buf: UserPtr<Tms>) => time::sys_times, Full, "";
-    101 ptrace(request: usize, pid: Pid, addr: usize, data: usize) => process::sys_ptrace, Partial, "DS, ES, FS and GS are 0; no thread areas, filters and rseq configurations";
+    101 ptrace(request: usize, pid: Pid, addr: usize, data: usize) => process::sys_ptrace, Partial, "DS, ES, FS and GS are 0; no thread areas and filters";
     102 getuid() => cred::sys_getuid, Full, "";
     103 syslog(action: i32, buffer: usize, len: i32) => system::sys_syslog, Full, "";
     104 getgid() => cred::sys_getgid, Full, "";
@@ -256,7 +256,7 @@ syscalls! {
     154 modify_ldt;
     155 pivot_root(new_root: UserCStr, put_old: UserCStr) => mount::sys_pivot_root, Full, "";
     156 _sysctl;
-    157 prctl(option: u32, a: usize, b: usize, c: usize, d: usize) => prctl::sys_prctl, Partial, "no PR_SET_VMA, PR_SET_PTRACER, PR_SET_MEMORY_MERGE, performance events and core scheduling";
+    157 prctl(option: u32, a: usize, b: usize, c: usize, d: usize) => prctl::sys_prctl, Partial, "no PR_SET_PTRACER, PR_SET_MEMORY_MERGE, performance events and core scheduling";
     158 arch_prctl(code: u32, address: usize) => process::sys_arch_prctl, Full, "";
     159 adjtimex(buf: UserPtr<Timex>) => time::sys_adjtimex, Partial, "reads; setting answers EPERM";
     160 setrlimit(resource: u32, limit: usize) => limits::sys_setrlimit, Full, "";
@@ -416,7 +416,7 @@ syscalls! {
     314 sched_setattr(pid: Pid, attr: usize, flags: u32) => sched::sys_sched_setattr, Partial, "SCHED_DEADLINE is no policy; utilisation clamps answer EOPNOTSUPP";
     315 sched_getattr(pid: Pid, attr: usize, size: u32, flags: u32) => sched::sys_sched_getattr, Full, "";
     316 renameat2(old_dir: i32, old: UserCStr, new_dir: i32, new: UserCStr, flags: u32) => path::sys_renameat2, Partial, "no whiteouts";
-    317 seccomp(operation: u32, flags: u32, args: usize) => seccomp::sys_seccomp, Partial, "no SECCOMP_RET_TRACE stops";
+    317 seccomp(operation: u32, flags: u32, args: usize) => seccomp::sys_seccomp, Full, "";
     318 getrandom(buf: UserPtr<u8>, count: usize, flags: u32) => random::sys_getrandom, Full, "";
     319 memfd_create(name: UserCStr, flags: u32) => fd::sys_memfd_create, Partial, "no huge pages";
     320 kexec_file_load;

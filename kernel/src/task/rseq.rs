@@ -58,6 +58,12 @@ impl Rseq {
         self.addr.load(Ordering::Relaxed)
     }
 
+    /// Address (0: none), length and signature, for a thread that does not run or the running one.
+    pub fn registration(&self) -> (usize, u32, u32) {
+        let len = self.len.load(Ordering::Relaxed);
+        (self.addr(), len, self.signature.load(Ordering::Relaxed))
+    }
+
     fn set(&self, addr: usize, len: u32, signature: u32) {
         self.addr.store(addr, Ordering::Relaxed);
         self.len.store(len, Ordering::Relaxed);

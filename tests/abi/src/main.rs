@@ -158,6 +158,7 @@ const FAMILIES: &[Family] = &[
     ("ptrace", ptrace::signals::CASES),
     ("ptrace", ptrace::group::CASES),
     ("ptrace", ptrace::events::CASES),
+    ("ptrace", ptrace::filters::CASES),
     ("ptrace", ptrace::regs::CASES),
     ("ptrace", ptrace::memory::CASES),
     ("ptrace", ptrace::step::CASES),

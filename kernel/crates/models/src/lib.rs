@@ -11,6 +11,14 @@
 //! A source is taken in by its path, so that what is run is what the kernel runs; what the kernel does around it (a lock
 //! of a run queue, the switch of stacks) is the model's. Each model also runs with one step weakened, and must then fail.
 
+#![cfg_attr(
+    test,
+    expect(
+        clippy::duplicate_mod,
+        reason = "the same source over two kinds of atomics"
+    )
+)]
+
 #[cfg(test)]
 mod real;
 #[cfg(test)]

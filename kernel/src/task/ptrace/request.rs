@@ -4,11 +4,12 @@ use alloc::sync::Arc;
 
 use abi::signal::{SigInfo, Signo, si};
 use abi::{Errno, Result};
+use zerocopy::IntoBytes;
 
 use super::control::{self, Frozen, Resume};
 use super::state::Options;
 use super::{attach, calls, memory, regs, siginfo};
-use crate::mm::user::UserPtr;
+use crate::mm::user::{UserPtr, copy_out};
 use crate::signal;
 use crate::sync::current;
 use crate::task::{Cap, Pid, Task, find_process, find_task};
@@ -48,6 +49,7 @@ const PEEKSIGINFO: usize = 0x4209;
 const GETSIGMASK: usize = 0x420a;
 const SETSIGMASK: usize = 0x420b;
 const GET_SYSCALL_INFO: usize = 0x420e;
+const GET_RSEQ_CONFIGURATION: usize = 0x420f;
 
 /// `ptrace(2)`.
 ///
@@ -140,6 +142,7 @@ fn serve(frozen: Frozen, request: usize, addr: usize, data: usize) -> Result<usi
         SETSIGMASK => siginfo::set_mask(&frozen, addr, data),
         PEEKSIGINFO => return siginfo::peek(&frozen, addr, data),
         GET_SYSCALL_INFO => return calls::info(&frozen, addr, data),
+        GET_RSEQ_CONFIGURATION => return rseq_configuration(&frozen, addr, data),
         LISTEN => control::listen(&frozen),
         DETACH => frozen.detach(data),
         CONT => frozen.resume(Resume::Continue, data),
@@ -151,4 +154,13 @@ fn serve(frozen: Frozen, request: usize, addr: usize, data: usize) -> Result<usi
         _ => Err(Errno::EIO),
     };
     done.map(|()| 0)
+}
+
+/// `struct ptrace_rseq_configuration`: as much of it as `room` bytes at `out` take; answers its size.
+fn rseq_configuration(frozen: &Frozen, room: usize, out: usize) -> Result<usize> {
+    let (addr, len, signature) = frozen.task().rseq.registration();
+    let words = [addr as u64, u64::from(signature) << 32 | u64::from(len), 0];
+    let bytes = words.as_bytes();
+    copy_out(out, bytes.get(..room).unwrap_or(bytes))?;
+    Ok(bytes.len())
 }

@@ -160,7 +160,6 @@ impl TraceState {
     }
 
     /// Whether the tracer keeps seccomp's filters from counting.
-    #[expect(dead_code, reason = "seccomp asks once it is there")]
     pub fn suspends_seccomp(&self) -> bool {
         self.options().contains(Options::SUSPEND_SECCOMP)
     }

@@ -235,7 +235,7 @@ fn commit_settings_refuse_nonsense() -> Outcome {
     refused("max_map_count", "-1")
 }
 
-fn set_limit(resource: u32, bytes: u64) -> Sys {
+fn set_limit(resource: i32, bytes: u64) -> Sys {
     let limit = libc::rlimit {
         rlim_cur: bytes,
         rlim_max: libc::RLIM_INFINITY,
@@ -244,7 +244,7 @@ fn set_limit(resource: u32, bytes: u64) -> Sys {
 }
 
 fn limit_as_counts_all() -> Outcome {
-    set_limit(libc::RLIMIT_AS as u32, 64 << 20)?;
+    set_limit(libc::RLIMIT_AS as i32, 64 << 20)?;
     map_with(32 << 20, 0, ANON)?;
     fails(map_with(40 << 20, 0, ANON), libc::ENOMEM)?;
     fails(map_shared(40 << 20), libc::ENOMEM)?;
@@ -259,7 +259,7 @@ fn limit_as_and_fixed_replacement() -> Outcome {
         text.split(' ').next().and_then(|word| word.parse().ok()),
         &text,
     )?;
-    set_limit(libc::RLIMIT_AS as u32, pages * PAGE as u64)?;
+    set_limit(libc::RLIMIT_AS as i32, pages * PAGE as u64)?;
     // No more than before is mapped.
     equal(
         sys!(SYS_mmap, addr, 32 << 20, RW, ANON | FIXED, -1, 0)?,
@@ -282,7 +282,7 @@ fn limit_as_and_fixed_replacement() -> Outcome {
 }
 
 fn limit_data_counts_private_writable() -> Outcome {
-    set_limit(libc::RLIMIT_DATA as u32, 16 << 20)?;
+    set_limit(libc::RLIMIT_DATA as i32, 16 << 20)?;
     fails(map(17 << 20), libc::ENOMEM)?;
     map_with(17 << 20, libc::PROT_READ, ANON)?;
     map_shared(17 << 20)?;
@@ -294,7 +294,7 @@ fn limit_data_counts_private_writable() -> Outcome {
 
 fn limit_data_at_mprotect() -> Outcome {
     let addr = map_with(32 << 20, libc::PROT_READ, ANON)?;
-    set_limit(libc::RLIMIT_DATA as u32, 16 << 20)?;
+    set_limit(libc::RLIMIT_DATA as i32, 16 << 20)?;
     fails(sys!(SYS_mprotect, addr, 32 << 20, RW), libc::ENOMEM)?;
     equal(sys!(SYS_mprotect, addr, 1 << 20, RW)?, 0)
 }
@@ -312,7 +312,7 @@ fn limit_stack_of_growsdown() -> Outcome {
         -1,
         0
     )?;
-    set_limit(libc::RLIMIT_STACK as u32, 64 * PAGE as u64)?;
+    set_limit(libc::RLIMIT_STACK as i32, 64 * PAGE as u64)?;
     poke(top - 63 * PAGE, 1);
     equal(death_of(|| poke(top - 64 * PAGE, 1))?, libc::SIGSEGV)
 }

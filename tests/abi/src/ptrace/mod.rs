@@ -5,6 +5,7 @@
 //! | [`attach`] | Who traces whom, and how that ends |
 //! | [`calls`] | System-call stops |
 //! | [`signals`] | Signals on their way to a tracee |
+//! | [`filters`] | Calls that seccomp sends to the tracer |
 //! | [`group`] | Job control |
 //! | [`events`] | Children, programs and ends |
 //! | [`regs`] | Registers |
@@ -17,6 +18,7 @@
 pub mod attach;
 pub mod calls;
 pub mod events;
+pub mod filters;
 pub mod group;
 pub mod hostile;
 pub mod kin;
@@ -61,6 +63,7 @@ pub mod req {
     pub const GETSIGMASK: i32 = 0x420a;
     pub const SETSIGMASK: i32 = 0x420b;
     pub const GET_SYSCALL_INFO: i32 = 0x420e;
+    pub const GET_RSEQ_CONFIGURATION: i32 = 0x420f;
 }
 
 /// `PTRACE_O_*`.

@@ -19,6 +19,7 @@ pub const CASES: &[Case] = cases![
     the_xstate_can_be_set,
     arch_prctl_answers_for_the_tracee,
     bad_addresses_are_efault,
+    the_rseq_configuration_is_told,
 ];
 
 fn registers_can_be_read_and_set() -> Outcome {
@@ -278,5 +279,46 @@ fn bad_addresses_are_efault() -> Outcome {
     fails(ptrace(req::PEEKUSER, pid, 0, 16), libc::EFAULT)?;
     fails(ptrace(req::GETREGSET, pid, PRSTATUS, 16), libc::EFAULT)?;
     fails(ptrace(req::PEEKSIGINFO, pid, 16, 16), libc::EFAULT)?;
+    kill_now(pid)
+}
+
+fn the_rseq_configuration_is_told() -> Outcome {
+    #[repr(C, align(32))]
+    struct Area([u8; 32]);
+    let area = Box::leak(Box::new(Area([0; 32])));
+    let addr = area.0.as_mut_ptr() as usize;
+    let pid = traced(move || {
+        // glibc has one registered already; then it is that one which is told.
+        let _ = sys!(SYS_rseq, addr, 32, 0, 0x5305_3053);
+        0
+    })?;
+    let mut words = [0u64; 3];
+    let before = ptrace(
+        req::GET_RSEQ_CONFIGURATION,
+        pid,
+        24,
+        words.as_mut_ptr() as usize,
+    )?;
+    equal(before, 24)?;
+    to_call(pid)?;
+    to_call(pid)?;
+    ptrace(
+        req::GET_RSEQ_CONFIGURATION,
+        pid,
+        24,
+        words.as_mut_ptr() as usize,
+    )?;
+    equal(words[0] != 0, true)?;
+    equal(words[1] >> 32, 0x5305_3053)?;
+    equal(words[1] as u32 >= 32, true)?;
+    // As much as there is room for.
+    let mut part = [u64::MAX; 3];
+    ptrace(
+        req::GET_RSEQ_CONFIGURATION,
+        pid,
+        8,
+        part.as_mut_ptr() as usize,
+    )?;
+    equal(part, [words[0], u64::MAX, u64::MAX])?;
     kill_now(pid)
 }
