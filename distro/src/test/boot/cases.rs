@@ -154,7 +154,7 @@ fn archive_cases() -> Vec<Case> {
         case("large", archives::large, &[hello])
             .cmdline(HELLO)
             .mem(64),
-        case("too-large", archives::too_large, &["ENOMEM"])
+        case("too-large", archives::too_large, &["ENOSPC"])
             .cmdline("rdinit=/none init=/none")
             .mem(64),
     ]
