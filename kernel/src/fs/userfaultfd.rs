@@ -415,9 +415,10 @@ impl Watcher for Userfault {
                 false => Answer::Refused,
             };
         }
-        self.readers.wake_events(PollEvents::READABLE);
         let mut answer = Answer::Again;
         if still() {
+            // As late as Linux tells of it: who answers at once shall find the thread asleep.
+            self.readers.wake_events(PollEvents::READABLE);
             let ready = || {
                 let done = waiter.woken.load(Ordering::Acquire) || self.queue.lock().closed;
                 done.then_some(())

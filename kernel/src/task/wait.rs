@@ -133,17 +133,27 @@ fn scan(parent: &Arc<Process>, which: &Which, options: WaitOptions) -> Result<Op
         false => children,
     };
     let tracees = tracees(parent, which, options);
-    if children.is_empty() && tracees.is_empty() {
-        return Err(Errno::ECHILD);
-    }
-    Ok(children
+    let news = children
         .iter()
         .find_map(|child| take_news(parent, child, options))
         .or_else(|| {
             tracees
                 .iter()
                 .find_map(|task| take_trace_news(parent, task, options))
-        }))
+        });
+    // What another thread has taken meanwhile is no child any more, and nothing will tell of it.
+    let goes_on = children.iter().any(|child| !is_reaped(child))
+        || tracees
+            .iter()
+            .any(|task| !is_reaped(&task.process) && task.ptrace.is_traced());
+    match news {
+        None if !goes_on => Err(Errno::ECHILD),
+        news => Ok(news),
+    }
+}
+
+fn is_reaped(process: &Process) -> bool {
+    matches!(process.life(), Life::Reaped)
 }
 
 /// Threads that match among those that the caller traces, or with WNOTHREAD not given any thread of its process.

@@ -62,8 +62,9 @@ fn a_limit_cuts_the_file() -> Outcome {
         let _ = limit_core(16384);
         die_with(0)
     })?;
-    let size = stat(c"core")?.st_size;
-    equal(size.min(16384), size)?;
+    // What was never touched is a hole, and a hole costs nothing.
+    let written = stat(c"core")?.st_blocks * 512;
+    check(written <= 16384, "too much is written")?;
     // What is told at the beginning is all there.
     check(core.loads().len() > 3, "few pieces")
 }
