@@ -20,7 +20,6 @@
 //!
 //! # Lock order
 //! ```text
-//! ipi::CALLERS
 //! ioapic::CONTROLLERS, irq::NEXT    (leaves, interrupts off)
 //! ```
 //!
