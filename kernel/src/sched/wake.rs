@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use super::core::{Cpu, idle_mask, lock, lock_of};
 use super::state::TaskState;
 use crate::arch::{self, cpu::CpuId};
+use crate::sync::current;
 use crate::task::Task;
 
 /// The states a condition's wake-up ends.
@@ -26,7 +27,8 @@ pub fn wake_signal(task: &Arc<Task>, fatal: bool) -> bool {
         TaskState::Interruptible as u32
     };
     let woken = wake_state(task, states);
-    if !woken {
+    // The current task looks at its work bits by itself.
+    if !woken && !core::ptr::eq(&raw const **task, &raw const *current()) {
         kick_if_running(task);
     }
     woken

@@ -351,9 +351,10 @@ pub(super) fn mark_killed(task: &Arc<Task>) {
 }
 
 /// Makes a thread look at its signals: sets the work bit, ends its sleep, or interrupts the CPU it runs on.
+///
+/// The current thread may be asleep too: an interrupt that sends comes to it between its declaring a sleep and its giving
+/// up the CPU.
 pub(super) fn wake(task: &Arc<Task>, fatal: bool) {
     task.arch.mark(arch::WORK_SIGNAL);
-    if !core::ptr::eq(&raw const **task, &raw const *task::current()) {
-        crate::sched::wake_signal(task, fatal);
-    }
+    crate::sched::wake_signal(task, fatal);
 }

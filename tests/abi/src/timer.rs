@@ -33,6 +33,8 @@ pub const CASES: &[Case] = cases![
     timer_to_a_thread,
     timer_repeats_and_counts_overruns,
     timer_in_absolute_time_of_the_past_fires,
+    timer_that_fires_on_the_way_to_wait_ends_it,
+    timer_that_fires_on_the_way_to_suspend_ends_it,
     timer_gettime_tells_the_rest,
     timer_settime_answers_the_old_setting,
     timer_delete_stops_it,
@@ -498,6 +500,35 @@ fn timer_in_absolute_time_of_the_past_fires() -> Outcome {
         let past = setting(1, 0);
         sys!(SYS_timer_settime, timer, libc::TIMER_ABSTIME, &past, 0)?;
         take(&[signal])?;
+    }
+    Ok(())
+}
+
+/// Deadlines of many lengths, so that some pass just while the thread goes to sleep for them.
+fn deadlines_around_a_sleep() -> impl Iterator<Item = i64> {
+    (0..40_000).map(|round| 1 + round % 1_000 * 50)
+}
+
+fn timer_that_fires_on_the_way_to_wait_ends_it() -> Outcome {
+    let signal = libc::SIGRTMIN() + 1;
+    block(&[signal])?;
+    let id = timer(MONOTONIC, &event(libc::SIGEV_SIGNAL, signal, 0))?;
+    for ns in deadlines_around_a_sleep() {
+        arm(id, ns, 0)?;
+        take(&[signal])?;
+    }
+    Ok(())
+}
+
+fn timer_that_fires_on_the_way_to_suspend_ends_it() -> Outcome {
+    let signal = libc::SIGRTMIN() + 1;
+    catch(signal, 0)?;
+    block(&[signal])?;
+    let id = timer(MONOTONIC, &event(libc::SIGEV_SIGNAL, signal, 0))?;
+    let none: u64 = 0;
+    for ns in deadlines_around_a_sleep() {
+        arm(id, ns, 0)?;
+        fails(sys!(SYS_rt_sigsuspend, &none, 8), libc::EINTR)?;
     }
     Ok(())
 }
