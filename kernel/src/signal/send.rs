@@ -15,7 +15,7 @@ use super::account::Charge;
 use super::state::{GroupExit, JOBCTL_EXITING, JOBCTL_STOPPED, JOBCTL_TRACED, Queue, Shared, Tag};
 use crate::arch;
 use crate::task::rlimit::Resource;
-use crate::task::{self, Process, Task};
+use crate::task::{Process, Task};
 
 /// Sends to one thread.
 ///

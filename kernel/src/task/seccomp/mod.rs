@@ -48,7 +48,7 @@ pub use report::{ACTIONS_AVAILABLE, actions_logged, is_available, set_actions_lo
 use self::filter::Filter;
 use super::{Task, TaskFlags, current};
 use crate::arch;
-use crate::sync::SpinLock;
+use crate::sync::IrqSpinLock;
 
 /// The mode of a thread that a filter killed: it makes no more calls.
 const MODE_DEAD: u8 = 3;
@@ -57,7 +57,9 @@ const MODE_DEAD: u8 = 3;
 #[derive(Default)]
 pub struct Seccomp {
     mode: AtomicU8,
-    filter: SpinLock<Option<Arc<Filter>>>,
+    /// With interrupts off, since it is taken under the signal lock, which interrupts take; for as long as the filters
+    /// run, which their total length bounds.
+    filter: IrqSpinLock<Option<Arc<Filter>>>,
 }
 
 impl Seccomp {
