@@ -39,6 +39,8 @@ pub const CASES: &[Case] = cases![
     timer_settime_answers_the_old_setting,
     timer_delete_stops_it,
     timer_of_cpu_time_fires,
+    timer_of_another_process_s_time_fires,
+    timer_of_a_process_that_is_gone,
     timer_refuses_nonsense,
     timers_are_not_inherited_by_fork,
     timers_are_listed_as_pending_once,
@@ -585,6 +587,53 @@ fn timer_of_cpu_time_fires() -> Outcome {
         while hits(signal) == before {}
         sys!(SYS_timer_delete, id)?;
     }
+    Ok(())
+}
+
+/// A process that works until it is killed, and the clock of its CPU time.
+fn worker() -> Sys<(i32, i32)> {
+    let pid = fork(|| {
+        loop {
+            std::hint::spin_loop();
+        }
+    })?;
+    Ok((pid, (!pid << 3) | 2))
+}
+
+fn timer_of_another_process_s_time_fires() -> Outcome {
+    let signal = libc::SIGRTMIN() + 1;
+    block(&[signal])?;
+    let (pid, clock_id) = worker()?;
+    let id = timer(clock_id, &event(libc::SIGEV_SIGNAL, signal, 5))?;
+    arm(id, 10_000_000, 10_000_000)?;
+    // This process sleeps meanwhile: its own ticks find nothing.
+    for _ in 0..3 {
+        take(&[signal])?;
+    }
+    check(clock(clock_id)? >= 30_000_000, "fires before its time")?;
+    sys!(SYS_timer_delete, id)?;
+    sys!(SYS_kill, pid, libc::SIGKILL)?;
+    wait(pid)?;
+    Ok(())
+}
+
+fn timer_of_a_process_that_is_gone() -> Outcome {
+    let signal = libc::SIGRTMIN() + 1;
+    block(&[signal])?;
+    let (pid, clock_id) = worker()?;
+    let id = timer(clock_id, &event(libc::SIGEV_SIGNAL, signal, 5))?;
+    arm(id, 1000 * SECOND, 7 * SECOND)?;
+    sys!(SYS_kill, pid, libc::SIGKILL)?;
+    wait(pid)?;
+    let mut rest = setting(1, 1);
+    sys!(SYS_timer_gettime, id, &mut rest)?;
+    equal((rest.it_value.tv_sec, rest.it_value.tv_nsec), (0, 0))?;
+    fails(arm(id, 1_000_000, 0), libc::ESRCH)?;
+    fails(
+        timer(clock_id, &event(libc::SIGEV_SIGNAL, signal, 5)),
+        libc::EINVAL,
+    )?;
+    sys!(SYS_timer_delete, id)?;
     Ok(())
 }
 

@@ -8,7 +8,7 @@
 //!
 //! # Lock order
 //! ```text
-//! ProcessTimers::posix, ::real (task context only)
+//! ProcessTimers::posix, ::real, ::guests (task context; ticks only try)
 //!   a timer's state (interrupts off: its callback runs in interrupts)
 //!     SignalShared::shared (sending)
 //!     the CPU's queue of deadlines (arming, cancelling)
@@ -33,6 +33,7 @@ use crate::task::Process;
 pub struct ProcessTimers {
     pub(super) real: SpinLock<Option<Arc<itimer::RealTimer>>>,
     pub(super) posix: SpinLock<posix::Table>,
+    pub(super) guests: SpinLock<posix::Guests>,
     pub(super) cpu: cpu::CpuTimers,
 }
 
@@ -46,7 +47,7 @@ fn retire<T>(object: Arc<T>) {
 /// The process has ended: nothing may fire any more.
 pub(super) fn process_exit(process: &Process) {
     itimer::disarm(process);
-    posix::delete_all(process);
+    posix::end_all(process);
 }
 
 /// execve deletes POSIX timers; interval timers go on.

@@ -20,6 +20,7 @@ use crate::signal::send::deliver_queued;
 use crate::signal::state::{Queue, Tag};
 use crate::sync::census::{self, Live};
 use crate::sync::{IrqSpinLock, current};
+use crate::task::process::Life;
 use crate::task::rlimit::Resource;
 use crate::task::{Cap, Process, Task};
 use crate::time::timer::{self, TimerCallback, TimerId};
@@ -31,6 +32,12 @@ pub struct Table {
     timers: BTreeMap<i32, Arc<PosixTimer>>,
     next_id: i32,
 }
+
+/// Timers of other processes on this one's CPU time: its ticks look at them too.
+///
+/// Each is in its owner's table as well, and goes from here before it is freed.
+#[derive(Default)]
+pub struct Guests(Vec<Arc<PosixTimer>>);
 
 /// How an expiry is told.
 #[derive(Clone)]
@@ -77,6 +84,27 @@ impl TimerClock {
     fn is_cpu(&self) -> bool {
         matches!(self, Self::Process(_) | Self::Thread(_))
     }
+
+    /// The process whose time it counts, unless that is `owner`.
+    fn host(&self, owner: &Arc<Process>) -> Option<Arc<Process>> {
+        match self {
+            Self::Process(process) => process.upgrade().filter(|p| !Arc::ptr_eq(p, owner)),
+            _ => None,
+        }
+    }
+
+    /// Whether what it counts is no more.
+    fn is_gone(&self) -> bool {
+        match self {
+            Self::Process(process) => process
+                .upgrade()
+                .is_none_or(|process| matches!(process.life(), Life::Reaped)),
+            Self::Thread(task) => task
+                .upgrade()
+                .is_none_or(|task| crate::task::find_task(task.tid()).is_none()),
+            Self::Monotonic | Self::Realtime => false,
+        }
+    }
 }
 
 /// CPU time of all threads of a process, in nanoseconds. Callable from interrupts, where the part of threads that have
@@ -117,6 +145,8 @@ pub struct PosixTimer {
     process: Arc<Process>,
     clock: TimerClock,
     clock_id: i32,
+    /// It counts the time of another process, whose [`Guests`] it is among.
+    is_guest: bool,
     notify: Notify,
     value: u64,
     state: IrqSpinLock<State>,
@@ -177,16 +207,6 @@ impl PosixTimer {
                 .cpu
                 .has_posix
                 .store(true, Ordering::Relaxed);
-            if let TimerClock::Process(process) = &self.clock
-                && let Some(process) = process.upgrade()
-            {
-                process
-                    .signal
-                    .timers
-                    .cpu
-                    .has_posix
-                    .store(true, Ordering::Relaxed);
-            }
         } else if self.notify.signo().is_some() {
             state.armed = Some(timer::arm(deadline, self.clone()));
         }
@@ -328,20 +348,29 @@ pub fn create(new: NewTimer) -> Result<i32> {
         .charge(Some(limit))
         .ok_or(Errno::EAGAIN)?;
     reserve_place(&process, &new.notify)?;
+    let host = new.clock.host(&process);
     let mut table = process.signal.timers.posix.lock();
     let id = free_id(&mut table);
-    let timer = PosixTimer {
+    let timer = Arc::new(PosixTimer {
         _live: Live::new(),
         id,
         process: process.clone(),
         clock: new.clock,
         clock_id: new.clock_id,
+        is_guest: host.is_some(),
         notify: new.notify,
         value: new.value.unwrap_or(id as u64),
         state: IrqSpinLock::new(State::default()),
         _charge: charge,
-    };
-    table.timers.insert(id, Arc::new(timer));
+    });
+    table.timers.insert(id, timer.clone());
+    drop(table);
+    if let Some(host) = host
+        && let Err(error) = Guests::add(&host, timer)
+    {
+        let _ = delete(id);
+        return Err(error);
+    }
     Ok(id)
 }
 
@@ -375,6 +404,38 @@ pub fn describe(process: &Process) -> Result<Vec<Described>> {
         });
     }
     Ok(list)
+}
+
+impl Guests {
+    /// `timer` counts the time of `host`, which is not its owner.
+    fn add(host: &Process, timer: Arc<PosixTimer>) -> Result<()> {
+        let timers = &host.signal.timers;
+        loop {
+            let wanted = timers.guests.lock().0.len() + 1;
+            let mut roomier = Vec::new();
+            roomier
+                .try_reserve_exact(wanted)
+                .map_err(|_| Errno::EAGAIN)?;
+            let mut guests = timers.guests.lock();
+            if guests.0.len() < roomier.capacity() {
+                roomier.append(&mut guests.0);
+                roomier.push(timer);
+                // What was there is empty, and freed after the lock.
+                core::mem::swap(&mut guests.0, &mut roomier);
+                drop(guests);
+                timers.cpu.has_posix.store(true, Ordering::Relaxed);
+                return Ok(());
+            }
+        }
+    }
+
+    fn remove(host: &Process, timer: &Arc<PosixTimer>) {
+        let mut guests = host.signal.timers.guests.lock();
+        let at = guests.0.iter().position(|guest| Arc::ptr_eq(guest, timer));
+        let removed = at.map(|at| guests.0.swap_remove(at));
+        drop(guests);
+        drop(removed);
+    }
 }
 
 fn free_id(table: &mut Table) -> i32 {
@@ -430,9 +491,12 @@ fn reserve_place(process: &Process, notify: &Notify) -> Result<()> {
 /// Sets a timer: `value_ns` (0 stops it) on its clock, absolute or from now; returns time left and interval from before.
 ///
 /// # Errors
-/// `EINVAL` for an id that names no timer.
+/// `EINVAL` for an id that names no timer, `ESRCH` when what its clock counts is gone.
 pub fn set(id: i32, value_ns: u64, interval_ns: u64, absolute: bool) -> Result<(u64, u64)> {
     let timer = find(id)?;
+    if timer.clock.is_gone() {
+        return Err(Errno::ESRCH);
+    }
     let mut state = timer.state.lock();
     let old = timer.value(&mut state);
     timer.stop(&mut state);
@@ -453,12 +517,15 @@ pub fn set(id: i32, value_ns: u64, interval_ns: u64, absolute: bool) -> Result<(
     Ok(old)
 }
 
-/// Time left (0: does not run) and interval.
+/// Time left (0: does not run) and interval; zeros when what the clock counts is gone.
 ///
 /// # Errors
 /// `EINVAL` for an id that names no timer.
 pub fn get(id: i32) -> Result<(u64, u64)> {
     let timer = find(id)?;
+    if timer.clock.is_gone() {
+        return Ok((0, 0));
+    }
     let mut state = timer.state.lock();
     Ok(timer.value(&mut state))
 }
@@ -492,6 +559,9 @@ pub fn delete(id: i32) -> Result<()> {
 }
 
 fn dispose(timer: Arc<PosixTimer>) {
+    if let Some(host) = timer.clock.host(&timer.process) {
+        Guests::remove(&host, &timer);
+    }
     let mut state = timer.state.lock();
     timer.stop(&mut state);
     drop(state);
@@ -502,6 +572,14 @@ fn dispose(timer: Arc<PosixTimer>) {
         });
     }
     retire(timer);
+}
+
+/// The timers of a process, and those of others on its time: it is ending.
+pub(super) fn end_all(process: &Process) {
+    let guests = core::mem::take(&mut *process.signal.timers.guests.lock());
+    // Their owners hold them still.
+    drop(guests);
+    delete_all(process);
 }
 
 pub(super) fn delete_all(process: &Process) {
@@ -538,12 +616,18 @@ pub(in crate::signal) fn delivered(
     true
 }
 
-/// The tick: timers on CPU clocks of the running process. In interrupt context.
+/// The tick: timers on CPU clocks of the running process, its own and its guests. In interrupt context.
 pub(super) fn tick(process: &Process) {
-    let Some(table) = process.signal.timers.posix.try_lock() else {
-        return;
-    };
-    for timer in table.timers.values().filter(|timer| timer.clock.is_cpu()) {
-        timer.fire_if_due(timer.clock.now());
+    let timers = &process.signal.timers;
+    if let Some(table) = timers.posix.try_lock() {
+        let own = |timer: &&Arc<PosixTimer>| timer.clock.is_cpu() && !timer.is_guest;
+        for timer in table.timers.values().filter(own) {
+            timer.fire_if_due(timer.clock.now());
+        }
+    }
+    if let Some(guests) = timers.guests.try_lock() {
+        for timer in &guests.0 {
+            timer.fire_if_due(timer.clock.now());
+        }
     }
 }
