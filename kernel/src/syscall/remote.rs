@@ -1,6 +1,7 @@
 //! Calls on other processes' insides: process_vm_readv, process_vm_writev and kcmp.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use abi::{Errno, Result};
 use spin::Once;
@@ -17,7 +18,7 @@ const MAX_SEGMENTS: usize = 1024;
 const CHUNK: usize = 64 << 10;
 
 /// The other process's ranges: any addresses, for what is there is found out by the copies.
-fn remote_ranges(addr: usize, count: usize) -> Result<alloc::vec::Vec<IoVec>> {
+fn remote_ranges(addr: usize, count: usize) -> Result<Vec<IoVec>> {
     if count > MAX_SEGMENTS {
         return Err(Errno::EINVAL);
     }
@@ -35,6 +36,23 @@ fn memory_of(pid: Pid) -> Result<Arc<AddressSpace>> {
         return Err(Errno::EPERM);
     }
     task.mm().ok_or(Errno::ESRCH)
+}
+
+/// The other side of a transfer of up to `wanted` bytes: its ranges and its memory, or `None` when nothing is to be moved.
+fn other_side(
+    pid: Pid,
+    addr: usize,
+    count: usize,
+    wanted: usize,
+) -> Result<Option<(Vec<IoVec>, Arc<AddressSpace>)>> {
+    if wanted == 0 {
+        return Ok(None);
+    }
+    let ranges = remote_ranges(addr, count)?;
+    match ranges.iter().all(|range| range.len == 0) {
+        true => Ok(None),
+        false => Ok(Some((ranges, memory_of(pid)?))),
+    }
 }
 
 /// Moves bytes between the ranges and what `copy` stands for, until one of the two ends. `copy` gets an address, a buffer
@@ -87,14 +105,9 @@ pub fn sys_process_vm_readv(
         return Err(Errno::EINVAL);
     }
     let mut sink = IoSink::vector(local, local_count)?;
-    if sink.remaining() == 0 {
+    let Some((ranges, mm)) = other_side(pid, remote, remote_count, sink.remaining())? else {
         return Ok(0);
-    }
-    let ranges = remote_ranges(remote, remote_count)?;
-    if ranges.iter().all(|range| range.len == 0) {
-        return Ok(0);
-    }
-    let mm = memory_of(pid)?;
+    };
     transfer(&ranges, sink.remaining(), |at, buffer| {
         let read = some(mm.read_remote(at, buffer))?;
         let before = sink.done();
@@ -118,14 +131,9 @@ pub fn sys_process_vm_writev(
         return Err(Errno::EINVAL);
     }
     let mut source = IoSource::vector(local, local_count)?;
-    if source.remaining() == 0 {
+    let Some((ranges, mm)) = other_side(pid, remote, remote_count, source.remaining())? else {
         return Ok(0);
-    }
-    let ranges = remote_ranges(remote, remote_count)?;
-    if ranges.iter().all(|range| range.len == 0) {
-        return Ok(0);
-    }
-    let mm = memory_of(pid)?;
+    };
     transfer(&ranges, source.remaining(), |at, buffer| {
         let before = source.done();
         let taken = source.take(buffer);
