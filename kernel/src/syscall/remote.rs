@@ -5,10 +5,12 @@ use alloc::vec::Vec;
 
 use abi::{Errno, Result};
 use spin::Once;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::device::random;
+use crate::fs::epoll::Epoll;
 use crate::mm::AddressSpace;
-use crate::mm::user::{IoSink, IoSource, IoVec, UserSlice};
+use crate::mm::user::{IoSink, IoSource, IoVec, UserPtr, UserSlice};
 use crate::task::ptrace::{self, AccessMode};
 use crate::task::{Pid, Task, find_task, try_zeroed};
 
@@ -152,6 +154,17 @@ const KCMP_FS: i32 = 3;
 const KCMP_SIGHAND: i32 = 4;
 const KCMP_IO: i32 = 5;
 const KCMP_SYSVSEM: i32 = 6;
+const KCMP_EPOLL_TFD: i32 = 7;
+
+/// `struct kcmp_epoll_slot`: which of the files that an epoll watches.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct EpollSlot {
+    epoll: u32,
+    target: u32,
+    /// How many of the same number come before it.
+    skip: u32,
+}
 
 /// Numbers that hide where objects lie, but keep an order among those of a kind.
 static COOKIES: Once<[[u64; 2]; 8]> = Once::new();
@@ -179,6 +192,17 @@ fn file_address(task: &Task, fd: usize) -> Result<usize> {
     Ok(Arc::as_ptr(&files.get_any(fd)?) as usize)
 }
 
+/// The file that an epoll of `task` watches.
+fn epoll_target(task: &Task, slot: usize) -> Result<usize> {
+    let slot: EpollSlot = UserPtr::from(slot).read()?;
+    let fd = i32::try_from(slot.epoll).map_err(|_| Errno::EBADF)?;
+    let files = task.files().ok_or(Errno::EBADF)?;
+    let set = files.get_any(fd)?;
+    let epoll = set.ops_as::<Epoll>().ok_or(Errno::EINVAL)?;
+    let file = epoll.target(slot.target as i32, slot.skip);
+    Ok(Arc::as_ptr(&file.ok_or(Errno::ENOENT)?) as usize)
+}
+
 pub fn sys_kcmp(pid1: Pid, pid2: Pid, kind: i32, idx1: usize, idx2: usize) -> Result<usize> {
     let one = find_task(pid1).ok_or(Errno::ESRCH)?;
     let two = find_task(pid2).ok_or(Errno::ESRCH)?;
@@ -186,6 +210,10 @@ pub fn sys_kcmp(pid1: Pid, pid2: Pid, kind: i32, idx1: usize, idx2: usize) -> Re
         if !ptrace::may_access(task, AccessMode::RealCreds) {
             return Err(Errno::EPERM);
         }
+    }
+    if kind == KCMP_EPOLL_TFD {
+        let watched = epoll_target(&two, idx2);
+        return Ok(compare(KCMP_FILE, file_address(&one, idx1)?, watched?));
     }
     let of = |task: &Task, fd: usize| {
         Ok(match kind {
@@ -196,7 +224,7 @@ pub fn sys_kcmp(pid1: Pid, pid2: Pid, kind: i32, idx1: usize, idx2: usize) -> Re
             KCMP_SIGHAND => Arc::as_ptr(&task.process.signal.hand.arc()) as usize,
             // No task has a context for its I/O, which is what Linux finds of most, too.
             KCMP_IO => 0,
-            KCMP_SYSVSEM => return Err(Errno::EOPNOTSUPP),
+            KCMP_SYSVSEM => address(task.undo()),
             _ => return Err(Errno::EINVAL),
         })
     };

@@ -411,7 +411,7 @@ syscalls! {
     309 getcpu(cpu: usize, node: usize) => sched::sys_getcpu, Full, "";
     310 process_vm_readv(pid: Pid, local: usize, local_count: usize, remote: usize, remote_count: usize, flags: usize) => remote::sys_process_vm_readv, Full, "";
     311 process_vm_writev(pid: Pid, local: usize, local_count: usize, remote: usize, remote_count: usize, flags: usize) => remote::sys_process_vm_writev, Full, "";
-    312 kcmp(pid1: Pid, pid2: Pid, kind: i32, idx1: usize, idx2: usize) => remote::sys_kcmp, Partial, "no KCMP_SYSVSEM and KCMP_EPOLL_TFD";
+    312 kcmp(pid1: Pid, pid2: Pid, kind: i32, idx1: usize, idx2: usize) => remote::sys_kcmp, Full, "";
     313 finit_module;
     314 sched_setattr(pid: Pid, attr: usize, flags: u32) => sched::sys_sched_setattr, Partial, "SCHED_DEADLINE is no policy; utilisation clamps answer EOPNOTSUPP";
     315 sched_getattr(pid: Pid, attr: usize, size: u32, flags: u32) => sched::sys_sched_getattr, Full, "";

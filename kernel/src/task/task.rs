@@ -234,6 +234,11 @@ impl Task {
         self.files.get()
     }
 
+    /// Its list of semaphore adjustments, for anybody; `None` if it has none.
+    pub fn undo(&self) -> Option<Arc<UndoList>> {
+        self.undo.get()
+    }
+
     /// Root, working directory and umask, for anybody; `None` after exit.
     pub fn fs(&self) -> Option<Arc<FsContext>> {
         self.fs.get()

@@ -156,6 +156,17 @@ impl Epoll {
         Ok(())
     }
 
+    /// The file watched by the descriptor number `fd`: of several, since a number may be used again while the file it
+    /// stood for lives on, the one that `skip` others come before.
+    pub fn target(&self, fd: i32, skip: u32) -> Option<Arc<File>> {
+        let items = self.items.lock();
+        let mut files = items
+            .iter()
+            .filter(|((_, number), _)| *number == fd)
+            .filter_map(|(_, item)| item.file());
+        files.nth(skip as usize)
+    }
+
     fn forget(&self, item: &Arc<Item>) {
         item.unregister();
         let mut ready = self.ready.lock();

@@ -18,6 +18,8 @@ pub const CASES: &[Case] = cases![
     mem_needs_permission,
     kcmp_knows_what_is_shared,
     kcmp_orders_files,
+    kcmp_of_semaphore_adjustments,
+    kcmp_finds_what_an_epoll_watches,
     kcmp_checks_its_arguments,
     syscall_tells_what_a_sleeper_waits_in,
     auxv_is_what_the_program_got,
@@ -282,6 +284,8 @@ const KCMP_FILES: i32 = 2;
 const KCMP_FS: i32 = 3;
 const KCMP_SIGHAND: i32 = 4;
 const KCMP_IO: i32 = 5;
+const KCMP_SYSVSEM: i32 = 6;
+const KCMP_EPOLL_TFD: i32 = 7;
 
 fn kcmp(one: i32, two: i32, kind: i32, idx1: i32, idx2: i32) -> Sys {
     sys!(SYS_kcmp, one, two, kind, idx1, idx2)
@@ -329,6 +333,50 @@ fn kcmp_orders_files() -> Outcome {
     equal(kcmp(me, pid, KCMP_FILE, one, copy)?, 0)?;
     equal(kcmp(pid, me, KCMP_FILE, one, two)?, order)?;
     kill_now(pid)
+}
+
+fn kcmp_of_semaphore_adjustments() -> Outcome {
+    let me = getpid();
+    let forked = paused()?;
+    // Neither has a list.
+    equal(kcmp(me, forked, KCMP_SYSVSEM, 0, 0)?, 0)?;
+    let sharer = libc::CLONE_VM | libc::CLONE_SYSVSEM | libc::SIGCHLD;
+    let sharer = clone_run(sharer, sleep_for_ever, 0, (0, 0))?;
+    equal(kcmp(me, sharer, KCMP_SYSVSEM, 0, 0)?, 0)?;
+    check(kcmp(me, forked, KCMP_SYSVSEM, 0, 0)? != 0, "one has a list")?;
+    kill_now(sharer)?;
+    kill_now(forked)
+}
+
+fn kcmp_finds_what_an_epoll_watches() -> Outcome {
+    let me = getpid();
+    let of = |file: i32, slot: [u32; 3]| sys!(SYS_kcmp, me, me, KCMP_EPOLL_TFD, file, &slot);
+    let set = sys!(SYS_epoll_create1, 0)? as i32;
+    let (one, two) = pipe()?;
+    let copy = sys!(SYS_dup, one)? as i32;
+    let watch = |fd: i32| {
+        let mut event = libc::epoll_event { events: 1, u64: 0 };
+        sys!(SYS_epoll_ctl, set, libc::EPOLL_CTL_ADD, fd, &mut event)
+    };
+    watch(one)?;
+    let (epoll, number) = (set as u32, one as u32);
+    equal(of(one, [epoll, number, 0])?, 0)?;
+    equal(of(copy, [epoll, number, 0])?, 0)?;
+    check(of(two, [epoll, number, 0])? != 0, "the pipe's other end")?;
+    fails(of(one, [epoll, number, 1]), libc::ENOENT)?;
+    fails(of(one, [epoll, two as u32, 0]), libc::ENOENT)?;
+    fails(of(one, [number, number, 0]), libc::EINVAL)?;
+    fails(of(one, [999, number, 0]), libc::EBADF)?;
+    fails(of(999, [epoll, number, 0]), libc::EBADF)?;
+    fails(sys!(SYS_kcmp, me, me, KCMP_EPOLL_TFD, one, 8), libc::EFAULT)?;
+    // The number stands for another file now, and the first is watched still, for the copy keeps it open.
+    sys!(SYS_dup2, two, one)?;
+    watch(one)?;
+    let found = [0, 1].map(|skip| of(copy, [epoll, number, skip]));
+    check(found.contains(&Ok(0)), "the first file is not found")?;
+    let found = [0, 1].map(|skip| of(one, [epoll, number, skip]));
+    check(found.contains(&Ok(0)), "the second file is not found")?;
+    Ok(())
 }
 
 fn kcmp_checks_its_arguments() -> Outcome {
