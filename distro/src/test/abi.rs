@@ -1,4 +1,4 @@
-//! The oracle's cases: one static program that runs alike on Linux and here.
+//! The oracle's cases: one static program that runs alike on Linux and here, and once more on our kernel with its checks.
 //!
 //! # Contract with `tests/abi`
 //! `abi-tests [PREFIX]` runs the cases whose `suite/name` begins with PREFIX, in the same order
@@ -9,15 +9,17 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use serde::Deserialize;
 
 use super::record::{Record, Verdict};
-use super::{Job, Lab, standard_machine};
+use super::{Job, Lab, Systems, standard_machine};
 use crate::guest::{Guest, Outcome, System};
+use crate::machine::Machine;
 use crate::overlay::{ExtraFile, Extras};
 use crate::programs;
 use crate::run::last_lines;
@@ -40,117 +42,127 @@ struct Line {
     detail: String,
 }
 
-pub fn jobs<'a>(lab: &'a Lab, ours: &'a System, linux: &'a System) -> Result<Vec<Job<'a>>> {
+/// What the cases run on.
+struct Place<'a> {
+    lab: &'a Lab,
+    system: &'a System,
+    on: &'a str,
+    machine: Machine,
+    program: PathBuf,
+}
+
+pub fn jobs<'a>(lab: &'a Lab, systems: &'a Systems) -> Result<Vec<Job<'a>>> {
     let program = programs::build("abi-tests", &lab.paths, &lab.ui)?;
-    Ok(vec![Box::new(move || both(lab, ours, linux, &program))])
-}
-
-fn both(lab: &Lab, ours: &System, linux: &System, program: &Path) -> Result<Vec<Record>> {
-    let step = lab.ui.bar("ABI cases on Linux", 0);
-    let (mut records, end) = one_guest(lab, linux, "linux", program, lab.below(), &step)?;
-    if let Some(words) = end {
-        bail!("the ABI cases do not come to an end on Linux: {words}");
-    }
-    drop(step);
-    let step = lab.ui.bar("ABI cases on Ironbark", records.len() as u64);
-    let order: Vec<String> = records.iter().map(|record| record.name.clone()).collect();
-    records.extend(on_ours(lab, ours, program, &order, &step)?);
-    Ok(records)
-}
-
-/// Runs all cases; where the machine dies, the case it died at has failed, and what is left is
-/// run one prefix at a time.
-fn on_ours(
-    lab: &Lab,
-    ours: &System,
-    program: &Path,
-    order: &[String],
-    step: &Step,
-) -> Result<Vec<Record>> {
-    let mut seen: BTreeSet<String> = BTreeSet::new();
-    let mut records = Vec::new();
-    let mut prefix = lab.below().to_owned();
-    let mut deaths = 0;
-    loop {
-        let (some, end) = one_guest(lab, ours, "ironbark", program, &prefix, step)?;
-        for record in some {
-            if seen.insert(record.name.clone()) {
-                records.push(record);
-            }
-        }
-        let first_missing = |seen: &BTreeSet<String>, start: &str| {
-            order
-                .iter()
-                .find(|name| name.starts_with(start) && !seen.contains(*name))
-                .cloned()
+    let order = order(&program, lab.below())?;
+    let mut jobs: Vec<Job<'a>> = Vec::new();
+    for (on, system, smp) in systems.all() {
+        let place = Place {
+            lab,
+            system,
+            on,
+            machine: Machine {
+                smp,
+                ..standard_machine()
+            },
+            program: program.clone(),
         };
-        if let Some((words, name)) = end.zip(first_missing(&seen, &prefix)) {
-            deaths += 1;
-            seen.insert(name.clone());
-            records.push(Record::new(SUITE, &name, "ironbark", Verdict::Fail).detail(words));
-        }
-        let Some(next) = first_missing(&seen, "") else {
-            return Ok(records);
-        };
-        if deaths >= MOST_DEATHS || prefix == next {
-            for name in order.iter().filter(|name| !seen.contains(*name)) {
-                let record = Record::new(SUITE, name, "ironbark", Verdict::Fail);
-                records.push(record.detail("not run: the machine died before, too often"));
-            }
-            return Ok(records);
-        }
-        // What is left of the suite that broke off is run case by case; then suite by suite.
-        let suite = format!("{}/", next.split('/').next().unwrap_or_default());
-        let broken = seen.iter().any(|name| name.starts_with(&suite));
-        prefix = if broken { next } else { suite };
+        let order = order.clone();
+        jobs.push(Box::new(move || place.run(&order)));
     }
+    Ok(jobs)
 }
 
-/// Runs the program in a guest; the second answer is the last words of a guest that died.
-fn one_guest(
-    lab: &Lab,
-    system: &System,
-    on: &str,
-    program: &Path,
-    prefix: &str,
-    step: &Step,
-) -> Result<(Vec<Record>, Option<String>)> {
-    let files = vec![ExtraFile::program(PROGRAM, program)?];
-    let machine = standard_machine();
-    let guest = Guest {
-        machine: &machine,
-        system,
-        extras: &Extras { files, share: None },
-        limit: LIMIT,
-        idle_limit: SILENCE,
-    };
-    let mut out = Lines {
-        bytes: Vec::new(),
-        step,
-    };
-    let command = format!("/{PROGRAM} {prefix}");
-    let report = guest.exec(&command, &mut out, &lab.paths, &lab.ui)?;
-    let text = String::from_utf8_lossy(&out.bytes);
-    let records: Vec<Record> = text
+/// The cases below a prefix in the order in which they run, as the program itself lists them.
+fn order(program: &Path, below: &str) -> Result<Vec<String>> {
+    let output = Command::new(program).arg("--list").output()?;
+    let names = String::from_utf8_lossy(&output.stdout);
+    Ok(names
         .lines()
-        .filter_map(|line| serde_json::from_str::<Line>(line).ok())
-        .map(|line| {
-            let name = format!("{}/{}", line.suite, line.name);
-            Record::new(SUITE, &name, on, line.result).detail(line.detail)
-        })
-        .collect();
-    let end = match report.outcome {
-        Outcome::Exited(_) => None,
-        Outcome::TimedOut => Some(format!(
-            "the machine hangs\n{}",
-            last_lines(&report.console)
-        )),
-        Outcome::Died => Some(format!("the machine died\n{}", last_lines(&report.console))),
-    };
-    if end.is_none() && records.is_empty() && prefix.is_empty() {
-        bail!("the ABI cases said nothing on {on}: {}", text.trim());
+        .filter(|name| name.starts_with(below))
+        .map(str::to_owned)
+        .collect())
+}
+
+impl Place<'_> {
+    /// Runs all cases; where the machine dies, the case it died at has failed, and what is left is
+    /// run one prefix at a time.
+    fn run(&self, order: &[String]) -> Result<Vec<Record>> {
+        let title = format!("ABI cases on {}", self.on);
+        let step = self.lab.ui.bar(&title, order.len() as u64);
+        let mut seen: BTreeSet<String> = BTreeSet::new();
+        let mut records = Vec::new();
+        let mut prefix = self.lab.below().to_owned();
+        let mut deaths = 0;
+        loop {
+            let (some, end) = self.one_guest(&prefix, &step)?;
+            for record in some {
+                if seen.insert(record.name.clone()) {
+                    records.push(record);
+                }
+            }
+            let first_missing = |seen: &BTreeSet<String>, start: &str| {
+                order
+                    .iter()
+                    .find(|name| name.starts_with(start) && !seen.contains(*name))
+                    .cloned()
+            };
+            if let Some((words, name)) = end.zip(first_missing(&seen, &prefix)) {
+                deaths += 1;
+                seen.insert(name.clone());
+                records.push(Record::new(SUITE, &name, self.on, Verdict::Fail).detail(words));
+            }
+            let Some(next) = first_missing(&seen, "") else {
+                return Ok(records);
+            };
+            if deaths >= MOST_DEATHS || prefix == next {
+                for name in order.iter().filter(|name| !seen.contains(*name)) {
+                    let record = Record::new(SUITE, name, self.on, Verdict::Fail);
+                    records.push(record.detail("not run: the machine died before, too often"));
+                }
+                return Ok(records);
+            }
+            // What is left of the suite that broke off is run case by case; then suite by suite.
+            let suite = format!("{}/", next.split('/').next().unwrap_or_default());
+            let broken = seen.iter().any(|name| name.starts_with(&suite));
+            prefix = if broken { next } else { suite };
+        }
     }
-    Ok((records, end))
+
+    /// Runs the program in a guest; the second answer is the last words of a guest that died.
+    fn one_guest(&self, prefix: &str, step: &Step) -> Result<(Vec<Record>, Option<String>)> {
+        let files = vec![ExtraFile::program(PROGRAM, &self.program)?];
+        let guest = Guest {
+            machine: &self.machine,
+            system: self.system,
+            extras: &Extras { files, share: None },
+            limit: LIMIT,
+            idle_limit: SILENCE,
+        };
+        let mut out = Lines {
+            bytes: Vec::new(),
+            step,
+        };
+        let command = format!("/{PROGRAM} {prefix}");
+        let report = guest.exec(&command, &mut out, &self.lab.paths, &self.lab.ui)?;
+        let text = String::from_utf8_lossy(&out.bytes);
+        let records = text
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Line>(line).ok())
+            .map(|line| {
+                let name = format!("{}/{}", line.suite, line.name);
+                Record::new(SUITE, &name, self.on, line.result).detail(line.detail)
+            })
+            .collect();
+        let end = match report.outcome {
+            Outcome::Exited(_) => None,
+            Outcome::TimedOut => Some(format!(
+                "the machine hangs\n{}",
+                last_lines(&report.console)
+            )),
+            Outcome::Died => Some(format!("the machine died\n{}", last_lines(&report.console))),
+        };
+        Ok((records, end))
+    }
 }
 
 /// Keeps what is written, and advances a bar with each line.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::record::Record;
-use super::{Job, Lab, standard_machine};
+use super::{Job, Lab, Systems, standard_machine};
 use crate::guest::{Guest, Outcome, System};
 use crate::machine::Machine;
 use crate::overlay::{ExtraFile, Extras};
@@ -24,16 +24,14 @@ const MARGIN: Duration = Duration::from_secs(300);
 /// The program says every few seconds that it lives.
 const SILENCE: Duration = Duration::from_secs(120);
 
-pub fn jobs<'a>(lab: &'a Lab, ours: &'a System, linux: &'a System) -> Result<Vec<Job<'a>>> {
+pub fn jobs<'a>(lab: &'a Lab, systems: &'a Systems) -> Result<Vec<Job<'a>>> {
     let program = programs::build("thread-load", &lab.paths, &lab.ui)?;
     let file = ExtraFile::program(PROGRAM, &program)?;
-    Ok([("linux", linux), ("ironbark", ours)]
-        .into_iter()
-        .map(|(on, system)| -> Job<'a> {
-            let file = file.clone();
-            Box::new(move || Ok(vec![run(lab, system, on, file)?]))
-        })
-        .collect())
+    let job = |(on, system, _): (&'static str, &'a System, u32)| -> Job<'a> {
+        let file = file.clone();
+        Box::new(move || Ok(vec![run(lab, system, on, file)?]))
+    };
+    Ok(systems.all().map(job).collect())
 }
 
 fn seconds() -> u64 {

@@ -47,7 +47,7 @@ pub struct TestArgs {
     /// Run only what begins with this: a suite (host, lint, abi, packages, busybox, fuzz, load, boot,
     /// debian), or a suite and a name (abi/pipe)
     pub filter: Option<String>,
-    /// Build the kernel with debug assertions
+    /// Use the kernel with debug assertions everywhere; without this, abi, load and fuzz run on it as well
     #[arg(long)]
     pub debug: bool,
     /// How many guests may run at once [default: one for two CPUs of this host, at least one]
@@ -111,28 +111,63 @@ fn guests(lab: &Lab, jobs: usize) -> Result<Vec<Record>> {
         &[Need::Emulator, Need::Uefi, Need::Image, Need::Build],
         &lab.ui,
     )?;
-    let ours = lab.system(Which::Ironbark, Root::Ironbark)?;
-    let linux = lab.system(Which::Linux, Root::Ironbark)?;
+    let systems = Systems::new(lab)?;
+    let (ours, linux) = (&systems.ours, &systems.linux);
     let mut work: Vec<Job> = Vec::new();
     if lab.wants("abi") {
-        work.extend(abi::jobs(lab, &ours, &linux)?);
+        work.extend(abi::jobs(lab, &systems)?);
     }
     if lab.wants("busybox") {
-        work.extend(packages::busybox_jobs(lab, &ours, &linux)?);
+        work.extend(packages::busybox_jobs(lab, ours, linux)?);
     }
     if lab.wants("packages") {
-        work.extend(packages::jobs(lab, &ours, &linux)?);
+        work.extend(packages::jobs(lab, ours, linux)?);
     }
     if lab.wants("fuzz") {
-        work.extend(fuzz::jobs(lab, &ours)?);
+        work.extend(fuzz::jobs(lab, &systems)?);
     }
     if lab.wants("load") {
-        work.extend(load::jobs(lab, &ours, &linux)?);
+        work.extend(load::jobs(lab, &systems)?);
     }
     if lab.wants("boot") {
-        work.extend(boot::jobs(lab, &ours, &linux)?);
+        work.extend(boot::jobs(lab, ours, linux)?);
     }
     in_parallel(work, jobs)
+}
+
+/// The kernels, with the userland that the recipes build.
+struct Systems {
+    ours: System,
+    linux: System,
+    /// Ours with its checks built in (lock order, overflow, assertions), unless `ours` has them.
+    checked: Option<System>,
+}
+
+/// CPUs of the machine on which the kernel checks itself.
+const CHECKED_CPUS: u32 = 4;
+
+impl Systems {
+    fn new(lab: &Lab) -> Result<Self> {
+        let checks = !lab.debug && ["abi", "fuzz", "load"].iter().any(|suite| lab.wants(suite));
+        let system = |which, debug| lab.system_of(which, Root::Ironbark, debug);
+        Ok(Self {
+            ours: system(Which::Ironbark, lab.debug)?,
+            linux: system(Which::Linux, false)?,
+            checked: checks.then(|| system(Which::Ironbark, true)).transpose()?,
+        })
+    }
+
+    /// What a test that is the same everywhere runs on: the name in the records, and how many CPUs.
+    fn all(&self) -> impl Iterator<Item = (&'static str, &System, u32)> {
+        let usual = standard_machine().smp;
+        let checked = self.checked.iter().map(|it| ("checked", it, CHECKED_CPUS));
+        [
+            ("linux", &self.linux, usual),
+            ("ironbark", &self.ours, usual),
+        ]
+        .into_iter()
+        .chain(checked)
+    }
 }
 
 /// Runs all jobs, so many at once, and collects what they say. The first error ends it.
@@ -179,7 +214,10 @@ impl Lab {
     }
 
     fn system(&self, kernel: Which, root: Root) -> Result<System> {
-        let debug = self.debug;
+        self.system_of(kernel, root, self.debug)
+    }
+
+    fn system_of(&self, kernel: Which, root: Root, debug: bool) -> Result<System> {
         let args = SystemArgs {
             kernel,
             boot: BootWay::Pvh,

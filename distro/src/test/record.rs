@@ -25,7 +25,7 @@ pub enum Verdict {
 pub struct Record {
     pub suite: String,
     pub name: String,
-    /// What it ran on: `host`, `linux`, `ironbark`.
+    /// What it ran on: `host`, `linux`, `ironbark`, or `checked`: our kernel with its checks built in.
     pub on: String,
     pub result: Verdict,
     #[serde(default, skip_serializing_if = "String::is_empty")]
