@@ -46,6 +46,7 @@ mod program;
 mod ptrace;
 mod rlimit;
 mod rseq;
+mod rtc;
 mod rw;
 mod sched;
 mod schedule;
@@ -135,6 +136,7 @@ const FAMILIES: &[Family] = &[
     ("tty", tty::job::CASES),
     ("tty", tty::hangup::CASES),
     ("dnotify", dnotify::CASES),
+    ("rtc", rtc::CASES),
     ("caps", caps::CASES),
     ("prctl", prctl::CASES),
     ("rlimit", rlimit::CASES),

@@ -1,35 +1,15 @@
-//! `/dev/rtc0`: the calendar clock, for `hwclock`.
+//! Linux's `struct rtc_time` and `struct rtc_wkalrm`.
 
-use alloc::format;
-use core::fmt::Write;
-
-use abi::fs::{DevNum, OpenFlags};
 use abi::{Errno, Result};
-use devapi::{CalendarTime, DeviceError, RealTimeClock};
-use drivers::hal::Ports;
-use drivers::rtc::{CmosClock, PORT_BASE, PORT_COUNT};
-use spin::Once;
+use devapi::CalendarTime;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::acpi::tables;
-use super::registry::{DeviceSpec, NodeKind, Subsystem, folder};
-use crate::fs::file::{File, FileOps, FileOpsRef};
-use crate::fs::mount::Path;
-use crate::fs::{chrdev, devtmpfs};
-use crate::mm::user::UserPtr;
-use crate::task::{self, Cap};
-
-/// What Linux gives the first class that asks for a number at run time, which is this one on a PC.
-const MAJOR: u32 = 254;
-const RTC_RD_TIME: u32 = 0x8024_7009;
-const RTC_SET_TIME: u32 = 0x4024_700a;
-
-static CLOCK: Once<CmosClock<Ports>> = Once::new();
+use super::alarm::errno;
 
 /// Linux's `struct rtc_time`, which is `struct tm`.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-struct RtcTime {
+pub(super) struct RtcTime {
     second: i32,
     minute: i32,
     hour: i32,
@@ -45,16 +25,8 @@ struct RtcTime {
 
 const _: () = assert!(size_of::<RtcTime>() == 36);
 
-fn errno(error: DeviceError) -> Errno {
-    match error {
-        DeviceError::Invalid => Errno::EINVAL,
-        DeviceError::Timeout => Errno::ETIMEDOUT,
-        _ => Errno::EIO,
-    }
-}
-
 impl RtcTime {
-    fn from_calendar(time: CalendarTime) -> Result<Self> {
+    pub fn from_calendar(time: CalendarTime) -> Result<Self> {
         let days = time.to_unix().map_err(errno)? / 86_400;
         let new_year = CalendarTime {
             month: 1,
@@ -76,7 +48,7 @@ impl RtcTime {
         })
     }
 
-    fn to_calendar(self) -> Result<CalendarTime> {
+    pub fn to_calendar(self) -> Result<CalendarTime> {
         let small = |value: i32| u8::try_from(value).map_err(|_| Errno::EINVAL);
         let year = self.year.checked_add(1900).ok_or(Errno::EINVAL)?;
         let time = CalendarTime {
@@ -90,84 +62,51 @@ impl RtcTime {
         time.check().map_err(errno)?;
         Ok(time)
     }
-}
 
-struct RtcFile;
+    pub fn from_seconds(seconds: i64) -> Result<Self> {
+        Self::from_calendar(CalendarTime::from_unix(seconds).map_err(errno)?)
+    }
 
-impl FileOps for RtcFile {
-    fn ioctl(&self, _: &File, request: u32, argument: usize) -> Result<usize> {
-        let clock = CLOCK.get().ok_or(Errno::ENODEV)?;
-        match request {
-            RTC_RD_TIME => {
-                let now = clock.read().map_err(errno)?;
-                UserPtr::from(argument).write(&RtcTime::from_calendar(now)?)?;
-                Ok(0)
-            }
-            RTC_SET_TIME => {
-                if !task::current().cred().capable(Cap::SYS_TIME) {
-                    return Err(Errno::EACCES);
-                }
-                let time: RtcTime = UserPtr::from(argument).read()?;
-                clock.set(time.to_calendar()?).map_err(errno)?;
-                Ok(0)
-            }
-            // Alarms and periodic interrupts are not there, as on a clock without an interrupt.
-            _ => Err(Errno::ENOTTY),
+    /// Seconds since 1970 of a time.
+    pub fn seconds(time: CalendarTime) -> Result<i64> {
+        time.to_unix().map_err(errno)
+    }
+
+    /// This time of day on another's date.
+    pub fn on_date_of(self, date: CalendarTime) -> Result<CalendarTime> {
+        Self {
+            day: date.day.into(),
+            month: i32::from(date.month) - 1,
+            year: i32::from(date.year) - 1900,
+            ..self
         }
+        .to_calendar()
     }
 }
 
-fn open(_: DevNum, _: &Path, _: OpenFlags) -> Result<FileOpsRef> {
-    let ops: &'static dyn FileOps = &RtcFile;
-    Ok(ops.into())
+/// Linux's `struct rtc_wkalrm`.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(super) struct RtcWakeAlarm {
+    enabled: u8,
+    pending: u8,
+    padding: u16,
+    pub time: RtcTime,
 }
 
-/// Makes the node, if there is such a clock and it holds a date.
-pub fn init() {
-    let fadt = tables::get().fadt.unwrap_or_default();
-    if fadt.no_cmos_rtc {
-        return;
-    }
-    let clock = CLOCK.call_once(|| CmosClock::new(Ports::new(PORT_BASE, PORT_COUNT), fadt.century));
-    if let Err(error) = clock.read() {
-        log::warn!("rtc_cmos: {error:?}");
-        return;
-    }
-    chrdev::register(MAJOR, 0..1, "rtc", open);
-    devtmpfs::create_char("rtc0", MAJOR, 0, 0o600);
-    if let Err(error) = show() {
-        log::warn!("rtc_cmos: not shown in sysfs: {error:?}");
-    }
-}
+const _: () = assert!(size_of::<RtcWakeAlarm>() == 40);
 
-fn show() -> Result<()> {
-    let platform = DeviceSpec::new("rtc_cmos")
-        .subsystem(Subsystem::Bus("platform"))
-        .add(Some(&folder("platform")?))?;
-    platform.set_driver(Some("rtc_cmos"));
-    let parent = DeviceSpec::new("rtc").add(Some(&platform))?;
-    let read = || CLOCK.get().ok_or(Errno::ENODEV)?.read().map_err(errno);
-    DeviceSpec::new("rtc0")
-        .subsystem(Subsystem::Class("rtc"))
-        .node(NodeKind::Char, MAJOR, 0, "rtc0")
-        .fixed("name", "rtc_cmos rtc_cmos")
-        .text("date", move |out| {
-            let now = read()?;
-            out.push_str(&format!("{:04}-{:02}-{:02}", now.year, now.month, now.day));
-            Ok(())
+impl RtcWakeAlarm {
+    pub fn new(at: i64, on: bool) -> Result<Self> {
+        Ok(Self {
+            enabled: on.into(),
+            pending: 0,
+            padding: 0,
+            time: RtcTime::from_seconds(at)?,
         })
-        .text("time", move |out| {
-            let now = read()?;
-            out.push_str(&format!(
-                "{:02}:{:02}:{:02}",
-                now.hour, now.minute, now.second
-            ));
-            Ok(())
-        })
-        .text("since_epoch", move |out| {
-            let seconds = read()?.to_unix().map_err(errno)?;
-            write!(out, "{seconds}").map_err(|_| Errno::ENOMEM)
-        })
-        .add(Some(&parent))?;
-    Ok(())
+    }
+
+    pub fn is_on(&self) -> bool {
+        self.enabled != 0
+    }
 }
