@@ -28,6 +28,7 @@ mod dnotify;
 mod event;
 mod file;
 mod futex;
+mod handle;
 mod inotify;
 mod lease;
 mod memory;
@@ -116,6 +117,7 @@ const FAMILIES: &[Family] = &[
     ("devpts", devpts::CASES),
     ("lease", lease::CASES),
     ("mount", mount::CASES),
+    ("handle", handle::CASES),
     ("pipe", pipe::CASES),
     ("sigio", sigio::CASES),
     ("proc", proc::CASES),
