@@ -9,7 +9,7 @@
 //! | `irq` | interrupts of devices: messages, and lines that are shared |
 //! | `dma` | memory that devices reach; the machine as drivers see it |
 //! | `random` | the kernel's random generator |
-//! | `rtc` | `/dev/rtc0` |
+//! | `rtc` | the calendar clock: `/dev/rtc0` |
 //! | `misc` | `/dev/hwrng`, and the memory devices in the registry |
 //! | `cpu` | the processors in the registry |
 //! | `power` | power off, restart, halt |
@@ -38,7 +38,7 @@ pub mod pci;
 pub mod power;
 pub mod random;
 pub mod registry;
-mod rtc;
+pub mod rtc;
 pub mod sysrq;
 pub mod virtio;
 

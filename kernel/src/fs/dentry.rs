@@ -355,6 +355,13 @@ impl Dentry {
             .is_none_or(|children| children.lock().order.is_empty())
     }
 
+    /// The first child at a position or after it, in a directory that the tree holds whole, and the position to go on.
+    pub fn child_from(&self, position: u64) -> Option<(u64, Arc<Dentry>)> {
+        let children = self.children.as_ref()?.lock();
+        let (at, child) = children.order.iter_from(position).next()?;
+        Some((at + 1, child.clone()))
+    }
+
     /// Feeds the entries of a directory that the tree holds whole.
     pub fn read_children(self: &Arc<Self>, pos: &mut u64, sink: &mut dyn DirSink) -> Result<()> {
         // How long the lock is held at most.

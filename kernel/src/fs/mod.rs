@@ -11,6 +11,7 @@
 //! | [`open`] | opening, truncating, programs for `execve` |
 //! | [`attr`], [`perm`], [`xattr`], [`limits`] | attributes, permissions, extended attributes, limits |
 //! | [`file`], [`fd`], [`rw`], [`fasync`] | open file descriptions and [`FileOps`], descriptor tables, reads and writes |
+//! | [`handle`] | file handles |
 //! | [`context`] | a process's root, working directory and umask |
 //! | [`locks`], [`lease`] | flock, POSIX and OFD locks; leases |
 //! | [`notify`], [`inotify`], [`dnotify`] | the one place that hears of what happens to files; who asks it |
@@ -54,6 +55,7 @@ pub mod fasync;
 pub mod fd;
 pub mod fifo;
 pub mod file;
+pub mod handle;
 pub mod initramfs;
 pub mod inode;
 pub mod inotify;

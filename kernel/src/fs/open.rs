@@ -143,6 +143,17 @@ fn open_from(
     lookup.set(LookupFlags::FOLLOW, !flags.contains(OpenFlags::NOFOLLOW));
     lookup.set(LookupFlags::DIRECTORY, flags.contains(OpenFlags::DIRECTORY));
     let place = walk.full(path, lookup)?;
+    open_existing(place, request, cred, context)
+}
+
+/// Opens a place that a walk found; with `O_TMPFILE` it is the directory of a new file.
+fn open_existing(
+    place: Path,
+    request: &OpenRequest,
+    cred: &Arc<Cred>,
+    context: &FsContext,
+) -> Result<Arc<File>> {
+    let flags = request.flags;
     if flags.contains(OpenFlags::TMPFILE_BIT) {
         let mode = request.mode & !context.umask();
         let linkable = !flags.contains(OpenFlags::EXCL);
@@ -150,6 +161,19 @@ fn open_from(
         return finish(made, request, cred, true);
     }
     open_place(place, request, cred)
+}
+
+/// Opens a place that was found without a walk, for the running task.
+pub fn open_found_place(place: Path, request: &OpenRequest) -> Result<Arc<File>> {
+    let task = task::current();
+    let (cred, context) = (task.my_cred(), task.my_fs());
+    if request.flags.contains(OpenFlags::CREAT) {
+        return open_found(place, request, &cred);
+    }
+    if request.flags.contains(OpenFlags::DIRECTORY) && !place.inode().is_dir() {
+        return Err(Errno::ENOTDIR);
+    }
+    open_existing(place, request, &cred, &context)
 }
 
 fn open_create(

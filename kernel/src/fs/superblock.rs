@@ -13,6 +13,7 @@ use ksync::SpinLock;
 use spin::Once;
 
 use crate::fs::dentry::Dentry;
+use crate::fs::handle::HandleTable;
 use crate::sync::Mutex;
 
 /// A type of file systems, as `mount -t` names it.
@@ -62,6 +63,7 @@ pub struct SuperBlock {
     root: Once<Arc<Dentry>>,
     /// Serialises renames between directories (`s_vfs_rename_mutex`).
     pub rename_lock: Mutex<()>,
+    handles: Once<Box<HandleTable>>,
 }
 
 /// The parts of a new [`SuperBlock`] that its type decides.
@@ -95,6 +97,7 @@ impl SuperBlock {
             permanent: new.permanent,
             root: Once::new(),
             rename_lock: Mutex::new(()),
+            handles: Once::new(),
         })
     }
 
@@ -118,6 +121,10 @@ impl SuperBlock {
     #[inline]
     pub fn is_read_only(&self) -> bool {
         self.flags().contains(MountFlags::RDONLY)
+    }
+    /// The file handles, made on first use.
+    pub fn handles(&self) -> &HandleTable {
+        self.handles.call_once(Box::default)
     }
     /// The operations as a concrete type.
     pub fn ops_as<T: SuperOps>(&self) -> Option<&T> {

@@ -25,6 +25,7 @@ mod epoll;
 mod fd;
 mod file;
 mod futex;
+mod handle;
 mod inotify;
 mod ioprio;
 mod limits;

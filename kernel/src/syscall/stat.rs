@@ -76,6 +76,14 @@ pub(super) fn place_of(dirfd: i32) -> Result<Path> {
     Ok(current().my_files().get_any(dirfd)?.path().clone())
 }
 
+/// As [`place_of`], of a descriptor that is open: EBADF for one of `O_PATH`.
+pub(super) fn place_of_open(fd: i32) -> Result<Path> {
+    if fd == AT_FDCWD {
+        return Ok(current().my_fs().cwd());
+    }
+    Ok(current().my_files().get(fd)?.path().clone())
+}
+
 /// The place that `dirfd`, `path` and `AT_*` flags name.
 pub(super) fn lookup_at(dirfd: i32, path: UserCStr, flags: u32) -> Result<Path> {
     if is_empty_path(path, flags)? {

@@ -402,8 +402,8 @@ syscalls! {
     300 fanotify_init;
     301 fanotify_mark;
     302 prlimit64(pid: Pid, resource: u32, new: usize, old: usize) => limits::sys_prlimit64, Full, "";
-    303 name_to_handle_at;
-    304 open_by_handle_at;
+    303 name_to_handle_at(dirfd: i32, path: UserCStr, handle: usize, mount_id: UserPtr<i32>, flags: u32) => handle::sys_name_to_handle_at, Full, "";
+    304 open_by_handle_at(mount_fd: i32, handle: usize, flags: u32) => handle::sys_open_by_handle_at, Full, "";
     305 clock_adjtime(clock: i32, buf: UserPtr<Timex>) => time::sys_clock_adjtime, Partial, "reads; setting answers EPERM";
     306 syncfs(fd: i32) => file::sys_syncfs, Full, "";
     307 sendmmsg(fd: i32, messages: UserPtr<MMsgHdr>, count: u32, flags: u32) => message::sys_sendmmsg, Full, "";

@@ -28,6 +28,7 @@ mod dnotify;
 mod event;
 mod file;
 mod futex;
+mod handle;
 mod inotify;
 mod lease;
 mod memory;
@@ -46,6 +47,7 @@ mod program;
 mod ptrace;
 mod rlimit;
 mod rseq;
+mod rtc;
 mod rw;
 mod sched;
 mod schedule;
@@ -115,6 +117,7 @@ const FAMILIES: &[Family] = &[
     ("devpts", devpts::CASES),
     ("lease", lease::CASES),
     ("mount", mount::CASES),
+    ("handle", handle::CASES),
     ("pipe", pipe::CASES),
     ("sigio", sigio::CASES),
     ("proc", proc::CASES),
@@ -135,6 +138,7 @@ const FAMILIES: &[Family] = &[
     ("tty", tty::job::CASES),
     ("tty", tty::hangup::CASES),
     ("dnotify", dnotify::CASES),
+    ("rtc", rtc::CASES),
     ("caps", caps::CASES),
     ("prctl", prctl::CASES),
     ("rlimit", rlimit::CASES),

@@ -107,6 +107,7 @@ pub const AT_FDCWD: i32 = -100;
 pub const AT_SYMLINK_NOFOLLOW: u32 = 0x100;
 pub const AT_EACCESS: u32 = 0x200;
 pub const AT_REMOVEDIR: u32 = 0x200;
+pub const AT_HANDLE_FID: u32 = 0x200;
 pub const AT_SYMLINK_FOLLOW: u32 = 0x400;
 pub const AT_NO_AUTOMOUNT: u32 = 0x800;
 pub const AT_EMPTY_PATH: u32 = 0x1000;
@@ -466,6 +467,22 @@ const _: () = assert!(size_of::<Flock>() == 32);
 pub struct FOwnerEx {
     pub kind: i32,
     pub pid: i32,
+}
+
+/// The longest content of a file handle.
+pub const MAX_HANDLE_SZ: usize = 128;
+/// What a tmpfs's handles are.
+pub const FILEID_TMPFS: i32 = 1;
+/// An inode number and a generation.
+pub const FILEID_INO64_GEN: i32 = 0x81;
+pub const FILEID_INVALID: i32 = 0xff;
+
+/// `struct file_handle`, without the content that follows it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct FileHandle {
+    pub handle_bytes: u32,
+    pub handle_type: i32,
 }
 
 /// `struct open_how`.

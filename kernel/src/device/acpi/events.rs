@@ -1,4 +1,4 @@
-//! Fixed ACPI events: the power button.
+//! Fixed ACPI events: the power button, and waking by the clock's alarm.
 //!
 //! On Linux the button is an input event, and without a daemon that listens nothing happens. Here nobody listens
 //! either unless a program opens the button's input device, so until one does, the button asks init to power off in
@@ -18,6 +18,7 @@ use crate::sync::WaitQueue;
 use crate::{sched, signal, task};
 
 const POWER_BUTTON: u16 = 1 << 8;
+const CLOCK_ALARM: u16 = 1 << 10;
 const SCI_ENABLED: u16 = 1;
 
 /// The event registers: status and enable halves of one or two blocks.
@@ -111,6 +112,19 @@ pub fn enable_acpi() -> bool {
     Ports::new(command, 1).write8(0, fadt.acpi_enable);
     const LIMIT_NS: u64 = 300_000_000;
     drivers::hal::wait_for(LIMIT_NS, enabled).is_ok()
+}
+
+/// Lets the alarm of the calendar clock switch the machine on once it is off.
+pub fn let_clock_wake() {
+    let Some(fadt) = tables::try_get().and_then(|tables| tables.fadt.as_ref()) else {
+        return;
+    };
+    let events = Events::new(fadt);
+    for ports in events.blocks.iter().flatten() {
+        ports.write16(0, CLOCK_ALARM);
+        let enabled = ports.read16(events.half);
+        ports.write16(events.half, enabled | CLOCK_ALARM);
+    }
 }
 
 /// Starts to listen to the power button.

@@ -7,6 +7,7 @@ use spin::Once;
 
 use super::{aml, tables};
 use crate::arch;
+use crate::device::rtc;
 
 /// What S5 is on this machine, found once.
 fn types(may_ask: bool) -> (u8, u8) {
@@ -32,5 +33,8 @@ pub fn enter_s5(may_ask: bool) {
     }
     let (a, b) = types(may_ask);
     super::events::enable_acpi();
+    if may_ask && rtc::is_to_wake() {
+        super::events::let_clock_wake();
+    }
     arch::power::enter_sleep(fadt.pm1a_control, a, fadt.pm1b_control, b);
 }

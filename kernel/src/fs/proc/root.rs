@@ -27,6 +27,7 @@ static NODES: &[Node] = &[
     Node::File("cpuinfo", 0o444, system::cpuinfo),
     Node::File("devices", 0o444, system::devices),
     Node::File("diskstats", 0o444, system::diskstats),
+    Node::Dir("driver", &[Node::File("rtc", 0o444, system::rtc)]),
     Node::File("filesystems", 0o444, system::filesystems),
     Node::File("interrupts", 0o444, system::interrupts),
     Node::Dir("ironbark", ironbark::NODES),

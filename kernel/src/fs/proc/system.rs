@@ -10,6 +10,7 @@ use super::stat::CLOCK_TICK_NS;
 use super::text::Text;
 use crate::arch::{cpu, cpuinfo, irq};
 use crate::device::registry::{self, Content, NodeKind};
+use crate::device::rtc;
 use crate::fs::file::{File, FileOps, FileOpsRef};
 use crate::fs::{chrdev, locks, superblock};
 use crate::mm::user::IoSink;
@@ -104,6 +105,11 @@ fn sectors(device: &registry::Device) -> Option<u64> {
     let mut text = alloc::string::String::new();
     show(&mut text).ok()?;
     text.trim().parse().ok()
+}
+
+/// `driver/rtc`: the calendar clock.
+pub fn rtc(out: &mut Text) -> Result<()> {
+    out.bytes(rtc::proc_text()?.as_bytes())
 }
 
 /// `diskstats`: the statistics that each block device keeps in its attribute `stat`.

@@ -180,12 +180,21 @@ fn device_entries(device: &Arc<Device>) -> Vec<Named> {
             Subsystem::Bus(name) => format!("bus/{name}"),
         };
         found.push(("subsystem".into(), Entry::Link(target)));
+        if let (Subsystem::Class(_), Some(below)) = (subsystem, device_below(device)) {
+            found.push(("device".into(), Entry::Link(path_of(&below))));
+        }
         if let (Subsystem::Bus(bus), Some(driver)) = (subsystem, device.driver()) {
             let target = format!("bus/{bus}/drivers/{driver}");
             found.push(("driver".into(), Entry::Link(target)));
         }
     }
     found
+}
+
+/// The device that a class's device is made of: the nearest that is more than a folder.
+fn device_below(device: &Device) -> Option<Arc<Device>> {
+    core::iter::successors(device.parent(), |above| above.parent())
+        .find(|above| above.subsystem().is_some())
 }
 
 /// The attributes in a group, or those in none and the groups.
