@@ -25,7 +25,7 @@ use crate::sync::RwLock;
 use crate::task::{self, Cap};
 
 /// The longest queue for sending, which the loopback interface only tells.
-const TX_QUEUE_LEN: i32 = 1000;
+pub const TX_QUEUE_LEN: i32 = 1000;
 
 /// An IPv4 address of an interface.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

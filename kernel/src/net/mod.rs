@@ -3,14 +3,16 @@
 //! | module | what |
 //! |---|---|
 //! | this | making sockets and their files |
+//! | [`inet`] | sockets of the internet families |
 //! | [`interface`] | the interfaces there are, and their addresses |
 //! | [`message`] | what one send or receive passes between the calls and a socket |
 //! | [`options`] | the options of `SOL_SOCKET` that every socket has |
 //! | [`scm`] | control messages: descriptors and credentials |
 //! | [`socket`] | what the calls need of a socket, whatever its family |
+//! | [`sysfs`] | `/sys/class/net` |
 //! | [`unix`] | sockets within the machine |
 //!
-//! Only `AF_UNIX` exists: every other family answers EAFNOSUPPORT, as a Linux built without them.
+//! Every family that is not here answers EAFNOSUPPORT, as a Linux built without it.
 //!
 //! # Lock order
 //! ```text
@@ -24,18 +26,21 @@
 //!
 //! References: socket(7), unix(7), cmsg(3), recvmsg(2), sendmsg(2); the behaviour of Linux 6.18.
 
+pub mod inet;
 pub mod interface;
 pub mod message;
 pub mod options;
 pub mod scm;
 pub mod socket;
+pub mod sysfs;
 pub mod unix;
 
 use alloc::sync::Arc;
 
 use abi::fs::{DevNum, MountFlags, OpenFlags};
 use abi::socket::{
-    AF_MAX, AF_UNIX, SOCK_DGRAM, SOCK_MAX, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM, SOCKFS_MAGIC,
+    AF_INET, AF_INET6, AF_MAX, AF_UNIX, SOCK_DGRAM, SOCK_MAX, SOCK_RAW, SOCK_SEQPACKET,
+    SOCK_STREAM, SOCKFS_MAGIC,
 };
 use abi::{Errno, Result};
 use spin::Once;
@@ -47,6 +52,7 @@ use crate::fs::{
     Path,
 };
 use crate::task;
+use inet::address::Family;
 use socket::Socket;
 use unix::{Kind, UnixSocket};
 
@@ -92,6 +98,8 @@ fn check_family(family: i32, kind: u32) -> Result<u16> {
 pub fn create(family: i32, kind: u32, protocol: i32) -> Result<Arc<dyn Socket>> {
     match check_family(family, kind)? {
         AF_UNIX => Ok(UnixSocket::new(unix_kind(kind, protocol)?)),
+        AF_INET => inet::create(Family::V4, kind, protocol),
+        AF_INET6 => inet::create(Family::V6, kind, protocol),
         _ => Err(Errno::EAFNOSUPPORT),
     }
 }
