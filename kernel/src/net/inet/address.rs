@@ -151,7 +151,14 @@ pub struct Route {
 /// `ENETUNREACH`; `EADDRNOTAVAIL` for IPv6 where nothing has such an address.
 pub fn route(destination: IpAddr) -> Result<Route> {
     let destination = match destination {
-        IpAddr::V4(address) if address.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V4(address) if address.is_unspecified() => {
+            // This way needs no address of the interface.
+            let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
+            return Ok(Route {
+                destination: here,
+                source: here,
+            });
+        }
         IpAddr::V6(address) if address.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
         address => address,
     };

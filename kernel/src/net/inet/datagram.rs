@@ -401,7 +401,7 @@ impl DatagramSocket {
         if source.is_ipv4() != target.is_ipv4() {
             return Err(Errno::ENETUNREACH);
         }
-        if !address::owns(source) {
+        if asked.source.is_some_and(|source| !address::owns(source)) {
             return Err(Errno::EINVAL);
         }
         let from = SocketAddr::new(source, local.map_or(0, |local| local.port()));
