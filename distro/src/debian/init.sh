@@ -15,6 +15,7 @@ mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs /tmp
 ln -sfn /proc/self/fd /dev/fd
 for number in 0:stdin 1:stdout 2:stderr; do ln -sfn "fd/${number%:*}" "/dev/${number#*:}"; done
 hostname -F /etc/hostname
+ifconfig lo up
 [ -x /etc/ironbark/exec ] && setsid -w /etc/ironbark/exec
 cd /root || cd /
 while :; do setsid -c -w bash -l; done

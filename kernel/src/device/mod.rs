@@ -56,6 +56,9 @@ pub fn init() {
     }
     acpi::events::init();
     misc::init();
+    if let Err(error) = crate::net::sysfs::init() {
+        log::warn!("interfaces are not shown in sysfs: {error:?}");
+    }
     rtc::init();
     pci::init();
 }

@@ -68,6 +68,15 @@ impl<T: ?Sized> Mutex<T> {
         Ok(self.guard(attempt, waits))
     }
 
+    /// Takes the lock if it is free.
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        let attempt = self.class.trying();
+        if !self.take() {
+            return None;
+        }
+        Some(self.guard(attempt, false))
+    }
+
     #[inline(always)]
     fn take(&self) -> bool {
         self.state

@@ -140,7 +140,7 @@ syscalls! {
     38 setitimer(which: i32, value: UserPtr<Itimerval>, old: UserPtr<Itimerval>) => time::sys_setitimer, Full, "";
     39 getpid() => process::sys_getpid, Full, "";
     40 sendfile(out_fd: i32, in_fd: i32, offset: UserPtr<i64>, count: usize) => pipe::sys_sendfile, Full, "";
-    41 socket(family: i32, kind: u32, protocol: i32) => socket::sys_socket, Partial, "AF_UNIX only; other families answer EAFNOSUPPORT";
+    41 socket(family: i32, kind: u32, protocol: i32) => socket::sys_socket, Partial, "AF_UNIX, AF_INET and AF_INET6 over the loopback interface; other families answer EAFNOSUPPORT";
     42 connect(fd: i32, addr: usize, len: i32) => socket::sys_connect, Full, "";
     43 accept(fd: i32, addr: usize, len: UserPtr<i32>) => socket::sys_accept, Full, "";
     44 sendto(fd: i32, buf: usize, len: usize, flags: u32, addr: usize, addr_len: i32) => socket::sys_sendto, Partial, "no MSG_OOB";
@@ -153,8 +153,8 @@ syscalls! {
     51 getsockname(fd: i32, addr: usize, len: UserPtr<i32>) => socket::sys_getsockname, Full, "";
     52 getpeername(fd: i32, addr: usize, len: UserPtr<i32>) => socket::sys_getpeername, Full, "";
     53 socketpair(family: i32, kind: u32, protocol: i32, fds: UserPtr<[i32; 2]>) => socket::sys_socketpair, Full, "";
-    54 setsockopt(fd: i32, level: i32, option: i32, value: usize, len: i32) => sockopt::sys_setsockopt, Partial, "no pidfds, filters, peek offsets and network options";
-    55 getsockopt(fd: i32, level: i32, option: i32, value: usize, len: UserPtr<i32>) => sockopt::sys_getsockopt, Partial, "no pidfds, filters, peek offsets and network options";
+    54 setsockopt(fd: i32, level: i32, option: i32, value: usize, len: i32) => sockopt::sys_setsockopt, Partial, "no pidfds, filters, peek offsets, multicast, error queues and congestion controls";
+    55 getsockopt(fd: i32, level: i32, option: i32, value: usize, len: UserPtr<i32>) => sockopt::sys_getsockopt, Partial, "no pidfds, filters, peek offsets, multicast, error queues and congestion controls";
     56 clone(flags: usize, stack: usize, parent_tid: usize, child_tid: usize, tls: usize) => process::sys_clone, Full, "";
     57 fork() => process::sys_fork, Full, "";
     58 vfork() => process::sys_vfork, Full, "";

@@ -29,6 +29,7 @@ mod event;
 mod file;
 mod futex;
 mod handle;
+mod inet;
 mod inotify;
 mod lease;
 mod memory;
@@ -124,6 +125,12 @@ const FAMILIES: &[Family] = &[
     ("program", program::CASES),
     ("event", event::CASES),
     ("unix", unix::CASES),
+    ("inet", inet::interface::CASES),
+    ("inet", inet::udp::CASES),
+    ("inet", inet::tcp::CASES),
+    ("inet", inet::stream::CASES),
+    ("inet", inet::raw::CASES),
+    ("inet", inet::proc::CASES),
     ("inotify", inotify::CASES),
     ("cred", cred::CASES),
     ("sched", sched::CASES),

@@ -48,6 +48,7 @@ mod locks;
 mod mem;
 mod memory;
 mod mounts;
+mod net;
 mod node;
 mod pagemap;
 mod pid;

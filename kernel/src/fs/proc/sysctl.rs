@@ -92,7 +92,50 @@ static INOTIFY: &[Node] = &[
     }),
 ];
 
-static NET: &[Node] = &[Node::Dir("core", NET_CORE), Node::Dir("unix", NET_UNIX)];
+static NET: &[Node] = &[
+    Node::Dir("core", NET_CORE),
+    Node::Dir("ipv4", NET_IPV4),
+    Node::Dir("unix", NET_UNIX),
+];
+
+static NET_IPV4: &[Node] = &[
+    Node::Writable(
+        "ip_local_port_range",
+        0o644,
+        |out| {
+            let (low, high) = net::inet::ports::range();
+            writeln!(out, "{low}\t{high}")
+        },
+        |bytes| {
+            let (low, high) = two_numbers(bytes)?;
+            net::inet::ports::set_range(low, high)
+        },
+    ),
+    Node::Writable(
+        "ping_group_range",
+        0o644,
+        |out| {
+            let (low, high) = net::inet::icmp::ping_groups();
+            writeln!(out, "{low}\t{high}")
+        },
+        |bytes| {
+            let (low, high) = two_numbers(bytes)?;
+            net::inet::icmp::set_ping_groups(low, high);
+            Ok(())
+        },
+    ),
+];
+
+/// Two numbers with white space between.
+fn two_numbers<T: core::str::FromStr>(bytes: &[u8]) -> Result<(T, T)> {
+    let text = core::str::from_utf8(bytes).map_err(|_| Errno::EINVAL)?;
+    let mut words = text.split_ascii_whitespace();
+    let mut next = || words.next().and_then(|word| word.parse().ok());
+    match (next(), next()) {
+        (Some(low), Some(high)) => Ok((low, high)),
+        _ => Err(Errno::EINVAL),
+    }
+}
 
 static NET_CORE: &[Node] = &[
     Node::File("rmem_default", 0o444, |out| {

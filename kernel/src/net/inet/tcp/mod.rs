@@ -1,0 +1,42 @@
+//! TCP.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`socket`] | a socket as its owner has it: binding, listening, connecting, closing |
+//! | [`transfer`] | sending and receiving |
+//! | [`end`] | what those who wait see: state, errors, readiness |
+//! | [`settings`] | options |
+//! | [`connection`] | one connection: who runs its protocol, and what comes of it |
+//! | [`listener`] | what a SYN makes, and what waits to be accepted |
+//! | [`table`] | whose a packet is |
+//! | [`stack`] | the protocol: `smoltcp`, one for each connection |
+//! | [`segment`] | a packet |
+//! | [`timer`] | what is due at a time |
+//! | [`info`] | `TCP_INFO` |
+//!
+//! There is no urgent data: `MSG_OOB` answers EOPNOTSUPP to who sends and EINVAL to who receives.
+
+pub mod connection;
+pub mod end;
+pub mod info;
+pub mod listener;
+pub mod segment;
+mod settings;
+pub mod socket;
+mod stack;
+pub mod table;
+mod timer;
+mod transfer;
+
+pub use segment::{Segment, Summary};
+pub use socket::TcpSocket;
+
+use super::ip::Packet;
+use table::Kicks;
+
+/// A packet that a raw socket made.
+pub fn input(packet: &Packet) {
+    let mut kicks = Kicks::default();
+    table::deliver(Segment::from(packet), &mut kicks);
+    kicks.run();
+}
