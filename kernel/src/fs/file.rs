@@ -21,6 +21,7 @@ use crate::fs::{dnotify, lease, perm};
 use crate::mm::MemoryObject;
 use crate::mm::object::MappedFile;
 use crate::mm::user::{IoSink, IoSource};
+use crate::net::socket::Socket;
 use crate::sync::census::{self, Live};
 use crate::sync::{Mutex, PollTable};
 use crate::task::Cred;
@@ -90,6 +91,10 @@ pub trait FileOps: Send + Sync + Any {
     }
     /// The pipe behind the file, for `splice` and its kin.
     fn pipe(&self) -> Option<&Pipe> {
+        None
+    }
+    /// The socket behind the file.
+    fn as_socket(&self) -> Option<&dyn Socket> {
         None
     }
     /// The lists that `O_ASYNC` puts the file in; `None` for files that have no such thing.

@@ -5,7 +5,9 @@ use alloc::vec::Vec;
 
 use abi::socket::{MsgFlags, Ucred};
 use abi::{Errno, Result};
+use smallvec::SmallVec;
 
+use super::socket::NameBytes;
 use super::unix::name::Name;
 use crate::fs::File;
 use crate::mm::user::{IoSink, IoSource};
@@ -22,6 +24,43 @@ pub struct Outgoing<'a, 'b> {
     pub files: Vec<Arc<File>>,
     /// Credentials that the sender states, already permitted.
     pub cred: Option<Ucred>,
+    /// Control messages of other levels than `SOL_SOCKET`.
+    pub control: Vec<Control>,
+}
+
+/// A control message of a family's own.
+pub struct Control {
+    pub level: i32,
+    pub kind: i32,
+    pub data: SmallVec<[u8; 24]>,
+}
+
+/// Who sent a message.
+pub enum Sender {
+    /// Nobody with a name.
+    None,
+    Unix(Arc<Name>),
+    Address(NameBytes),
+}
+
+impl Sender {
+    /// The address as the user gets it; empty for none.
+    pub fn to_address(&self) -> NameBytes {
+        match self {
+            Sender::None => NameBytes::new(),
+            Sender::Unix(name) => NameBytes::from_vec(name.to_address()),
+            Sender::Address(bytes) => bytes.clone(),
+        }
+    }
+    pub fn is_none(&self) -> bool {
+        matches!(self, Sender::None)
+    }
+}
+
+impl From<Option<Arc<Name>>> for Sender {
+    fn from(name: Option<Arc<Name>>) -> Sender {
+        name.map_or(Sender::None, Sender::Unix)
+    }
 }
 
 impl<'a, 'b> Outgoing<'a, 'b> {
@@ -34,6 +73,7 @@ impl<'a, 'b> Outgoing<'a, 'b> {
             flags,
             files: Vec::new(),
             cred: None,
+            control: Vec::new(),
         }
     }
 }
@@ -44,11 +84,12 @@ pub struct Incoming<'a, 'b> {
     pub flags: MsgFlags,
     /// What is said of the message: `TRUNC`.
     pub told: MsgFlags,
-    /// Who sent it; `None` for a sender without a name.
-    pub sender: Option<Arc<Name>>,
+    pub sender: Sender,
     pub files: Vec<Arc<File>>,
     /// The sender's credentials, if the receiver asked for them.
     pub cred: Option<Ucred>,
+    /// Control messages of other levels than `SOL_SOCKET`.
+    pub control: Vec<Control>,
 }
 
 impl<'a, 'b> Incoming<'a, 'b> {
@@ -58,9 +99,10 @@ impl<'a, 'b> Incoming<'a, 'b> {
             data,
             flags,
             told: MsgFlags::empty(),
-            sender: None,
+            sender: Sender::None,
             files: Vec::new(),
             cred: None,
+            control: Vec::new(),
         }
     }
 }

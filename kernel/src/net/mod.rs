@@ -3,9 +3,11 @@
 //! | module | what |
 //! |---|---|
 //! | this | making sockets and their files |
+//! | [`interface`] | the interfaces there are, and their addresses |
 //! | [`message`] | what one send or receive passes between the calls and a socket |
 //! | [`options`] | the options of `SOL_SOCKET` that every socket has |
 //! | [`scm`] | control messages: descriptors and credentials |
+//! | [`socket`] | what the calls need of a socket, whatever its family |
 //! | [`unix`] | sockets within the machine |
 //!
 //! Only `AF_UNIX` exists: every other family answers EAFNOSUPPORT, as a Linux built without them.
@@ -22,9 +24,11 @@
 //!
 //! References: socket(7), unix(7), cmsg(3), recvmsg(2), sendmsg(2); the behaviour of Linux 6.18.
 
+pub mod interface;
 pub mod message;
 pub mod options;
 pub mod scm;
+pub mod socket;
 pub mod unix;
 
 use alloc::sync::Arc;
@@ -43,6 +47,7 @@ use crate::fs::{
     Path,
 };
 use crate::task;
+use socket::Socket;
 use unix::{Kind, UnixSocket};
 
 struct SockFs;
@@ -69,20 +74,40 @@ fn sock_mount() -> &'static Arc<Mount> {
     })
 }
 
-/// The family and type that `socket` and `socketpair` name, in the order of Linux's errors.
-///
-/// # Errors
-/// `EAFNOSUPPORT`, `EINVAL` for a number that is no type, `EPROTONOSUPPORT`, `ESOCKTNOSUPPORT`.
-pub fn unix_kind(family: i32, kind: u32, protocol: i32) -> Result<Kind> {
+/// The family, if there can be such and such a type.
+fn check_family(family: i32, kind: u32) -> Result<u16> {
     if !(0..AF_MAX).contains(&family) {
         return Err(Errno::EAFNOSUPPORT);
     }
     if kind >= SOCK_MAX {
         return Err(Errno::EINVAL);
     }
-    if family != i32::from(AF_UNIX) {
-        return Err(Errno::EAFNOSUPPORT);
+    Ok(family as u16)
+}
+
+/// A new socket of that family, type and protocol, in the order of Linux's errors.
+///
+/// # Errors
+/// `EAFNOSUPPORT`, `EINVAL` for a number that is no type, `EPROTONOSUPPORT`, `ESOCKTNOSUPPORT`.
+pub fn create(family: i32, kind: u32, protocol: i32) -> Result<Arc<dyn Socket>> {
+    match check_family(family, kind)? {
+        AF_UNIX => Ok(UnixSocket::new(unix_kind(kind, protocol)?)),
+        _ => Err(Errno::EAFNOSUPPORT),
     }
+}
+
+/// What `socketpair` makes: only local sockets come in pairs.
+///
+/// # Errors
+/// As [`create`]; `EOPNOTSUPP` for a family without pairs.
+pub fn pair_kind(family: i32, kind: u32, protocol: i32) -> Result<Kind> {
+    match check_family(family, kind)? {
+        AF_UNIX => unix_kind(kind, protocol),
+        _ => create(family, kind, protocol).and(Err(Errno::EOPNOTSUPP)),
+    }
+}
+
+fn unix_kind(kind: u32, protocol: i32) -> Result<Kind> {
     if protocol != 0 && protocol != i32::from(AF_UNIX) {
         return Err(Errno::EPROTONOSUPPORT);
     }
@@ -95,7 +120,7 @@ pub fn unix_kind(family: i32, kind: u32, protocol: i32) -> Result<Kind> {
 }
 
 /// The open file of a socket.
-pub fn file_of(socket: Arc<UnixSocket>, flags: OpenFlags) -> Arc<File> {
+pub fn file_of(socket: Arc<dyn Socket>, flags: OpenFlags) -> Arc<File> {
     let mount = sock_mount();
     let task = task::current();
     let cred = task.my_cred();
@@ -115,7 +140,7 @@ pub fn file_of(socket: Arc<UnixSocket>, flags: OpenFlags) -> Arc<File> {
     };
     File::new(
         path,
-        FileOpsRef::from(socket),
+        FileOpsRef::Shared(socket),
         OpenFlags::RDWR | (flags & OpenFlags::NONBLOCK),
         FileMode::READ | FileMode::WRITE | FileMode::NO_NOTIFY,
         cred.clone(),
@@ -126,6 +151,6 @@ pub fn file_of(socket: Arc<UnixSocket>, flags: OpenFlags) -> Arc<File> {
 ///
 /// # Errors
 /// `ENOTSOCK`.
-pub fn socket_of(file: &File) -> Result<&UnixSocket> {
-    file.ops_as::<UnixSocket>().ok_or(Errno::ENOTSOCK)
+pub fn socket_of(file: &File) -> Result<&dyn Socket> {
+    file.ops().as_socket().ok_or(Errno::ENOTSOCK)
 }

@@ -8,6 +8,7 @@ use abi::socket::{CmsgHdr, MsgFlags, SCM_CREDENTIALS, SCM_MAX_FD, SCM_RIGHTS, SO
 use abi::{Errno, Result};
 use zerocopy::{FromBytes, IntoBytes};
 
+use super::message::Control;
 use super::unix::gc::InFlight;
 use crate::fs::File;
 use crate::mm::user::{UserPtr, copy_out};
@@ -57,6 +58,8 @@ pub fn shown(cred: Option<Ucred>) -> Ucred {
 pub struct Requests {
     pub files: Vec<Arc<File>>,
     pub cred: Option<Ucred>,
+    /// Messages of other levels, which the socket's family looks at.
+    pub other: Vec<Control>,
 }
 
 const HEADER: usize = size_of::<CmsgHdr>();
@@ -91,6 +94,13 @@ pub fn read_requests(addr: usize, len: usize) -> Result<Requests> {
                 SCM_CREDENTIALS => requests.cred = Some(stated_credentials(data)?),
                 _ => return Err(Errno::EINVAL),
             }
+        } else {
+            requests.other.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+            requests.other.push(Control {
+                level: header.level,
+                kind: header.kind,
+                data: data.into(),
+            });
         }
         rest = rest.get(aligned(header.len)..).unwrap_or_default();
     }
@@ -165,7 +175,7 @@ impl ControlBuffer {
     }
 
     /// Puts one message, cut to what fits.
-    fn put(&mut self, kind: i32, data: &[u8]) -> Result<()> {
+    pub fn put(&mut self, level: i32, kind: i32, data: &[u8]) -> Result<()> {
         if self.left < HEADER {
             self.truncated = true;
             return Ok(());
@@ -175,11 +185,7 @@ impl ControlBuffer {
             self.truncated = true;
             len = self.left;
         }
-        let header = CmsgHdr {
-            len,
-            level: SOL_SOCKET,
-            kind,
-        };
+        let header = CmsgHdr { len, level, kind };
         copy_out(self.addr, header.as_bytes())?;
         copy_out(
             self.addr.wrapping_add(HEADER),
@@ -190,7 +196,7 @@ impl ControlBuffer {
     }
 
     pub fn put_credentials(&mut self, cred: &Ucred) -> Result<()> {
-        self.put(SCM_CREDENTIALS, cred.as_bytes())
+        self.put(SOL_SOCKET, SCM_CREDENTIALS, cred.as_bytes())
     }
 
     /// Opens as many of the files as there is room for descriptors; the others are dropped.

@@ -48,6 +48,7 @@ fn send_one(file: &File, addr: UserPtr<MsgHdr>, flags: u32) -> Result<usize> {
         flags: with_file_flags(file, flags),
         files: requests.files,
         cred: requests.cred,
+        control: requests.other,
     })
 }
 
@@ -67,16 +68,15 @@ fn receive_one(file: &File, addr: UserPtr<MsgHdr>, flags: u32) -> Result<usize> 
     if !message.files.is_empty() {
         control.put_files(&message.files, message.flags)?;
     }
+    for extra in &message.control {
+        control.put(extra.level, extra.kind, &extra.data)?;
+    }
     if control.truncated {
         told |= MsgFlags::CTRUNC;
     }
     told |= message.flags & MsgFlags::CMSG_CLOEXEC;
     if header.name != 0 {
-        let sender = message
-            .sender
-            .as_ref()
-            .map(|name| name.to_address())
-            .unwrap_or_default();
+        let sender = message.sender.to_address();
         let room = header.namelen as usize;
         copy_out(header.name, sender.get(..room).unwrap_or(&sender))?;
         addr.field::<i32>(NAMELEN).write(&(sender.len() as i32))?;
@@ -157,7 +157,7 @@ pub fn sys_recvmmsg(
         }
     };
     let file = socket_file(fd)?;
-    socket_of(&file)?.end.take_error()?;
+    socket_of(&file)?.take_error()?;
     let wait_for_one = flags & MsgFlags::WAITFORONE.bits() != 0;
     let mut flags = flags & !MsgFlags::WAITFORONE.bits();
     let result = for_each_message(messages, count, |message, done| {

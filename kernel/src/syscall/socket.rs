@@ -10,7 +10,7 @@ use crate::fs::File;
 use crate::mm::user::{IoSink, IoSource, UserPtr, copy_in, copy_out};
 use crate::net::message::{Incoming, Outgoing};
 use crate::net::scm::file_flags;
-use crate::net::unix::{UnixSocket, name};
+use crate::net::unix::UnixSocket;
 use crate::net::{self, socket_of};
 use crate::task::current;
 
@@ -62,8 +62,7 @@ fn split_kind(kind: u32) -> Result<(u32, OpenFlags)> {
 
 pub fn sys_socket(family: i32, kind: u32, protocol: i32) -> Result<usize> {
     let (kind, flags) = split_kind(kind)?;
-    let kind = net::unix_kind(family, kind, protocol)?;
-    let file = net::file_of(UnixSocket::new(kind), flags);
+    let file = net::file_of(net::create(family, kind, protocol)?, flags);
     let cloexec = flags.contains(OpenFlags::CLOEXEC);
     current()
         .my_files()
@@ -84,7 +83,7 @@ pub fn sys_socketpair(
     let first = files.reserve(cloexec)?;
     let second = files.reserve(cloexec)?;
     fds.write(&[first.fd().0, second.fd().0])?;
-    let kind = net::unix_kind(family, kind, protocol)?;
+    let kind = net::pair_kind(family, kind, protocol)?;
     let (a, b) = UnixSocket::pair(kind);
     first.fill(net::file_of(a, flags));
     second.fill(net::file_of(b, flags));
@@ -124,25 +123,22 @@ pub fn sys_accept4(fd: i32, addr: usize, len: UserPtr<i32>, flags: u32) -> Resul
         .my_files()
         .reserve(flags.contains(OpenFlags::CLOEXEC))?;
     let accepted = socket.accept(with_file_flags(&file, 0))?;
-    let peer = accepted.peer();
+    let peer = accepted.peer_name();
     let accepted = net::file_of(accepted, flags);
     if addr != 0 {
-        let address = name::address_of(peer.as_ref().and_then(|peer| peer.name.get()));
-        write_address(&address, addr, len)?;
+        write_address(&peer.map_err(|_| Errno::ECONNABORTED)?, addr, len)?;
     }
     Ok(slot.fill(accepted).to_ret())
 }
 
 pub fn sys_getsockname(fd: i32, addr: usize, len: UserPtr<i32>) -> Result<usize> {
     let file = socket_file(fd)?;
-    let address = name::address_of(socket_of(&file)?.end.name.get());
-    write_address(&address, addr, len).map(|()| 0)
+    write_address(&socket_of(&file)?.own_name()?, addr, len).map(|()| 0)
 }
 
 pub fn sys_getpeername(fd: i32, addr: usize, len: UserPtr<i32>) -> Result<usize> {
     let file = socket_file(fd)?;
-    let peer = socket_of(&file)?.peer().ok_or(Errno::ENOTCONN)?;
-    write_address(&name::address_of(peer.name.get()), addr, len).map(|()| 0)
+    write_address(&socket_of(&file)?.peer_name()?, addr, len).map(|()| 0)
 }
 
 pub fn sys_shutdown(fd: i32, how: u32) -> Result<usize> {
@@ -185,8 +181,7 @@ pub fn sys_recvfrom(
     let mut message = Incoming::new(&mut sink, with_file_flags(&file, flags));
     let received = socket.receive(&mut message)?;
     if addr != 0 {
-        let sender = message.sender.as_ref().map(|name| name.to_address());
-        write_address(&sender.unwrap_or_default(), addr, addr_len)?;
+        write_address(&message.sender.to_address(), addr, addr_len)?;
     }
     Ok(received)
 }

@@ -23,6 +23,7 @@ pub mod termios;
 pub mod time;
 pub mod vt;
 
+pub mod net;
 pub mod resource;
 pub mod seccomp;
 pub mod socket;

@@ -7,6 +7,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub const AF_UNSPEC: u16 = 0;
 /// Sockets within the machine.
 pub const AF_UNIX: u16 = 1;
+pub const AF_INET: u16 = 2;
+pub const AF_INET6: u16 = 10;
 /// One more than the highest family.
 pub const AF_MAX: i32 = 46;
 

@@ -8,7 +8,7 @@
 //! | [`stream`] | bytes |
 //! | [`packet`] | datagrams and packets |
 //! | [`gc`] | descriptors in flight: their limit, and sockets that only keep each other alive |
-//! | [`ops`] | the file operations |
+//! | [`ops`], `socket` | the file operations; what the calls on sockets ask for |
 //!
 //! # The shape
 //! An [`End`] is what others see of a socket: what has arrived at it, its state, who waits. A [`UnixSocket`] is its
@@ -26,6 +26,7 @@ pub mod gc;
 pub mod name;
 mod ops;
 mod packet;
+mod socket;
 mod stream;
 
 use alloc::collections::VecDeque;

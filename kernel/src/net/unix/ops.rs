@@ -11,7 +11,9 @@ use super::{Kind, RECEIVE, SEND, UnixSocket};
 use crate::fs::fasync::{self, FasyncList};
 use crate::fs::{File, FileOps};
 use crate::mm::user::{IoSink, IoSource, UserPtr};
+use crate::net::interface;
 use crate::net::message::{Incoming, Outgoing};
+use crate::net::socket::Socket;
 use crate::sync::PollTable;
 
 /// `MSG_DONTWAIT` for a file that does not block.
@@ -126,10 +128,14 @@ impl FileOps for UnixSocket {
                 let number = fasync::owner_number(file);
                 return UserPtr::from(arg).write(&number).map(|()| 0);
             }
-            _ => return Err(Errno::ENOTTY),
+            _ => return interface::ioctl(cmd, arg),
         };
         let count = i32::try_from(count).unwrap_or(i32::MAX);
         UserPtr::from(arg).write(&count).map(|()| 0)
+    }
+
+    fn as_socket(&self) -> Option<&dyn Socket> {
+        Some(self)
     }
 
     fn release(&self, _file: &File) {

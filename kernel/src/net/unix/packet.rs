@@ -230,7 +230,7 @@ impl UnixSocket {
             message.told |= MsgFlags::TRUNC;
         }
         message.data.put(packet.data.get(..n).unwrap_or_default())?;
-        message.sender = packet.sender.name.get().cloned();
+        message.sender = packet.sender.name.get().cloned().into();
         if self.end.passcred.load(Ordering::Relaxed) {
             message.cred = Some(scm::shown(packet.carried.cred));
         }

@@ -210,7 +210,8 @@ impl UnixSocket {
             message.sender = self
                 .connected
                 .get()
-                .and_then(|peer| peer.name.get().cloned());
+                .and_then(|peer| peer.name.get().cloned())
+                .into();
         }
         result
     }
