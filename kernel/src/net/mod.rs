@@ -5,12 +5,13 @@
 //! | this | making sockets and their files |
 //! | [`interface`] | the interfaces there are, and their addresses |
 //! | [`message`] | what one send or receive passes between the calls and a socket |
+//! | [`netlink`] | messages to and from the kernel |
 //! | [`options`] | the options of `SOL_SOCKET` that every socket has |
 //! | [`scm`] | control messages: descriptors and credentials |
 //! | [`socket`] | what the calls need of a socket, whatever its family |
 //! | [`unix`] | sockets within the machine |
 //!
-//! Only `AF_UNIX` exists: every other family answers EAFNOSUPPORT, as a Linux built without them.
+//! `AF_UNIX` and `AF_NETLINK` exist: every other family answers EAFNOSUPPORT, as a Linux built without them.
 //!
 //! # Lock order
 //! ```text
@@ -26,6 +27,7 @@
 
 pub mod interface;
 pub mod message;
+pub mod netlink;
 pub mod options;
 pub mod scm;
 pub mod socket;
@@ -35,7 +37,8 @@ use alloc::sync::Arc;
 
 use abi::fs::{DevNum, MountFlags, OpenFlags};
 use abi::socket::{
-    AF_MAX, AF_UNIX, SOCK_DGRAM, SOCK_MAX, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM, SOCKFS_MAGIC,
+    AF_MAX, AF_NETLINK, AF_UNIX, SOCK_DGRAM, SOCK_MAX, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM,
+    SOCKFS_MAGIC,
 };
 use abi::{Errno, Result};
 use spin::Once;
@@ -92,6 +95,7 @@ fn check_family(family: i32, kind: u32) -> Result<u16> {
 pub fn create(family: i32, kind: u32, protocol: i32) -> Result<Arc<dyn Socket>> {
     match check_family(family, kind)? {
         AF_UNIX => Ok(UnixSocket::new(unix_kind(kind, protocol)?)),
+        AF_NETLINK => netlink::create(kind, protocol),
         _ => Err(Errno::EAFNOSUPPORT),
     }
 }
@@ -133,7 +137,9 @@ pub fn file_of(socket: Arc<dyn Socket>, flags: OpenFlags) -> Arc<File> {
     };
     let ops: &'static dyn InodeOps = &SockInode;
     let sb = &mount.sb;
-    let inode = Inode::new(sb, sb.next_ino(), &new, ops, InodeFlags::empty());
+    let ino = sb.next_ino();
+    socket.set_ino(ino);
+    let inode = Inode::new(sb, ino, &new, ops, InodeFlags::empty());
     let path = Path {
         mount: mount.clone(),
         dentry: Dentry::new_root(inode, b""),

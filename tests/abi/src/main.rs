@@ -33,6 +33,7 @@ mod lease;
 mod memory;
 mod mount;
 mod mqueue;
+mod netlink;
 mod pairs;
 mod path;
 mod pidfd;
@@ -115,6 +116,8 @@ const FAMILIES: &[Family] = &[
     ("devpts", devpts::CASES),
     ("lease", lease::CASES),
     ("mount", mount::CASES),
+    ("netlink", netlink::socket::CASES),
+    ("netlink", netlink::cookie::CASES),
     ("pipe", pipe::CASES),
     ("sigio", sigio::CASES),
     ("proc", proc::CASES),

@@ -15,6 +15,7 @@
 //! | `scheduling` | `sched`, `schedstat`, `timers`, `timerslack_ns` |
 //! | `links`, `fds` | `exe`, `cwd`, `root`; `fd` and `fdinfo` |
 //! | `mounts` | `mounts`, `mountinfo`, `mountstats` |
+//! | `net` | `/proc/net` |
 //! | `system` | files about the machine, time and devices |
 //! | `vmstat` | files about memory as a whole |
 //! | `sysctl` | `/proc/sys` |
@@ -48,6 +49,7 @@ mod locks;
 mod mem;
 mod memory;
 mod mounts;
+mod net;
 mod node;
 mod pagemap;
 mod pid;

@@ -9,7 +9,7 @@ use abi::{Errno, Result};
 use super::node::{self, Node};
 use super::subject::Subject;
 use super::text::Text;
-use super::{ironbark, pid, scheduling, sysctl, system, sysvipc, vmstat};
+use super::{ironbark, net, pid, scheduling, sysctl, system, sysvipc, vmstat};
 use crate::device::sysrq;
 use crate::fs::dentry::Dentry;
 use crate::fs::file::{DirSink, File, FileOps, FileOpsRef};
@@ -37,6 +37,7 @@ static NODES: &[Node] = &[
     Node::File("meminfo", 0o444, vmstat::meminfo),
     Node::File("misc", 0o444, system::misc),
     Node::Link("mounts", mounts_link),
+    Node::Dir("net", net::NODES),
     Node::File("partitions", 0o444, system::partitions),
     Node::File("schedstat", 0o444, scheduling::all_cpus),
     Node::Link("self", self_link),

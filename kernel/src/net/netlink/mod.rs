@@ -38,9 +38,9 @@ use abi::netlink::{MAX_LINKS, NETLINK_USERSOCK};
 use abi::socket::{SOCK_DGRAM, SOCK_RAW};
 use abi::{Errno, Result};
 
-use crate::fs::FileOps;
-pub use ops::show;
-pub use socket::{NetlinkSocket, Packet};
+use crate::net::socket::Socket;
+pub use ops::rows;
+pub use socket::NetlinkSocket;
 
 /// A protocol: what the kernel does with what is sent to it, and who may do what.
 pub struct Protocol {
@@ -53,21 +53,27 @@ pub struct Protocol {
     open_send: bool,
     /// Takes a datagram that was sent to the kernel; `None` where it does not listen.
     input: Option<fn(&send::Sent<'_>)>,
+    /// Hears that a socket is closed.
+    close: Option<fn(&NetlinkSocket)>,
 }
 
-static PROTOCOLS: &[Protocol] = &[Protocol {
+static PROTOCOLS: &[&Protocol] = &[&USERSOCK];
+
+/// Between processes alone.
+static USERSOCK: Protocol = Protocol {
     number: NETLINK_USERSOCK,
     groups: 32,
     open_receive: false,
     open_send: true,
     input: None,
-}];
+    close: None,
+};
 
-/// The operations of a new socket's file.
+/// A new socket.
 ///
 /// # Errors
 /// `ESOCKTNOSUPPORT` for another type than raw and datagram, `EPROTONOSUPPORT` for a protocol that is not there.
-pub fn create(kind: u32, protocol: i32) -> Result<Arc<dyn FileOps>> {
+pub fn create(kind: u32, protocol: i32) -> Result<Arc<dyn Socket>> {
     if kind != SOCK_RAW && kind != SOCK_DGRAM {
         return Err(Errno::ESOCKTNOSUPPORT);
     }

@@ -6,19 +6,22 @@ use core::sync::atomic::Ordering;
 
 use abi::netlink::SockAddrNl;
 use abi::poll::PollEvents;
-use abi::socket::{AF_NETLINK, MsgFlags, so};
+use abi::socket::{
+    AF_NETLINK, FIOGETOWN, FIOSETOWN, MsgFlags, SIOCGPGRP, SIOCSPGRP, SOL_SOCKET, Ucred, so,
+};
 use abi::{Errno, Result};
 use zerocopy::IntoBytes;
 
 use super::send::parse;
 use super::socket::{NetlinkSocket, Switches, group_mask};
 use super::{PROTOCOLS, table};
-use crate::fs::fasync::FasyncList;
+use crate::fs::fasync::{self, FasyncList};
 use crate::fs::{File, FileOps};
-use crate::mm::user::{IoSink, IoSource};
-use crate::net::family::{OptionIn, OptionOut, Socket};
+use crate::mm::user::{IoSink, IoSource, UserPtr};
+use crate::net::interface;
 use crate::net::message::{Incoming, Outgoing};
 use crate::net::options::{Options, buffer_size};
+use crate::net::socket::{NameBytes, OptionBytes, OptionValue, Socket};
 use crate::sync::PollTable;
 
 /// `MSG_DONTWAIT` for a file that does not block.
@@ -30,17 +33,26 @@ fn flags_of(file: &File) -> MsgFlags {
     }
 }
 
-fn address(pid: u32, groups: u32) -> Vec<u8> {
+pub(super) fn address(pid: u32, groups: u32) -> NameBytes {
     let address = SockAddrNl {
         family: AF_NETLINK,
         _pad: 0,
         pid,
         groups,
     };
-    address.as_bytes().to_vec()
+    NameBytes::from_slice(address.as_bytes())
 }
 
 impl Socket for NetlinkSocket {
+    fn family(&self) -> u16 {
+        AF_NETLINK
+    }
+    fn kind(&self) -> u32 {
+        self.kind
+    }
+    fn protocol(&self) -> i32 {
+        i32::from(self.protocol.number)
+    }
     fn bind(&self, bytes: &[u8]) -> Result<()> {
         let wanted = parse(bytes)?;
         if wanted.groups != 0 {
@@ -65,13 +77,16 @@ impl Socket for NetlinkSocket {
     fn connect(&self, address: &[u8], _flags: MsgFlags) -> Result<()> {
         self.connect_to(address)
     }
-    fn name(&self) -> Result<Vec<u8>> {
+    fn own_name(&self) -> Result<NameBytes> {
         let groups = self.groups.load(Ordering::SeqCst);
         Ok(address(self.port(), groups as u32))
     }
-    fn peer_name(&self) -> Result<Vec<u8>> {
+    fn peer_name(&self) -> Result<NameBytes> {
         let peer = *self.peer.lock();
         Ok(address(peer.port, group_mask(peer.group)))
+    }
+    fn shut_down(&self, _how: u32) -> Result<()> {
+        Err(Errno::EOPNOTSUPP)
     }
     fn send(&self, message: &mut Outgoing<'_, '_>) -> Result<usize> {
         self.send_packet(message)
@@ -89,41 +104,46 @@ impl Socket for NetlinkSocket {
         self.ino.store(ino, Ordering::Relaxed);
     }
 
-    fn number(&self, option: i32) -> Result<i32> {
-        Ok(match option {
-            so::TYPE => self.kind as i32,
-            so::DOMAIN => i32::from(AF_NETLINK),
-            so::PROTOCOL => i32::from(self.protocol.number),
-            so::ERROR => self.error.swap(0, Ordering::SeqCst),
+    fn option(&self, level: i32, option: i32, room: usize) -> Result<OptionBytes> {
+        if level != SOL_SOCKET {
+            return self.netlink_option(level, option, room);
+        }
+        let number = match option {
             so::ACCEPTCONN => 0,
             so::PASSCRED => i32::from(self.passcred.load(Ordering::Relaxed)),
             so::SNDBUF => self.send_buffer.load(Ordering::Relaxed),
-            _ => return self.options.get(option).ok_or(Errno::ENOPROTOOPT),
-        })
+            so::PEERCRED => {
+                let nobody = Ucred {
+                    pid: 0,
+                    uid: u32::MAX,
+                    gid: u32::MAX,
+                };
+                return Ok(OptionBytes::from_slice(nobody.as_bytes()));
+            }
+            _ => return Err(Errno::ENOPROTOOPT),
+        };
+        Ok(OptionBytes::from_slice(number.as_bytes()))
     }
 
-    fn set_number(&self, option: i32, value: i32) -> Result<()> {
+    fn set_option(&self, level: i32, option: i32, value: OptionValue) -> Result<()> {
+        if level != SOL_SOCKET {
+            return self.set_netlink_option(level, option, value);
+        }
+        let number = UserPtr::<i32>::from(value.addr).read()?;
         match option {
             so::SNDBUF | so::SNDBUFFORCE => {
-                let size = buffer_size(value, option == so::SNDBUFFORCE, true)?;
+                let size = buffer_size(number, option == so::SNDBUFFORCE, true)?;
                 self.send_buffer.store(size, Ordering::Relaxed);
             }
-            so::PASSCRED => self.passcred.store(value != 0, Ordering::Relaxed),
-            _ => self.options.set(option, value)?,
+            so::PASSCRED => self.passcred.store(number != 0, Ordering::Relaxed),
+            _ => return Err(Errno::ENOPROTOOPT),
         }
         Ok(())
-    }
-
-    fn level_option(&self, level: i32, option: i32, out: OptionOut) -> Result<()> {
-        self.netlink_option(level, option, out)
-    }
-    fn set_level_option(&self, level: i32, option: i32, input: OptionIn) -> Result<()> {
-        self.set_netlink_option(level, option, input)
     }
 }
 
 impl FileOps for NetlinkSocket {
-    fn socket(&self) -> Option<&dyn Socket> {
+    fn as_socket(&self) -> Option<&dyn Socket> {
         Some(self)
     }
 
@@ -154,7 +174,19 @@ impl FileOps for NetlinkSocket {
     }
 
     fn ioctl(&self, file: &File, cmd: u32, arg: usize) -> Result<usize> {
-        crate::net::owner_ioctl(file, cmd, arg)
+        match cmd {
+            FIOSETOWN | SIOCSPGRP => {
+                let number = UserPtr::<i32>::from(arg).read()?;
+                let owner = fasync::owner_from_number(number)?;
+                file.fasync_or_new().set_owner(owner);
+                Ok(0)
+            }
+            FIOGETOWN | SIOCGPGRP => {
+                let number = fasync::owner_number(file);
+                UserPtr::from(arg).write(&number).map(|()| 0)
+            }
+            _ => interface::ioctl(cmd, arg),
+        }
     }
 
     fn release(&self, _file: &File) {
@@ -179,7 +211,7 @@ pub struct Row {
 }
 
 /// The sockets of each protocol: the kernel's own, and those that are bound.
-pub fn show() -> Vec<Row> {
+pub fn rows() -> Vec<Row> {
     let own = PROTOCOLS
         .iter()
         .filter(|protocol| protocol.input.is_some())

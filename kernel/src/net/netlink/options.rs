@@ -4,11 +4,12 @@ use core::sync::atomic::Ordering;
 
 use abi::netlink::{SOL_NETLINK, option};
 use abi::{Errno, Result};
+use zerocopy::IntoBytes;
 
 use super::socket::{NetlinkSocket, Switches};
 use super::table;
-use crate::mm::user::{UserPtr, copy_out};
-use crate::net::family::{OptionIn, OptionOut};
+use crate::mm::user::UserPtr;
+use crate::net::socket::{OptionBytes, OptionValue};
 use crate::task::{self, Cap};
 
 fn switch_of(number: i32) -> Option<Switches> {
@@ -57,13 +58,13 @@ impl NetlinkSocket {
         &self,
         level: i32,
         number: i32,
-        input: OptionIn,
+        input: OptionValue,
     ) -> Result<()> {
         if level != SOL_NETLINK {
             return Err(Errno::ENOPROTOOPT);
         }
         let value = match input.len >= size_of::<i32>() {
-            true => UserPtr::<i32>::from(input.value).read()?,
+            true => UserPtr::<i32>::from(input.addr).read()?,
             false => 0,
         };
         match number {
@@ -82,13 +83,17 @@ impl NetlinkSocket {
         Ok(())
     }
 
-    pub(super) fn netlink_option(&self, level: i32, number: i32, out: OptionOut) -> Result<()> {
+    pub(super) fn netlink_option(
+        &self,
+        level: i32,
+        number: i32,
+        room: usize,
+    ) -> Result<OptionBytes> {
         if level != SOL_NETLINK {
             return Err(Errno::ENOPROTOOPT);
         }
-        let room = usize::try_from(out.len.read()?).map_err(|_| Errno::EINVAL)?;
         if number == option::LIST_MEMBERSHIPS {
-            return self.list_memberships(room, out);
+            return Ok(self.memberships());
         }
         let switch = switch_of(number)
             .filter(|switch| *switch != Switches::ALL_NSID)
@@ -96,20 +101,17 @@ impl NetlinkSocket {
         if room < size_of::<i32>() {
             return Err(Errno::EINVAL);
         }
-        out.len.write(&(size_of::<i32>() as i32))?;
-        UserPtr::<i32>::from(out.value).write(&i32::from(self.has(switch)))
+        let value = i32::from(self.has(switch));
+        Ok(OptionBytes::from_slice(value.as_bytes()))
     }
 
-    /// As many words of the group mask as there is room for, and how many bytes there are.
-    fn list_memberships(&self, room: usize, out: OptionOut) -> Result<()> {
-        const WORD: usize = size_of::<u32>();
+    /// The words of the group mask; none before a group was asked for.
+    fn memberships(&self) -> OptionBytes {
         let bytes = match self.has(Switches::HAS_GROUPS) {
-            true => (self.group_count() as usize / 8).next_multiple_of(WORD),
+            true => (self.group_count() as usize / 8).next_multiple_of(size_of::<u32>()),
             false => 0,
         };
         let mask = self.groups.load(Ordering::SeqCst).to_le_bytes();
-        let shown = bytes.min(room - room % WORD).min(mask.len());
-        copy_out(out.value, mask.get(..shown).unwrap_or_default())?;
-        out.len.write(&(bytes as i32))
+        OptionBytes::from_slice(mask.get(..bytes).unwrap_or(&mask))
     }
 }

@@ -165,7 +165,7 @@ impl NetlinkSocket {
                 Delivery::Gone => return Err(Errno::ECONNREFUSED),
                 Delivery::Full(back) => packet = back,
             }
-            target.await_room(&mut patience)?;
+            target.await_room(&packet, &mut patience)?;
         }
     }
 

@@ -5,9 +5,9 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use abi::netlink::{SOL_NETLINK, SockAddrNl, option};
+use abi::netlink::{SOL_NETLINK, option};
 use abi::poll::PollEvents;
-use abi::socket::{AF_NETLINK, MsgFlags, Ucred, so};
+use abi::socket::{MsgFlags, Ucred, so};
 use abi::{Errno, Result};
 use bitflags::bitflags;
 use smallvec::SmallVec;
@@ -32,6 +32,8 @@ bitflags! {
         const EXT_ACK = 16;
         const STRICT_CHK = 32;
         const ALL_NSID = 64;
+        /// Hears of processes.
+        const PROC_EVENTS = 256;
         /// Groups were asked for once: memberships can be listed.
         const HAS_GROUPS = 128;
     }
@@ -64,10 +66,14 @@ impl Packet {
 
     /// What it counts for: its memory on Linux, so that as many fit.
     fn charge(&self) -> usize {
-        const HEADER: usize = 256;
-        const SHARED_INFO: usize = 320;
-        HEADER + (self.data.len() + SHARED_INFO).next_power_of_two().max(512)
+        charge_of(self.data.len())
     }
+}
+
+fn charge_of(len: usize) -> usize {
+    const HEADER: usize = 256;
+    const SHARED_INFO: usize = 320;
+    HEADER + (len + SHARED_INFO).next_power_of_two().max(512)
 }
 
 /// Whom sends without an address go to.
@@ -168,19 +174,21 @@ impl NetlinkSocket {
     }
 
     /// The socket itself, counted; `None` only while it is being dropped.
-    pub(super) fn counted(&self) -> Option<Arc<NetlinkSocket>> {
+    pub fn counted(&self) -> Option<Arc<NetlinkSocket>> {
         self.me.upgrade()
     }
 
     pub(super) fn has(&self, switch: Switches) -> bool {
         self.switches.load(Ordering::Relaxed) & switch.bits() != 0
     }
-    pub(super) fn switch(&self, switch: Switches, on: bool) {
-        if on {
-            self.switches.fetch_or(switch.bits(), Ordering::Relaxed);
-        } else {
-            self.switches.fetch_and(!switch.bits(), Ordering::Relaxed);
-        }
+    /// True if that changed anything.
+    pub(super) fn switch(&self, switch: Switches, on: bool) -> bool {
+        let bits = switch.bits();
+        let before = match on {
+            true => self.switches.fetch_or(bits, Ordering::Relaxed),
+            false => self.switches.fetch_and(!bits, Ordering::Relaxed),
+        };
+        (before & bits != 0) != on
     }
 
     /// The port number, 0 before there is one.
@@ -205,8 +213,11 @@ impl NetlinkSocket {
         self.options.get(so::RCVBUF).unwrap_or(0) as usize
     }
 
-    fn has_room(&self) -> bool {
-        self.charge() <= self.receive_buffer() && !self.congested.load(Ordering::SeqCst)
+    /// Whether something that counts for so much fits; into an empty queue everything does.
+    fn has_room(&self, charge: usize) -> bool {
+        let used = self.charge();
+        let fits = used == 0 || used + charge <= self.receive_buffer();
+        fits && !self.congested.load(Ordering::SeqCst)
     }
 
     /// How large one part of a dump may be.
@@ -253,13 +264,36 @@ impl NetlinkSocket {
         if inbox.closed {
             return Delivery::Gone;
         }
-        if !self.has_room() {
+        if !self.has_room(packet.charge()) {
             return Delivery::Full(packet);
         }
         self.enqueue(&mut inbox, packet);
         drop(inbox);
         self.tell_input();
         Delivery::Done
+    }
+
+    /// Waits until so many bytes would find room: [`Self::deliver_promised`] will bring them in any case.
+    ///
+    /// # Errors
+    /// `ERESTARTSYS` for a signal.
+    pub fn await_room_for(&self, len: usize) -> Result<()> {
+        let charge = charge_of(len);
+        self.room.wait_until(|| {
+            let is_open = self.has_room(charge) || !self.bound.load(Ordering::SeqCst);
+            is_open.then_some(())
+        })
+    }
+
+    /// Puts a datagram of the kernel into the queue, whose room was looked at before.
+    pub fn deliver_promised(&self, data: Vec<u8>) {
+        let mut inbox = self.inbox.lock();
+        if inbox.closed {
+            return;
+        }
+        self.enqueue(&mut inbox, Arc::new(Packet::from_kernel(data, 0)));
+        drop(inbox);
+        self.tell_input();
     }
 
     fn enqueue(&self, inbox: &mut Inbox, packet: Arc<Packet>) {
@@ -273,10 +307,10 @@ impl NetlinkSocket {
         self.fasync.tell(Band::In);
     }
 
-    /// Sleeps until there may be room here.
-    pub(super) fn await_room(&self, patience: &mut Patience) -> Result<()> {
+    /// Sleeps until there may be room for the packet here.
+    pub(super) fn await_room(&self, packet: &Packet, patience: &mut Patience) -> Result<()> {
         patience.wait(&self.room, || {
-            self.has_room() || !self.bound.load(Ordering::SeqCst)
+            self.has_room(packet.charge()) || !self.bound.load(Ordering::SeqCst)
         })
     }
 
@@ -370,12 +404,8 @@ impl NetlinkSocket {
 
     /// What is told beside the bytes.
     fn describe(&self, packet: &Packet, message: &mut Incoming<'_, '_>) {
-        message.sender = Some(Sender::Netlink(SockAddrNl {
-            family: AF_NETLINK,
-            _pad: 0,
-            pid: packet.port,
-            groups: group_mask(packet.group),
-        }));
+        message.sender =
+            Sender::Address(super::ops::address(packet.port, group_mask(packet.group)));
         if self.has(Switches::PKTINFO) {
             message.control.push(Control {
                 level: SOL_NETLINK,
@@ -390,6 +420,9 @@ impl NetlinkSocket {
 
     /// The last file is closed: nothing arrives any more.
     pub(super) fn close(&self) {
+        if let Some(close) = self.protocol.close {
+            close(self);
+        }
         super::table::leave(self);
         let mut inbox = self.inbox.lock();
         inbox.closed = true;
