@@ -118,6 +118,7 @@ const FAMILIES: &[Family] = &[
     ("mount", mount::CASES),
     ("netlink", netlink::socket::CASES),
     ("netlink", netlink::cookie::CASES),
+    ("netlink", netlink::connector::CASES),
     ("pipe", pipe::CASES),
     ("sigio", sigio::CASES),
     ("proc", proc::CASES),

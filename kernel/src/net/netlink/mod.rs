@@ -7,6 +7,7 @@
 //! | [`table`] | port numbers and group members; sending to all of a group |
 //! | [`send`] | what a process sends: to the kernel, a port, a group |
 //! | [`request`] | requests to the kernel: acknowledgements, errors, dumps |
+//! | [`connector`] | the events of processes |
 //! | [`options`] | the options of `SOL_NETLINK` |
 //! | [`ops`] | the file operations, and `/proc/net/netlink` |
 //!
@@ -25,6 +26,7 @@
 //!
 //! References: netlink(7), RFC 3549; the behaviour of Linux 6.1.
 
+pub mod connector;
 mod ops;
 mod options;
 mod request;
@@ -57,7 +59,7 @@ pub struct Protocol {
     close: Option<fn(&NetlinkSocket)>,
 }
 
-static PROTOCOLS: &[&Protocol] = &[&USERSOCK];
+static PROTOCOLS: &[&Protocol] = &[&USERSOCK, &connector::PROTOCOL];
 
 /// Between processes alone.
 static USERSOCK: Protocol = Protocol {

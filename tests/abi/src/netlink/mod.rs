@@ -3,9 +3,11 @@
 //! | module | what |
 //! |---|---|
 //! | this | addresses, messages and attributes |
+//! | [`connector`] | the events of processes |
 //! | [`cookie`] | what `mq_notify` sends |
 //! | [`socket`] | the family: ports, groups, options, limits |
 
+pub mod connector;
 pub mod cookie;
 pub mod socket;
 
