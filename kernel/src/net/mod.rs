@@ -6,6 +6,7 @@
 //! | [`inet`] | sockets of the internet families |
 //! | [`interface`] | the interfaces there are, and their addresses |
 //! | [`message`] | what one send or receive passes between the calls and a socket |
+//! | [`netlink`] | messages to and from the kernel |
 //! | [`options`] | the options of `SOL_SOCKET` that every socket has |
 //! | [`scm`] | control messages: descriptors and credentials |
 //! | [`socket`] | what the calls need of a socket, whatever its family |
@@ -29,6 +30,7 @@
 pub mod inet;
 pub mod interface;
 pub mod message;
+pub mod netlink;
 pub mod options;
 pub mod scm;
 pub mod socket;
@@ -39,7 +41,7 @@ use alloc::sync::Arc;
 
 use abi::fs::{DevNum, MountFlags, OpenFlags};
 use abi::socket::{
-    AF_INET, AF_INET6, AF_MAX, AF_UNIX, SOCK_DGRAM, SOCK_MAX, SOCK_RAW, SOCK_SEQPACKET,
+    AF_INET, AF_INET6, AF_MAX, AF_NETLINK, AF_UNIX, SOCK_DGRAM, SOCK_MAX, SOCK_RAW, SOCK_SEQPACKET,
     SOCK_STREAM, SOCKFS_MAGIC,
 };
 use abi::{Errno, Result};
@@ -100,6 +102,7 @@ pub fn create(family: i32, kind: u32, protocol: i32) -> Result<Arc<dyn Socket>> 
         AF_UNIX => Ok(UnixSocket::new(unix_kind(kind, protocol)?)),
         AF_INET => inet::create(Family::V4, kind, protocol),
         AF_INET6 => inet::create(Family::V6, kind, protocol),
+        AF_NETLINK => netlink::create(kind, protocol),
         _ => Err(Errno::EAFNOSUPPORT),
     }
 }
@@ -141,7 +144,9 @@ pub fn file_of(socket: Arc<dyn Socket>, flags: OpenFlags) -> Arc<File> {
     };
     let ops: &'static dyn InodeOps = &SockInode;
     let sb = &mount.sb;
-    let inode = Inode::new(sb, sb.next_ino(), &new, ops, InodeFlags::empty());
+    let ino = sb.next_ino();
+    socket.set_ino(ino);
+    let inode = Inode::new(sb, ino, &new, ops, InodeFlags::empty());
     let path = Path {
         mount: mount.clone(),
         dentry: Dentry::new_root(inode, b""),

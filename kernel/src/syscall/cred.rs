@@ -6,6 +6,7 @@ use core::sync::atomic::Ordering;
 use abi::{Errno, Result};
 
 use crate::mm::user::{UserPtr, UserSlice};
+use crate::net::netlink::connector;
 use crate::task::cred::CapSet;
 use crate::task::{self, Cap, Cred, Gid, Pid, Uid, current};
 
@@ -52,6 +53,9 @@ fn change(change: impl FnOnce(&Cred, &mut Cred) -> Result<()>) -> Result<usize> 
         task::usage::moved_to_user(old.uid, new.uid);
     }
     me.set_cred(Arc::new(new));
+    if connector::is_heard() {
+        connector::ids(&me, &old);
+    }
     Ok(0)
 }
 

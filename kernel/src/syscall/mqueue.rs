@@ -5,9 +5,10 @@ use abi::signal::{SIGEV_NONE, SIGEV_SIGNAL, SIGEV_THREAD, SigEvent, Signo};
 use abi::time::Timespec;
 use abi::{Errno, Result};
 
-use crate::fs::FileKind;
-use crate::ipc::mqueue::{self, Deadline, Request};
+use crate::ipc::mqueue::{self, Cookie, Deadline, Request};
 use crate::mm::user::{UserCStr, UserPtr, copy_in, copy_out};
+use crate::net;
+use crate::net::netlink::NetlinkSocket;
 use crate::task::{current, try_zeroed};
 
 pub fn sys_mq_open(name: UserCStr, flags: u32, mode: u32, attr: UserPtr<MqAttr>) -> Result<usize> {
@@ -76,9 +77,6 @@ pub fn sys_mq_notify(fd: i32, event: UserPtr<SigEvent>) -> Result<usize> {
     mqueue::notify(&file, request).map(|()| 0)
 }
 
-/// Bytes that a C library wants back through its socket.
-const COOKIE_LEN: usize = 32;
-
 fn request(event: &SigEvent) -> Result<Request> {
     match event.sigev_notify {
         SIGEV_NONE => Ok(Request::Nothing),
@@ -90,13 +88,16 @@ fn request(event: &SigEvent) -> Result<Request> {
             }
         },
         SIGEV_THREAD => {
-            copy_in(event.sigev_value as usize, &mut [0; COOKIE_LEN])?;
+            let mut cookie = Cookie::default();
+            copy_in(event.sigev_value as usize, &mut cookie)?;
             let file = current().my_files().get(event.sigev_signo)?;
-            match file.inode().kind {
-                // It is a netlink socket that Linux sends the cookie through, and none can be made here.
-                FileKind::Socket => Err(Errno::EINVAL),
-                _ => Err(Errno::ENOTSOCK),
-            }
+            net::socket_of(&file)?;
+            let socket = file
+                .ops_as::<NetlinkSocket>()
+                .and_then(NetlinkSocket::counted)
+                .ok_or(Errno::EINVAL)?;
+            socket.await_room_for(cookie.len())?;
+            Ok(Request::Thread(socket, cookie))
         }
         _ => Err(Errno::EINVAL),
     }

@@ -9,6 +9,7 @@ use zerocopy::IntoBytes;
 use crate::arch;
 use crate::mm::space::{MDWE_NO_INHERIT, MDWE_REFUSE_EXEC_GAIN};
 use crate::mm::user::{UserPtr, copy_out};
+use crate::net::netlink::connector;
 use crate::sync::CurrentTask;
 use crate::task::cred::{CAP_LAST, CapSet, securebits};
 use crate::task::{Cap, Cred, TaskFlags, current, user_dispatch};
@@ -87,6 +88,9 @@ pub fn sys_prctl(option: u32, a: usize, b: usize, c: usize, d: usize) -> Result<
             let name = read_name(a)?;
             let len = name.iter().position(|byte| *byte == 0).unwrap_or(15);
             me.set_comm(&name[..len]);
+            if connector::is_heard() {
+                connector::comm(&me);
+            }
         }
         PR_GET_NAME => copy_out(a, &me.comm())?,
         PR_GET_SECCOMP => return Ok(usize::from(me.seccomp.mode())),

@@ -4,6 +4,7 @@ use abi::wait::SigchldInfo;
 use abi::{Errno, Result};
 
 use crate::mm::user::{UserCStr, UserPtr, copy_in, zero_out};
+use crate::net::netlink::connector;
 use crate::syscall::limits::write_rusage;
 use crate::task::clone::{self, CloneArgs, CloneFlags};
 use crate::task::wait::{self, WaitOptions, Which};
@@ -255,7 +256,12 @@ pub fn sys_getpgrp() -> Result<usize> {
 }
 
 pub fn sys_setsid() -> Result<usize> {
-    tree::new_session(&current().process).map(|sid| sid.0 as usize)
+    let me = current();
+    let sid = tree::new_session(&me.process)?;
+    if connector::is_heard() {
+        connector::sid(&me);
+    }
+    Ok(sid.0 as usize)
 }
 
 pub fn sys_vhangup() -> Result<usize> {

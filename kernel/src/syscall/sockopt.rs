@@ -1,5 +1,6 @@
 //! `getsockopt` and `setsockopt`: what sockets of every family have of `SOL_SOCKET`; the rest is the family's.
 
+use abi::netlink::SOL_NETLINK;
 use abi::socket::{Linger, SOL_SOCKET, so};
 use abi::time::Timeval;
 use abi::{Errno, Result};
@@ -31,7 +32,13 @@ pub fn sys_getsockopt(
     if level != SOL_SOCKET {
         // Most levels of a family look at its length after the name of the option.
         let room = usize::try_from(len.read()?).map_err(|_| Errno::EINVAL)?;
-        return give(&socket.option(level, option, room)?, value, len, room);
+        let bytes = socket.option(level, option, room)?;
+        if level == SOL_NETLINK {
+            // In whole words; the length is told in full, for those who ask how much there is.
+            give(&bytes, value, len, room - room % size_of::<u32>())?;
+            return len.write(&(bytes.len() as i32)).map(|()| 0);
+        }
+        return give(&bytes, value, len, room);
     }
     let room = usize::try_from(len.read()?).map_err(|_| Errno::EINVAL)?;
     match option {

@@ -140,7 +140,7 @@ syscalls! {
     38 setitimer(which: i32, value: UserPtr<Itimerval>, old: UserPtr<Itimerval>) => time::sys_setitimer, Full, "";
     39 getpid() => process::sys_getpid, Full, "";
     40 sendfile(out_fd: i32, in_fd: i32, offset: UserPtr<i64>, count: usize) => pipe::sys_sendfile, Full, "";
-    41 socket(family: i32, kind: u32, protocol: i32) => socket::sys_socket, Partial, "AF_UNIX, AF_INET and AF_INET6 over the loopback interface; other families answer EAFNOSUPPORT";
+    41 socket(family: i32, kind: u32, protocol: i32) => socket::sys_socket, Partial, "AF_UNIX, AF_NETLINK (route, sock_diag, connector, uevent, generic), AF_INET and AF_INET6 over the loopback interface; other families answer EAFNOSUPPORT";
     42 connect(fd: i32, addr: usize, len: i32) => socket::sys_connect, Full, "";
     43 accept(fd: i32, addr: usize, len: UserPtr<i32>) => socket::sys_accept, Full, "";
     44 sendto(fd: i32, buf: usize, len: usize, flags: u32, addr: usize, addr_len: i32) => socket::sys_sendto, Partial, "no MSG_OOB";
@@ -343,7 +343,7 @@ syscalls! {
     241 mq_unlink(name: UserCStr) => mqueue::sys_mq_unlink, Full, "";
     242 mq_timedsend(fd: i32, message: usize, len: usize, priority: u32, timeout: UserPtr<Timespec>) => mqueue::sys_mq_timedsend, Full, "";
     243 mq_timedreceive(fd: i32, message: usize, len: usize, priority: UserPtr<u32>, timeout: UserPtr<Timespec>) => mqueue::sys_mq_timedreceive, Full, "";
-    244 mq_notify(fd: i32, event: UserPtr<SigEvent>) => mqueue::sys_mq_notify, Partial, "SIGEV_THREAD takes a netlink socket, which are not there";
+    244 mq_notify(fd: i32, event: UserPtr<SigEvent>) => mqueue::sys_mq_notify, Full, "";
     245 mq_getsetattr(fd: i32, new: UserPtr<MqAttr>, old: UserPtr<MqAttr>) => mqueue::sys_mq_getsetattr, Full, "";
     246 kexec_load;
     247 waitid(which: u32, id: Pid, info: usize, options: u32, rusage: usize) => process::sys_waitid, Full, "";

@@ -17,6 +17,7 @@ use crate::arch;
 use crate::ipc::sem;
 use crate::mm::oom;
 use crate::mm::user::UserPtr;
+use crate::net::netlink::connector;
 use crate::sched::{self as scheduler, SchedState};
 use crate::signal;
 use crate::sync::{CurrentTask, current};
@@ -187,6 +188,9 @@ pub fn clone(args: &CloneArgs) -> Result<usize> {
     publish(&me, &child, args, event.is_some())?;
     place.fill();
     let tid = child.tid();
+    if connector::is_heard() {
+        connector::fork(&child);
+    }
     scheduler::spawn(child);
     if let Some(event) = event {
         ptrace::event_stop(event, tid.0 as u64);

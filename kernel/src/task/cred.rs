@@ -29,6 +29,7 @@ pub enum Cap {
     SETPCAP = 8,
     LINUX_IMMUTABLE = 9,
     NET_BIND_SERVICE = 10,
+    NET_BROADCAST = 11,
     NET_ADMIN = 12,
     NET_RAW = 13,
     IPC_LOCK = 14,

@@ -10,6 +10,7 @@ use super::task::TaskFlags;
 use super::{pid, ptrace, tree};
 use crate::ipc::{futex, sem, shm};
 use crate::mm;
+use crate::net::netlink::connector;
 use crate::sched;
 use crate::signal::{self, GroupExit};
 use crate::sync::{CurrentTask, current};
@@ -30,7 +31,10 @@ pub fn exit_thread(status: WaitStatus) -> ! {
         panic!("init exited with status {status:#x}");
     }
     leave_user_space(&me);
-    leave_process(&me, status);
+    let status = leave_process(&me, status);
+    if connector::is_heard() {
+        connector::exit(&me, status);
+    }
     super::note_stack_depth(&me);
     sched::exit_current()
 }
@@ -68,8 +72,8 @@ fn leave_user_space(me: &CurrentTask) {
     drop(me.replace_fs(None));
 }
 
-/// Takes the thread out of its process; the last one makes the process a zombie.
-fn leave_process(me: &CurrentTask, status: WaitStatus) {
+/// Takes the thread out of its process; the last one makes the process a zombie. Answers the thread's status.
+fn leave_process(me: &CurrentTask, status: WaitStatus) -> WaitStatus {
     let process = me.process.clone();
     {
         let used = me.rusage();
@@ -88,12 +92,13 @@ fn leave_process(me: &CurrentTask, status: WaitStatus) {
     end_as_tracee(me, own_status);
     if !alone {
         super::usage::count_task(uid, false);
-        return;
+        return own_status;
     }
     if process.sid() == process.pid {
         tty::disassociate(true);
     }
     become_zombie(&process, own_status);
+    own_status
 }
 
 /// The thread has ended: its tracer may wait for it. The end of a main thread is told with that of its process.

@@ -35,6 +35,7 @@ mod lease;
 mod memory;
 mod mount;
 mod mqueue;
+mod netlink;
 mod pairs;
 mod path;
 mod pidfd;
@@ -119,6 +120,9 @@ const FAMILIES: &[Family] = &[
     ("lease", lease::CASES),
     ("mount", mount::CASES),
     ("handle", handle::CASES),
+    ("netlink", netlink::socket::CASES),
+    ("netlink", netlink::cookie::CASES),
+    ("netlink", netlink::connector::CASES),
     ("pipe", pipe::CASES),
     ("sigio", sigio::CASES),
     ("proc", proc::CASES),

@@ -15,6 +15,7 @@ pub mod futex;
 pub mod inotify;
 pub mod mman;
 pub mod mqueue;
+pub mod netlink;
 pub mod poll;
 pub mod rseq;
 pub mod signal;

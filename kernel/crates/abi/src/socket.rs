@@ -9,6 +9,8 @@ pub const AF_UNSPEC: u16 = 0;
 pub const AF_UNIX: u16 = 1;
 pub const AF_INET: u16 = 2;
 pub const AF_INET6: u16 = 10;
+/// Messages to and from the kernel.
+pub const AF_NETLINK: u16 = 16;
 /// One more than the highest family.
 pub const AF_MAX: i32 = 46;
 

@@ -7,6 +7,7 @@ use abi::{Errno, Result};
 use super::subject::{Target, comm_bytes};
 use super::text::{Text, c_number, number};
 use crate::arch::backtrace;
+use crate::net::netlink::connector;
 use crate::task::rlimit::INFINITY;
 use crate::task::{Cap, Resource, coredump, current};
 
@@ -82,6 +83,9 @@ pub fn set_comm(target: &Target, bytes: &[u8]) -> Result<()> {
     let name = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
     // Linux copies as much as fits, newline and all.
     task.set_comm(name);
+    if connector::is_heard() {
+        connector::comm(task);
+    }
     Ok(())
 }
 

@@ -15,6 +15,7 @@
 //! | `scheduling` | `sched`, `schedstat`, `timers`, `timerslack_ns` |
 //! | `links`, `fds` | `exe`, `cwd`, `root`; `fd` and `fdinfo` |
 //! | `mounts` | `mounts`, `mountinfo`, `mountstats` |
+//! | `net` | `/proc/net` |
 //! | `system` | files about the machine, time and devices |
 //! | `vmstat` | files about memory as a whole |
 //! | `sysctl` | `/proc/sys` |

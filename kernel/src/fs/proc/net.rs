@@ -1,4 +1,4 @@
-//! `/proc/net`: the sockets of the internet families and the interfaces.
+//! `/proc/net`: the sockets of each family, and the interfaces. There is one network namespace, so it is a directory and not a link.
 
 use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::Ordering;
@@ -11,11 +11,12 @@ use crate::net::inet::datagram::DatagramSocket;
 use crate::net::inet::tcp::end::End;
 use crate::net::inet::tcp::table::{self, Entry};
 use crate::net::inet::{raw, udp};
-use crate::net::interface;
+use crate::net::{interface, netlink};
 
 pub static NODES: &[Node] = &[
     Node::File("dev", 0o444, dev),
     Node::File("if_inet6", 0o444, if_inet6),
+    Node::File("netlink", 0o444, netlink_sockets),
     Node::File("raw", 0o444, |out| raw_sockets(false, out)),
     Node::File("raw6", 0o444, |out| raw_sockets(true, out)),
     Node::File("tcp", 0o444, |out| tcp(false, out)),
@@ -220,4 +221,20 @@ fn udp_sockets(is_v6: bool, out: &mut Text) -> Result<()> {
 
 fn raw_sockets(is_v6: bool, out: &mut Text) -> Result<()> {
     datagrams(&raw::all(), is_v6, out)
+}
+
+/// Addresses in the kernel are not shown: the first column is 0, as for those without rights on Linux. What is sent
+/// does not wait in its sender, so that no memory counts for it.
+fn netlink_sockets(out: &mut Text) -> Result<()> {
+    out.bytes(
+        b"sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n",
+    )?;
+    for row in netlink::rows() {
+        write!(out, "{:016x} {:<3} {:<10} ", 0, row.protocol, row.port)?;
+        write!(out, "{:08x} {:<8} {:<8} ", row.groups, row.charge, 0)?;
+        let dumping = i32::from(row.is_dumping);
+        write!(out, "{dumping:<5} {:<8} ", row.references)?;
+        writeln!(out, "{:<8} {:<8}", row.drops, row.ino)?;
+    }
+    Ok(())
 }

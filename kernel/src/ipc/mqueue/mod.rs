@@ -28,7 +28,7 @@ use abi::{Errno, Result};
 use sysvipc::posix::Messages;
 
 pub use names::{init, open, unlink};
-pub use notify::{Request, notify};
+pub use notify::{Cookie, Request, notify};
 pub use transfer::{Deadline, receive, send};
 
 use super::limits::Limit;

@@ -1,26 +1,47 @@
-//! `mq_notify`: one process is told when a message comes into the empty queue and nobody sleeps for it.
+//! `mq_notify`: one process is told when a message comes into the empty queue and nobody sleeps for it. A C library that
+//! starts a thread then is told through a netlink socket, by a cookie of its own.
 
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::Ordering;
 
-use abi::signal::{SIGEV_NONE, SIGEV_SIGNAL, SigInfo, Signo, si};
+use abi::signal::{SIGEV_NONE, SIGEV_SIGNAL, SIGEV_THREAD, SigInfo, Signo, si};
 use abi::{Errno, Result};
 
 use super::{Queue, State, queue_of};
 use crate::fs::File;
+use crate::net::netlink::NetlinkSocket;
 use crate::signal;
 use crate::sync::current;
 use crate::task::Process;
 
 /// How a process wants to be told.
-#[derive(Clone, Copy)]
 pub enum Request {
     /// Not at all: the registration keeps others out.
     Nothing,
     /// By a signal with this value; none if there is no number, as on Linux.
     Signal(Option<Signo>, u64),
+    /// By its cookie, sent to its socket.
+    Thread(Arc<NetlinkSocket>, Cookie),
+}
+
+/// What a C library wants back; its last byte says why.
+pub type Cookie = [u8; 32];
+
+/// Why a cookie comes back: a message is there, or the registration has ended.
+#[derive(Clone, Copy)]
+enum Why {
+    WokenUp = 1,
+    Removed = 2,
+}
+
+fn send_cookie(socket: &NetlinkSocket, cookie: &Cookie, why: Why) {
+    let mut data = cookie.to_vec();
+    if let Some(last) = data.last_mut() {
+        *last = why as u8;
+    }
+    socket.deliver_promised(data);
 }
 
 /// Who is to be told.
@@ -71,6 +92,10 @@ impl Queue {
     pub(super) fn forget_registration(&self, process: &Arc<Process>) -> bool {
         let mut state = self.state.lock();
         let mine = state.registration.take_if(|there| there.is_of(process));
+        drop(state);
+        if let Some(Request::Thread(socket, cookie)) = mine.as_ref().map(|mine| &mine.request) {
+            send_cookie(socket, cookie, Why::Removed);
+        }
         mine.is_some()
     }
 
@@ -82,8 +107,12 @@ impl Queue {
         let Some(registration) = state.registration.take() else {
             return;
         };
-        let Request::Signal(Some(signo), value) = registration.request else {
-            return;
+        let (signo, value) = match registration.request {
+            Request::Signal(Some(signo), value) => (signo, value),
+            Request::Thread(socket, cookie) => {
+                return send_cookie(&socket, &cookie, Why::WokenUp);
+            }
+            Request::Signal(None, _) | Request::Nothing => return,
         };
         let Some(process) = registration.process.upgrade() else {
             return;
@@ -102,12 +131,13 @@ impl Queue {
         let state = self.state.lock();
         let (how, signo, pid) = match &state.registration {
             None => (0, 0, 0),
-            Some(registration) => match registration.request {
+            Some(registration) => match &registration.request {
                 Request::Nothing => (SIGEV_NONE, 0, registration.pid),
                 Request::Signal(signo, _) => {
                     let signo = signo.map_or(0, Signo::as_i32);
                     (SIGEV_SIGNAL, signo, registration.pid)
                 }
+                Request::Thread(..) => (SIGEV_THREAD, 0, registration.pid),
             },
         };
         let bytes = state.messages.bytes();

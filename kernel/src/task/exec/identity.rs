@@ -10,6 +10,7 @@ use abi::{Errno, Result};
 
 use super::program::Program;
 use crate::fs::{InodeFlags, Path, perm};
+use crate::net::netlink::connector;
 use crate::sync::CurrentTask;
 use crate::task::coredump;
 use crate::task::cred::{CapSet, securebits};
@@ -181,6 +182,9 @@ impl Identity {
         me.process.personality.store(personality, Ordering::Relaxed);
         me.process.signal.set_uid(self.cred.uid);
         me.set_cred(self.cred);
+        if connector::is_heard() {
+            connector::ids(me, &old);
+        }
     }
 
     /// The personality under which the program starts. As on Linux a 64-bit program begins without READ_IMPLIES_EXEC.

@@ -34,6 +34,7 @@ use abi::fs::AT_FDCWD;
 use crate::fs::{self, File};
 use crate::mm;
 use crate::mm::user::UserCStr;
+use crate::net::netlink::connector;
 use crate::signal::{self, GroupExit};
 use crate::sync::{CurrentTask, current};
 
@@ -74,6 +75,9 @@ pub fn execve_at(
         argv,
         envp,
     })?;
+    if connector::is_heard() {
+        connector::exec(&current());
+    }
     super::ptrace::exec_stop(old_tid.0);
     Ok(0)
 }

@@ -10,6 +10,7 @@ use abi::{Errno, Result};
 use super::access::{self, AccessMode};
 use super::state::{Link, Options, TraceState};
 use crate::arch;
+use crate::net::netlink::connector;
 use crate::signal;
 use crate::sync::{CurrentTask, current, current_arc};
 use crate::task::process::Life;
@@ -133,6 +134,9 @@ pub(super) fn attach(task: &Arc<Task>, seize: Option<Options>) -> Result<()> {
         .ptrace
         .settled
         .wait_killable(|| (!signal::is_trapping(task)).then_some(()));
+    if connector::is_heard() {
+        connector::ptrace(task, Some(&me));
+    }
     Ok(())
 }
 
@@ -147,6 +151,9 @@ pub(super) fn detach(task: &Arc<Task>, code: i32) {
     let gone = unlink(&guard, task);
     drop(guard);
     drop(gone);
+    if connector::is_heard() {
+        connector::ptrace(task, None);
+    }
 }
 
 /// A new child, not running yet, is traced as its maker is, when an event says so or CLONE_PTRACE does.

@@ -1,0 +1,17 @@
+//! Netlink messages: taking them apart and building them.
+//!
+//! A datagram holds messages; a message is a header and a payload, often a fixed structure and attributes; an attribute
+//! may nest others. [`Messages`] and [`Attributes`] walk over foreign bytes and stop at the first that does not fit, as
+//! Linux does; [`Builder`] makes what the kernel sends. Nothing here knows any protocol.
+//!
+//! References: netlink(7), RFC 3549, Linux's `Documentation/userspace-api/netlink`.
+#![cfg_attr(not(test), no_std)]
+#![deny(unsafe_code)]
+
+extern crate alloc;
+
+mod build;
+mod parse;
+
+pub use build::{Builder, Nest};
+pub use parse::{Attribute, Attributes, Message, Messages};
