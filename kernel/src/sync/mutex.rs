@@ -4,7 +4,7 @@ use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use ksync::check::{Attempt, Kind, LockClass};
+use ksync::check::{Attempt, Kind, LockClass, Sort};
 
 use super::WaitQueue;
 
@@ -34,7 +34,7 @@ impl<T> Mutex<T> {
     #[track_caller]
     pub const fn new(value: T) -> Mutex<T> {
         Mutex {
-            class: LockClass::here(),
+            class: LockClass::here(Sort::Sleeping),
             state: AtomicU32::new(FREE),
             waiters: WaitQueue::new(),
             value: UnsafeCell::new(value),

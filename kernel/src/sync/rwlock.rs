@@ -4,7 +4,7 @@ use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use ksync::check::{Kind, LockClass};
+use ksync::check::{Kind, LockClass, Sort};
 
 use super::WaitQueue;
 
@@ -34,7 +34,7 @@ impl<T> RwLock<T> {
     #[track_caller]
     pub const fn new(value: T) -> RwLock<T> {
         RwLock {
-            class: LockClass::here(),
+            class: LockClass::here(Sort::Sleeping),
             state: AtomicU32::new(0),
             readers: WaitQueue::new(),
             writers: WaitQueue::new(),

@@ -4,7 +4,7 @@ use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use crate::check::{Kind, LockClass};
+use crate::check::{Kind, LockClass, Sort};
 
 /// Set while a writer holds the lock.
 const WRITER: u32 = 1 << 31;
@@ -31,7 +31,7 @@ impl<T> RwSpinLock<T> {
     #[track_caller]
     pub const fn new(value: T) -> RwSpinLock<T> {
         RwSpinLock {
-            class: LockClass::here(),
+            class: LockClass::here(Sort::RwSpin),
             state: AtomicU32::new(0),
             value: UnsafeCell::new(value),
         }

@@ -5,7 +5,7 @@ use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
-use crate::check::{Kind, LockClass};
+use crate::check::{Kind, LockClass, Sort};
 use crate::irq::IrqGuard;
 
 /// The flag of a lock, without data.
@@ -71,8 +71,13 @@ impl<T> SpinLock<T> {
     /// An unlocked lock.
     #[track_caller]
     pub const fn new(value: T) -> SpinLock<T> {
+        SpinLock::of_sort(value, Sort::Spin)
+    }
+
+    #[track_caller]
+    const fn of_sort(value: T, sort: Sort) -> SpinLock<T> {
         SpinLock {
-            class: LockClass::here(),
+            class: LockClass::here(sort),
             raw: RawSpin::new(),
             value: UnsafeCell::new(value),
         }
@@ -179,7 +184,7 @@ impl<T> IrqSpinLock<T> {
     #[track_caller]
     pub const fn new(value: T) -> IrqSpinLock<T> {
         IrqSpinLock {
-            inner: SpinLock::new(value),
+            inner: SpinLock::of_sort(value, Sort::IrqSpin),
         }
     }
 

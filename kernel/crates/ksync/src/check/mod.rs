@@ -48,6 +48,17 @@ pub use rules::{
     Attempt, Context, Violation, What, disable, install, may_allocate, may_fault, may_sleep,
 };
 
+/// The sorts of locks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Sort {
+    Spin = 0,
+    IrqSpin = 1,
+    /// For readers and writers, spinning.
+    RwSpin = 2,
+    Sleeping = 3,
+}
+
 /// How a lock is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

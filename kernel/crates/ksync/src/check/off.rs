@@ -1,6 +1,6 @@
 //! The checks of builds that do not check.
 
-use super::Kind;
+use super::{Kind, Sort};
 
 /// A lock's class: nothing.
 pub struct LockClass;
@@ -23,7 +23,7 @@ impl Held {
 impl LockClass {
     /// The class of locks made here.
     #[inline(always)]
-    pub const fn here() -> LockClass {
+    pub const fn here(_sort: Sort) -> LockClass {
         LockClass
     }
 

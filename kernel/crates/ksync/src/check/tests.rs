@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
-use super::{Context, Held, Kind, LockClass, Trace, Violation, classes, install, may_sleep};
+use super::{Context, Held, Kind, LockClass, Sort, Trace, Violation, classes, install, may_sleep};
 use crate::{IrqSpinLock, SpinLock};
 
 thread_local! {
@@ -116,6 +116,26 @@ fn taking_what_one_holds_is_found_before_it_hangs() {
 }
 
 #[test]
+fn sorts_of_locks_made_at_one_place_are_told_apart() {
+    #[derive(Default)]
+    struct Both {
+        plain: SpinLock<()>,
+        irq: IrqSpinLock<()>,
+    }
+    let both = Both::default();
+    let nested = || {
+        let _plain = both.plain.lock();
+        let _irq = both.irq.lock();
+    };
+    assert_eq!(complaint(nested), None);
+    let turned = || {
+        let _irq = both.irq.lock();
+        let _plain = both.plain.lock();
+    };
+    assert!(complaint(turned).is_some(), "two classes have an order");
+}
+
+#[test]
 fn sleeping_under_a_spinning_lock_is_found() {
     let a = SpinLock::new(());
     assert_eq!(complaint(may_sleep), None);
@@ -125,7 +145,7 @@ fn sleeping_under_a_spinning_lock_is_found() {
     };
     let said = complaint(sleeps).expect("a complaint");
     assert!(said.starts_with("sleep under a spinning lock"), "{said}");
-    let sleeper = Sleeper(LockClass::here());
+    let sleeper = Sleeper(LockClass::here(Sort::Sleeping));
     let locks = || {
         let _a = a.lock();
         sleeper.lock();
@@ -136,7 +156,10 @@ fn sleeping_under_a_spinning_lock_is_found() {
 
 #[test]
 fn sleeping_locks_have_an_order_too() {
-    let (a, b) = (Sleeper(LockClass::here()), Sleeper(LockClass::here()));
+    let (a, b) = (
+        Sleeper(LockClass::here(Sort::Sleeping)),
+        Sleeper(LockClass::here(Sort::Sleeping)),
+    );
     let pair = |first: &Sleeper, second: &Sleeper| {
         first.lock();
         second.lock();
