@@ -141,7 +141,9 @@ pub fn file_of(socket: Arc<dyn Socket>, flags: OpenFlags) -> Arc<File> {
     };
     let ops: &'static dyn InodeOps = &SockInode;
     let sb = &mount.sb;
-    let inode = Inode::new(sb, sb.next_ino(), &new, ops, InodeFlags::empty());
+    let ino = sb.next_ino();
+    socket.set_ino(ino);
+    let inode = Inode::new(sb, ino, &new, ops, InodeFlags::empty());
     let path = Path {
         mount: mount.clone(),
         dentry: Dentry::new_root(inode, b""),

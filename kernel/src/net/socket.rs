@@ -36,6 +36,8 @@ pub trait Socket: FileOps {
         0
     }
     fn options(&self) -> &Options;
+    /// The number of its file's inode, which tables of sockets show.
+    fn set_ino(&self, _ino: u64) {}
 
     fn bind(&self, address: &[u8]) -> Result<()>;
     fn listen(&self, _backlog: i32) -> Result<()> {
