@@ -14,6 +14,7 @@
 //! | `attributes` | `limits`, `comm`, `oom_score`, `wchan` and other small files |
 //! | `scheduling` | `sched`, `schedstat`, `timers`, `timerslack_ns` |
 //! | `links`, `fds` | `exe`, `cwd`, `root`; `fd` and `fdinfo` |
+//! | `net`, `inet` | `/proc/net` |
 //! | `mounts` | `mounts`, `mountinfo`, `mountstats` |
 //! | `net` | `/proc/net` |
 //! | `system` | files about the machine, time and devices |
@@ -42,6 +43,7 @@
 
 mod attributes;
 mod fds;
+mod inet;
 mod ironbark;
 mod links;
 #[cfg(debug_assertions)]

@@ -1,7 +1,7 @@
 //! What every socket of the internet families has: its family, its options, and those of IP.
 
 use core::net::IpAddr;
-use core::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use abi::net::{IPPROTO_IP, IPPROTO_IPV6, In6PktInfo, InPktInfo, ip, ipv6};
 use abi::socket::{FIOGETOWN, FIOSETOWN, SIOCGPGRP, SIOCSPGRP, SOL_SOCKET, Ucred, so};
@@ -17,6 +17,7 @@ use crate::net::interface;
 use crate::net::message::Control;
 use crate::net::options::{Options, buffer_size};
 use crate::net::socket::{OptionBytes, OptionValue};
+use crate::task;
 
 bitflags! {
     /// Options of IP that are on or off.
@@ -35,11 +36,39 @@ bitflags! {
     }
 }
 
+/// Whose a socket is: what its file's inode says.
+#[derive(Default)]
+pub struct Owner {
+    ino: AtomicU64,
+    uid: AtomicU32,
+}
+
+impl Owner {
+    /// The socket gets a file of the caller's.
+    pub fn set(&self, ino: u64) {
+        self.ino.store(ino, Ordering::Relaxed);
+        let uid = task::current().my_cred().fsuid;
+        self.uid.store(uid, Ordering::Relaxed);
+    }
+    /// The file is gone.
+    pub fn clear(&self) {
+        self.ino.store(0, Ordering::Relaxed);
+        self.uid.store(0, Ordering::Relaxed);
+    }
+    pub fn ino(&self) -> u64 {
+        self.ino.load(Ordering::Relaxed)
+    }
+    pub fn uid(&self) -> u32 {
+        self.uid.load(Ordering::Relaxed)
+    }
+}
+
 /// # Invariants
 /// `family` never changes.
 pub struct Common {
     pub family: Family,
     pub options: Options,
+    pub owner: Owner,
     switches: AtomicU32,
     tos: AtomicU8,
     ttl: AtomicU8,
@@ -101,6 +130,7 @@ impl Common {
         Common {
             family,
             options: Options::new(),
+            owner: Owner::default(),
             switches: AtomicU32::new(0),
             tos: AtomicU8::new(0),
             ttl: AtomicU8::new(HOPS),

@@ -108,6 +108,9 @@ impl Socket for TcpSocket {
     fn options(&self) -> &Options {
         &self.common.options
     }
+    fn set_ino(&self, ino: u64) {
+        self.end.owner.set(ino);
+    }
 
     fn bind(&self, address: &[u8]) -> Result<()> {
         TcpSocket::bind(self, address)
@@ -283,6 +286,9 @@ impl Socket for DatagramSocket {
     }
     fn options(&self) -> &Options {
         &self.common.options
+    }
+    fn set_ino(&self, ino: u64) {
+        self.common.owner.set(ino);
     }
 
     fn bind(&self, address: &[u8]) -> Result<()> {

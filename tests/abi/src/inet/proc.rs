@@ -41,15 +41,22 @@ fn listeners_and_connections_are_listed() -> Outcome {
     let fields = line("/proc/net/tcp", &shown(own_port(client)?))?;
     equal(&fields[2][..], &shown(port)[..])?;
     equal(&fields[3][..], "01")?;
-    equal(&fields[4][..], "00000000:00000005")
+    equal(&fields[4][..], "00000000:00000005")?;
+    equal(fields[9].parse().ok(), Some(fstat(client)?.st_ino))
 }
 
 fn datagram_sockets_are_listed() -> Outcome {
     up()?;
-    let (_fd, port) = udp_bound()?;
+    let (fd, port) = udp_bound()?;
     let fields = line("/proc/net/udp", &shown(port))?;
     equal(&fields[2][..], "00000000:0000")?;
-    equal(&fields[3][..], "07")
+    equal(&fields[3][..], "07")?;
+    equal(fields[9].parse().ok(), Some(fstat(fd)?.st_ino))?;
+    within(|| {
+        become_user()?;
+        let (_fd, port) = udp_bound()?;
+        equal(&line("/proc/net/udp", &shown(port))?[7][..], "1000")
+    })
 }
 
 fn interfaces_are_listed() -> Outcome {

@@ -7,6 +7,7 @@ use abi::poll::PollEvents;
 use abi::{Errno, Result};
 
 use crate::fs::fasync::FasyncList;
+use crate::net::inet::common::Owner;
 use crate::net::unix::{RECEIVE, SEND};
 use crate::sync::WaitQueue;
 
@@ -43,6 +44,8 @@ pub struct End {
     pub readers: WaitQueue,
     pub writers: WaitQueue,
     pub fasync: FasyncList,
+    /// Kept here, since it is told of connections that nobody has accepted too.
+    pub owner: Owner,
 }
 
 impl End {
@@ -57,6 +60,7 @@ impl End {
             readers: WaitQueue::new(),
             writers: WaitQueue::new(),
             fasync: FasyncList::default(),
+            owner: Owner::default(),
         }
     }
 

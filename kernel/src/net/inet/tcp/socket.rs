@@ -342,6 +342,7 @@ impl TcpSocket {
 
     /// The last reference is gone. Where `SO_LINGER` says so, waits until the other side has everything.
     pub fn close(&self) {
+        self.end.owner.clear();
         let role = core::mem::replace(&mut *self.role.lock(), Role::Idle);
         match role {
             Role::Idle => {}
