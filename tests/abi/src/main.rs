@@ -119,6 +119,7 @@ const FAMILIES: &[Family] = &[
     ("netlink", netlink::socket::CASES),
     ("netlink", netlink::cookie::CASES),
     ("netlink", netlink::connector::CASES),
+    ("netlink", netlink::generic::CASES),
     ("pipe", pipe::CASES),
     ("sigio", sigio::CASES),
     ("proc", proc::CASES),

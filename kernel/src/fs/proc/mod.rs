@@ -15,7 +15,7 @@
 //! | `scheduling` | `sched`, `schedstat`, `timers`, `timerslack_ns` |
 //! | `links`, `fds` | `exe`, `cwd`, `root`; `fd` and `fdinfo` |
 //! | `mounts` | `mounts`, `mountinfo`, `mountstats` |
-//! | `net` | `/proc/net` |
+//! | `net`, `netlink` | `/proc/net` |
 //! | `system` | files about the machine, time and devices |
 //! | `vmstat` | files about memory as a whole |
 //! | `sysctl` | `/proc/sys` |
@@ -50,6 +50,7 @@ mod mem;
 mod memory;
 mod mounts;
 mod net;
+mod netlink;
 mod node;
 mod pagemap;
 mod pid;

@@ -1,25 +1,6 @@
 //! `/proc/net`: the sockets of each family. There is one network namespace, so it is a directory and not a link.
 
-use abi::Result;
-
+use super::netlink;
 use super::node::Node;
-use super::text::Text;
-use crate::net::netlink;
 
-pub static NODES: &[Node] = &[Node::File("netlink", 0o444, netlink_sockets)];
-
-/// Addresses in the kernel are not shown: the first column is 0, as for those without rights on Linux. What is sent
-/// does not wait in its sender, so that no memory counts for it.
-fn netlink_sockets(out: &mut Text) -> Result<()> {
-    out.bytes(
-        b"sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n",
-    )?;
-    for row in netlink::rows() {
-        write!(out, "{:016x} {:<3} {:<10} ", 0, row.protocol, row.port)?;
-        write!(out, "{:08x} {:<8} {:<8} ", row.groups, row.charge, 0)?;
-        let dumping = i32::from(row.is_dumping);
-        write!(out, "{dumping:<5} {:<8} ", row.references)?;
-        writeln!(out, "{:<8} {:<8}", row.drops, row.ino)?;
-    }
-    Ok(())
-}
+pub static NODES: &[Node] = &[Node::File("netlink", 0o444, netlink::sockets)];

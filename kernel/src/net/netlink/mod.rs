@@ -8,6 +8,7 @@
 //! | [`send`] | what a process sends: to the kernel, a port, a group |
 //! | [`request`] | requests to the kernel: acknowledgements, errors, dumps |
 //! | [`connector`] | the events of processes |
+//! | [`generic`] | families found by name; the figures of tasks |
 //! | [`options`] | the options of `SOL_NETLINK` |
 //! | [`ops`] | the file operations, and `/proc/net/netlink` |
 //!
@@ -27,6 +28,7 @@
 //! References: netlink(7), RFC 3549; the behaviour of Linux 6.1.
 
 pub mod connector;
+pub mod generic;
 mod ops;
 mod options;
 mod request;
@@ -59,7 +61,11 @@ pub struct Protocol {
     close: Option<fn(&NetlinkSocket)>,
 }
 
-static PROTOCOLS: &[&Protocol] = &[&USERSOCK, &connector::PROTOCOL];
+static PROTOCOLS: &[&Protocol] = &[
+    &USERSOCK,
+    &connector::PROTOCOL,
+    &generic::PROTOCOL,
+];
 
 /// Between processes alone.
 static USERSOCK: Protocol = Protocol {

@@ -2,6 +2,7 @@
 //! modules of their own.
 
 pub mod connector;
+pub mod generic;
 
 use bitflags::bitflags;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
