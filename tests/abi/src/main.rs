@@ -120,6 +120,7 @@ const FAMILIES: &[Family] = &[
     ("netlink", netlink::cookie::CASES),
     ("netlink", netlink::connector::CASES),
     ("netlink", netlink::generic::CASES),
+    ("netlink", netlink::route::CASES),
     ("pipe", pipe::CASES),
     ("sigio", sigio::CASES),
     ("proc", proc::CASES),

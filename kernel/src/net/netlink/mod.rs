@@ -9,6 +9,7 @@
 //! | [`request`] | requests to the kernel: acknowledgements, errors, dumps |
 //! | [`connector`] | the events of processes |
 //! | [`generic`] | families found by name; the figures of tasks |
+//! | [`route`] | interfaces, addresses, routes |
 //! | [`options`] | the options of `SOL_NETLINK` |
 //! | [`ops`] | the file operations, and `/proc/net/netlink` |
 //!
@@ -32,6 +33,7 @@ pub mod generic;
 mod ops;
 mod options;
 mod request;
+pub mod route;
 mod send;
 mod socket;
 mod table;
@@ -62,6 +64,7 @@ pub struct Protocol {
 }
 
 static PROTOCOLS: &[&Protocol] = &[
+    &route::PROTOCOL,
     &USERSOCK,
     &connector::PROTOCOL,
     &generic::PROTOCOL,

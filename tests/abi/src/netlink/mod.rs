@@ -6,11 +6,13 @@
 //! | [`connector`] | the events of processes |
 //! | [`cookie`] | what `mq_notify` sends |
 //! | [`generic`] | families found by name, the figures of tasks |
+//! | [`route`] | interfaces, addresses, routes |
 //! | [`socket`] | the family: ports, groups, options, limits |
 
 pub mod connector;
 pub mod cookie;
 pub mod generic;
+pub mod route;
 pub mod socket;
 
 use libc::AF_NETLINK;

@@ -3,6 +3,7 @@
 
 pub mod connector;
 pub mod generic;
+pub mod route;
 
 use bitflags::bitflags;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
