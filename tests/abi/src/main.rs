@@ -121,6 +121,7 @@ const FAMILIES: &[Family] = &[
     ("netlink", netlink::connector::CASES),
     ("netlink", netlink::generic::CASES),
     ("netlink", netlink::route::CASES),
+    ("netlink", netlink::uevent::CASES),
     ("pipe", pipe::CASES),
     ("sigio", sigio::CASES),
     ("proc", proc::CASES),

@@ -10,6 +10,7 @@
 //! | [`connector`] | the events of processes |
 //! | [`generic`] | families found by name; the figures of tasks |
 //! | [`route`] | interfaces, addresses, routes |
+//! | [`uevent`] | the events of devices |
 //! | [`options`] | the options of `SOL_NETLINK` |
 //! | [`ops`] | the file operations, and `/proc/net/netlink` |
 //!
@@ -37,6 +38,7 @@ pub mod route;
 mod send;
 mod socket;
 mod table;
+pub mod uevent;
 
 use alloc::sync::Arc;
 
@@ -67,6 +69,7 @@ static PROTOCOLS: &[&Protocol] = &[
     &route::PROTOCOL,
     &USERSOCK,
     &connector::PROTOCOL,
+    &uevent::PROTOCOL,
     &generic::PROTOCOL,
 ];
 

@@ -8,12 +8,14 @@
 //! | [`generic`] | families found by name, the figures of tasks |
 //! | [`route`] | interfaces, addresses, routes |
 //! | [`socket`] | the family: ports, groups, options, limits |
+//! | [`uevent`] | the events of devices |
 
 pub mod connector;
 pub mod cookie;
 pub mod generic;
 pub mod route;
 pub mod socket;
+pub mod uevent;
 
 use libc::AF_NETLINK;
 
