@@ -19,6 +19,8 @@ use alloc::vec::Vec;
 use abi::{Errno, Result};
 use ksync::SpinLock;
 
+use crate::net::netlink::uevent;
+
 /// What a device is listed under besides its place in the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subsystem {
@@ -178,6 +180,7 @@ impl DeviceSpec {
             }
             let new: Arc<[_]> = old.iter().cloned().chain([device.clone()]).collect();
             if parent.replace_children(&old, new) {
+                uevent::added(&device);
                 return Ok(device);
             }
         }

@@ -21,6 +21,8 @@ use abi::{Errno, Result};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::mm::user::UserPtr;
+use crate::net::netlink::route::address::{self, Address};
+use crate::net::netlink::route::link;
 use crate::sync::RwLock;
 use crate::task::{self, Cap};
 
@@ -141,6 +143,7 @@ impl Interface {
             .union(Iff::PROMISC);
         let was_up = self.is_up();
         let is_up = asked.contains(Iff::UP);
+        let before = self.flags();
         let kept = self.flags.load(Ordering::Acquire) & !SETTABLE.bits();
         if is_up && !was_up {
             self.add_own_addresses();
@@ -148,7 +151,13 @@ impl Interface {
         self.flags
             .store(kept | (asked & SETTABLE).bits(), Ordering::Release);
         if was_up && !is_up {
-            self.v6.write().clear();
+            let gone = core::mem::take(&mut *self.v6.write());
+            for own in gone {
+                address::notify(self, Address::V6(own), false);
+            }
+        }
+        if self.flags() != before {
+            link::notify(self, before ^ self.flags());
         }
     }
 
@@ -159,18 +168,22 @@ impl Interface {
         }
         let mut v4 = self.v4.write();
         if v4.is_empty() {
-            v4.push(V4Address {
+            let own = V4Address {
                 address: Ipv4Addr::LOCALHOST,
                 prefix: 8,
-            });
+            };
+            v4.push(own);
+            address::notify(self, Address::V4(own), true);
         }
         drop(v4);
         let mut v6 = self.v6.write();
         if v6.is_empty() {
-            v6.push(V6Address {
+            let own = V6Address {
                 address: Ipv6Addr::LOCALHOST,
                 prefix: 128,
-            });
+            };
+            v6.push(own);
+            address::notify(self, Address::V6(own), true);
         }
     }
 

@@ -11,6 +11,7 @@ use super::{pid, ptrace, tree};
 use crate::ipc::{futex, sem, shm};
 use crate::mm;
 use crate::net::netlink::connector;
+use crate::net::netlink::generic::taskstats::Ending;
 use crate::sched;
 use crate::signal::{self, GroupExit};
 use crate::sync::{CurrentTask, current};
@@ -30,8 +31,9 @@ pub fn exit_thread(status: WaitStatus) -> ! {
     if me.process.is_init() && me.process.thread_count() == 1 {
         panic!("init exited with status {status:#x}");
     }
+    let figures = Ending::begin(&me);
     leave_user_space(&me);
-    let status = leave_process(&me, status);
+    let status = leave_process(&me, status, figures);
     if connector::is_heard() {
         connector::exit(&me, status);
     }
@@ -73,7 +75,7 @@ fn leave_user_space(me: &CurrentTask) {
 }
 
 /// Takes the thread out of its process; the last one makes the process a zombie. Answers the thread's status.
-fn leave_process(me: &CurrentTask, status: WaitStatus) -> WaitStatus {
+fn leave_process(me: &CurrentTask, status: WaitStatus, figures: Option<Ending>) -> WaitStatus {
     let process = me.process.clone();
     {
         let used = me.rusage();
@@ -89,6 +91,9 @@ fn leave_process(me: &CurrentTask, status: WaitStatus) -> WaitStatus {
         Some(GroupExit::Status(decided)) => decided,
         _ => status,
     };
+    if let Some(figures) = figures {
+        figures.tell(me, own_status, alone);
+    }
     end_as_tracee(me, own_status);
     if !alone {
         super::usage::count_task(uid, false);

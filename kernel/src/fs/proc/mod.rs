@@ -16,7 +16,7 @@
 //! | `links`, `fds` | `exe`, `cwd`, `root`; `fd` and `fdinfo` |
 //! | `net`, `inet` | `/proc/net` |
 //! | `mounts` | `mounts`, `mountinfo`, `mountstats` |
-//! | `net` | `/proc/net` |
+//! | `net`, `netlink` | `/proc/net` |
 //! | `system` | files about the machine, time and devices |
 //! | `vmstat` | files about memory as a whole |
 //! | `sysctl` | `/proc/sys` |
@@ -52,6 +52,7 @@ mod mem;
 mod memory;
 mod mounts;
 mod net;
+mod netlink;
 mod node;
 mod pagemap;
 mod pid;

@@ -25,6 +25,8 @@ use spin::Once;
 use crate::fs::dentry::Dentry;
 use crate::fs::superblock::{self, FileSystem, NewSuperBlock, SuperBlock, SuperOps};
 
+pub use tree::uevent;
+
 const SYSFS_MAGIC: i64 = 0x6265_6572;
 
 /// The type for `mount -t`. Every mount shows the same tree.

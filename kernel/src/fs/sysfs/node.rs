@@ -16,6 +16,7 @@ use crate::fs::proc::{Source, Text, TextFile};
 use crate::fs::superblock::SuperBlock;
 use crate::fs::tmpfs::TreeDir;
 use crate::mm::user::{IoSink, IoSource};
+use crate::net::netlink::uevent;
 
 /// What Linux shows as the size of a text attribute: a page.
 const TEXT_BYTES: u64 = 4096;
@@ -118,6 +119,7 @@ impl InodeOps for Dir {
                         Some(attribute) => shape(attribute),
                         None => return Err(Errno::ENOENT),
                     },
+                    Entry::Uevent(_) => (0o644, TEXT_BYTES),
                     _ => (0o444, TEXT_BYTES),
                 };
                 let inode = make(sb, &path, FileKind::Regular, mode, Arc::new(Leaf(entry)));
@@ -213,6 +215,7 @@ impl InodeOps for Leaf {
             }
             Entry::Uevent(device) => Arc::new(TextFile::new(Uevent(device.clone()))).into(),
             Entry::Dev(device) => Arc::new(TextFile::new(Number(device.clone()))).into(),
+            Entry::UeventCount => Arc::new(TextFile::new(Count)).into(),
             Entry::Fixed(text) => Arc::new(TextFile::new(Fixed(text))).into(),
             Entry::Dir(_) | Entry::Link(_) => return Err(Errno::EINVAL),
         })
@@ -273,6 +276,10 @@ impl Source for Uevent {
         tree::uevent(&self.0, &mut text)?;
         out.bytes(text.as_bytes())
     }
+
+    fn store(&self, bytes: &[u8]) -> Result<()> {
+        uevent::synthesise(&self.0, bytes)
+    }
 }
 
 struct Number(Arc<Device>);
@@ -281,6 +288,15 @@ impl Source for Number {
     fn show(&self, out: &mut Text) -> Result<()> {
         let node = self.0.node().ok_or(Errno::ENODEV)?;
         writeln!(out, "{}:{}", node.major, node.minor)
+    }
+}
+
+/// How many events of devices there have been.
+struct Count;
+
+impl Source for Count {
+    fn show(&self, out: &mut Text) -> Result<()> {
+        writeln!(out, "{}", uevent::seqnum())
     }
 }
 

@@ -41,6 +41,7 @@ pub enum Entry {
     /// An attribute, by its index.
     Attribute(Arc<Device>, usize),
     Uevent(Arc<Device>),
+    UeventCount,
     /// The device number.
     Dev(Arc<Device>),
     Fixed(&'static str),
@@ -126,6 +127,7 @@ impl Place {
             Self::Device(device) => device_entries(device),
             Self::Group(device, group) => attributes(device, Some(group)),
             Self::Kernel => alloc::vec![
+                ("uevent_seqnum".into(), Entry::UeventCount),
                 ("address_bits".into(), Entry::Fixed("64\n")),
                 ("cpu_byteorder".into(), Entry::Fixed("little\n")),
             ],

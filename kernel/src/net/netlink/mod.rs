@@ -8,6 +8,9 @@
 //! | [`send`] | what a process sends: to the kernel, a port, a group |
 //! | [`request`] | requests to the kernel: acknowledgements, errors, dumps |
 //! | [`connector`] | the events of processes |
+//! | [`generic`] | families found by name; the figures of tasks |
+//! | [`route`] | interfaces, addresses, routes |
+//! | [`uevent`] | the events of devices |
 //! | [`options`] | the options of `SOL_NETLINK` |
 //! | [`ops`] | the file operations, and `/proc/net/netlink` |
 //!
@@ -27,12 +30,15 @@
 //! References: netlink(7), RFC 3549; the behaviour of Linux 6.1.
 
 pub mod connector;
+pub mod generic;
 mod ops;
 mod options;
 mod request;
+pub mod route;
 mod send;
 mod socket;
 mod table;
+pub mod uevent;
 
 use alloc::sync::Arc;
 
@@ -59,7 +65,13 @@ pub struct Protocol {
     close: Option<fn(&NetlinkSocket)>,
 }
 
-static PROTOCOLS: &[&Protocol] = &[&USERSOCK, &connector::PROTOCOL];
+static PROTOCOLS: &[&Protocol] = &[
+    &route::PROTOCOL,
+    &USERSOCK,
+    &connector::PROTOCOL,
+    &uevent::PROTOCOL,
+    &generic::PROTOCOL,
+];
 
 /// Between processes alone.
 static USERSOCK: Protocol = Protocol {

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use abi::netlink::SockAddrNl;
-use abi::socket::{AF_NETLINK, AF_UNSPEC, MsgFlags, Ucred};
+use abi::socket::{AF_NETLINK, AF_UNSPEC, MsgFlags};
 use abi::{Errno, Result};
 use zerocopy::FromBytes;
 
@@ -22,7 +22,6 @@ const MAX_OVERHEAD: usize = 32;
 pub struct Sent<'a> {
     pub socket: &'a Arc<NetlinkSocket>,
     pub data: &'a [u8],
-    pub cred: Ucred,
     /// It bore an address: then the socket's maker needs the rights too, lest a program with more of them is
     /// made to write where it did not mean to.
     pub addressed: bool,
@@ -146,7 +145,6 @@ impl NetlinkSocket {
         input(&Sent {
             socket: &socket,
             data: &packet.data,
-            cred: packet.cred,
             addressed,
         });
         Ok(())

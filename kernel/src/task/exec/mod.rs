@@ -75,9 +75,6 @@ pub fn execve_at(
         argv,
         envp,
     })?;
-    if connector::is_heard() {
-        connector::exec(&current());
-    }
     super::ptrace::exec_stop(old_tid.0);
     Ok(0)
 }
@@ -112,6 +109,8 @@ fn execute(request: ExecRequest) -> Result<()> {
     signal::end_exec(&process);
     if done.is_err() {
         signal::force_signal(SigInfo::kernel(Signo::KILL));
+    } else if connector::is_heard() {
+        connector::exec(&me);
     }
     Ok(())
 }

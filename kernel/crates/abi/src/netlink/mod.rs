@@ -2,6 +2,8 @@
 //! modules of their own.
 
 pub mod connector;
+pub mod generic;
+pub mod route;
 
 use bitflags::bitflags;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
