@@ -21,6 +21,7 @@ mod sys;
 
 mod aio;
 mod caps;
+mod chattr;
 mod core;
 mod cred;
 mod devpts;
@@ -54,6 +55,7 @@ mod schedule;
 mod seccomp;
 mod sigio;
 mod signal;
+mod swap;
 mod system;
 mod sysv;
 mod thread;
@@ -118,6 +120,8 @@ const FAMILIES: &[Family] = &[
     ("lease", lease::CASES),
     ("mount", mount::CASES),
     ("handle", handle::CASES),
+    ("chattr", chattr::CASES),
+    ("swap", swap::CASES),
     ("pipe", pipe::CASES),
     ("sigio", sigio::CASES),
     ("proc", proc::CASES),
