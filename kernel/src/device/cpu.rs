@@ -11,7 +11,7 @@ use super::registry::{DeviceSpec, Subsystem, folder};
 use crate::arch::cpu::{self, MAX_CPUS};
 
 /// `0`, or `0-3`; nothing for no CPU.
-fn range(out: &mut String, count: usize) -> Result<()> {
+pub(super) fn range(out: &mut String, count: usize) -> Result<()> {
     let written = match count {
         0 => Ok(()),
         1 => write!(out, "0"),
@@ -32,7 +32,7 @@ const WHOLE_PACKAGE: [(&str, &str); 3] = [
 ];
 
 /// A mask with these of `count` bits, as Linux prints one: words of 32 bits, the first as short as it can be.
-fn hexadecimal(set: Range<usize>, count: usize) -> String {
+pub(super) fn hexadecimal(set: Range<usize>, count: usize) -> String {
     let mut text = String::new();
     for word in (0..count.div_ceil(32)).rev() {
         let bits = (count - word * 32).min(32);

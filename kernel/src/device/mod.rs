@@ -12,6 +12,7 @@
 //! | `rtc` | the calendar clock: `/dev/rtc0` |
 //! | `misc` | `/dev/hwrng`, and the memory devices in the registry |
 //! | `cpu` | the processors in the registry |
+//! | `node` | the one node of memory in the registry |
 //! | `power` | power off, restart, halt |
 //! | `sysrq` | the commands of `/proc/sysrq-trigger` |
 //!
@@ -34,6 +35,7 @@ mod cpu;
 mod dma;
 pub mod irq;
 mod misc;
+mod node;
 pub mod pci;
 pub mod power;
 pub mod random;
@@ -53,6 +55,9 @@ pub fn init() {
     init_early();
     if let Err(error) = cpu::init() {
         log::warn!("the processors are not shown in sysfs: {error:?}");
+    }
+    if let Err(error) = node::init() {
+        log::warn!("the node of memory is not shown in sysfs: {error:?}");
     }
     acpi::events::init();
     misc::init();

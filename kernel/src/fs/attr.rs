@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use abi::fs::{FileTime, S_IALLUGO, S_ISGID, W_OK};
 use abi::{Errno, Result};
 
-use crate::fs::inode::{Inode, SetAttr};
+use crate::fs::inode::{Inode, InodeFlags, SetAttr};
 use crate::fs::mount::Path;
 use crate::fs::{limits, memfd, open, perm};
 use crate::task::{Cap, Cred};
@@ -18,6 +18,7 @@ pub fn chmod(place: &Path, mode: u32, cred: &Cred) -> Result<()> {
     if inode.is_symlink() {
         return Err(Errno::EOPNOTSUPP);
     }
+    inode.check_changeable()?;
     if !perm::is_owner(inode, cred) {
         return Err(Errno::EPERM);
     }
@@ -40,6 +41,9 @@ pub fn chown(place: &Path, uid: Option<u32>, gid: Option<u32>, cred: &Cred) -> R
     place.check_writable()?;
     let inode = place.inode();
     let _guard = inode.lock.lock();
+    if uid.is_some() || gid.is_some() {
+        inode.check_changeable()?;
+    }
     if let Some(uid) = uid {
         let own = cred.fsuid == inode.uid() && uid == inode.uid();
         if !own && !cred.capable(Cap::CHOWN) {
@@ -90,6 +94,11 @@ pub fn utimes(place: &Path, atime: NewTime, mtime: NewTime, cred: &Cred) -> Resu
     place.check_writable()?;
     let inode = place.inode();
     let _guard = inode.lock.lock();
+    if (atime, mtime) != (NewTime::Now, NewTime::Now) {
+        inode.check_changeable()?;
+    } else if inode.flags().contains(InodeFlags::IMMUTABLE) {
+        return Err(Errno::EPERM);
+    }
     if !perm::is_owner(inode, cred) {
         if (atime, mtime) != (NewTime::Now, NewTime::Now) {
             return Err(Errno::EPERM);

@@ -13,7 +13,7 @@ use bitflags::bitflags;
 use spin::Once;
 
 use crate::fs::fasync::{self, Async, FasyncList, Owner};
-use crate::fs::inode::{FileKind, Inode};
+use crate::fs::inode::{FileKind, Inode, InodeFlags};
 use crate::fs::mount::Path;
 use crate::fs::notify::{self, Event};
 use crate::fs::pipe::Pipe;
@@ -350,6 +350,7 @@ impl File {
         let inode = self.inode();
         let mount = self.path.mount.flags();
         let never = self.flags().contains(OpenFlags::NOATIME)
+            || inode.flags().contains(InodeFlags::NOATIME)
             || mount.contains(MountFlags::NOATIME)
             || (inode.is_dir() && mount.contains(MountFlags::NODIRATIME));
         if !never {

@@ -70,16 +70,20 @@ bitflags! {
         const DYNAMIC_ATTR = 4;
         /// [`InodeOps::permission`] decides, not the mode alone.
         const OWN_PERMISSION = 8;
-        /// No access-time updates.
+        /// No access-time updates (`chattr +A`).
         const NOATIME = 16;
         /// Has at least one extended attribute (so that writes look for `security.capability`).
         const HAS_XATTR = 32;
         /// A symlink whose [`InodeOps::follow_link`] jumps to a place (as those of `/proc/<pid>/fd`).
         const MAGIC_LINK = 64;
-        /// The file's data is immutable text of the kernel: no writers.
+        /// Neither content, names nor attributes change (`chattr +i`).
         const IMMUTABLE = 128;
         /// Unnamed, but may be given a name (`O_TMPFILE` without `O_EXCL`).
         const LINKABLE = 256;
+        /// Content is only appended, names are only added (`chattr +a`).
+        const APPEND = 512;
+        /// Not to be backed up (`chattr +d`).
+        const NODUMP = 1024;
     }
 }
 
@@ -252,6 +256,10 @@ pub trait InodeOps: Send + Sync + Any {
     /// The store of extended attributes, if the file system has one in memory.
     fn xattrs<'a>(&self, _inode: &'a Inode) -> Option<&'a XattrStore> {
         None
+    }
+    /// Whether the file has the flags of `chattr`.
+    fn has_file_flags(&self, _inode: &Inode) -> bool {
+        false
     }
     /// The last name and the last user are gone.
     fn evict(&self, _inode: &Inode) {}
@@ -433,6 +441,23 @@ impl Inode {
     }
     pub fn set_flag(&self, flag: InodeFlags) {
         self.flags.fetch_or(flag.bits(), Ordering::Relaxed);
+    }
+
+    /// Puts `new` in the place of those of `which` that are set; under `lock`.
+    pub fn replace_flags(&self, which: InodeFlags, new: InodeFlags) {
+        self.flags
+            .fetch_and(!(which - new).bits(), Ordering::Relaxed);
+        self.set_flag(new);
+    }
+    /// EPERM for a file whose attributes are not to change.
+    pub fn check_changeable(&self) -> Result<()> {
+        match self
+            .flags()
+            .intersects(InodeFlags::IMMUTABLE | InodeFlags::APPEND)
+        {
+            true => Err(Errno::EPERM),
+            false => Ok(()),
+        }
     }
 
     pub fn times(&self) -> Times {

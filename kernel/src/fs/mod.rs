@@ -9,7 +9,7 @@
 //! | [`path`] | the path walk |
 //! | [`namei`] | create, remove, link, rename |
 //! | [`open`] | opening, truncating, programs for `execve` |
-//! | [`attr`], [`perm`], [`xattr`], [`limits`] | attributes, permissions, extended attributes, limits |
+//! | [`attr`], [`perm`], [`xattr`], [`fileattr`], [`limits`] | attributes, permissions, extended attributes, limits |
 //! | [`file`], [`fd`], [`rw`], [`fasync`] | open file descriptions and [`FileOps`], descriptor tables, reads and writes |
 //! | [`handle`] | file handles |
 //! | [`context`] | a process's root, working directory and umask |
@@ -55,6 +55,7 @@ pub mod fasync;
 pub mod fd;
 pub mod fifo;
 pub mod file;
+pub mod fileattr;
 pub mod handle;
 pub mod initramfs;
 pub mod inode;

@@ -230,6 +230,7 @@ pub fn link(old: &Path, parent: &Parent, cred: &Cred) -> Result<()> {
     }
     let inode = old.inode();
     perm::check_create(dir, cred)?;
+    inode.check_changeable()?;
     if inode.is_dir() {
         return Err(Errno::EPERM);
     }

@@ -12,7 +12,7 @@ use abi::{Errno, Result};
 
 use crate::fs::context::FsContext;
 use crate::fs::file::{File, FileMode, FileOpsRef};
-use crate::fs::inode::{FileKind, Inode, SetAttr};
+use crate::fs::inode::{FileKind, Inode, InodeFlags, SetAttr};
 use crate::fs::mount::Path;
 use crate::fs::namei::{self, Make};
 use crate::fs::notify::{self, Event};
@@ -275,6 +275,14 @@ fn check_open(place: &Path, request: &OpenRequest, cred: &Cred) -> Result<()> {
         _ => {}
     }
     perm::check(inode, access, cred)?;
+    if inode.flags().contains(InodeFlags::APPEND) {
+        let writes = request.flags.access_mode() != 0;
+        if request.flags.contains(OpenFlags::TRUNC)
+            || (writes && !request.flags.contains(OpenFlags::APPEND))
+        {
+            return Err(Errno::EPERM);
+        }
+    }
     if request.flags.contains(OpenFlags::NOATIME) && !perm::is_owner(inode, cred) {
         return Err(Errno::EPERM);
     }
@@ -454,6 +462,9 @@ pub fn open_exec_at(dirfd: i32, path: &[u8], at_flags: u32) -> Result<(Arc<File>
 /// Truncates by path or descriptor, all checks of the file's kind done.
 pub fn truncate(inode: &Arc<Inode>, size: u64, cred: &Cred) -> Result<()> {
     attr::check_size_limit(inode, size)?;
+    if inode.flags().contains(InodeFlags::APPEND) {
+        return Err(Errno::EPERM);
+    }
     let _guard = inode.lock.lock();
     memfd::check_truncate(inode, size)?;
     perm::drop_privileges_on_write(inode, cred);

@@ -11,7 +11,11 @@ use crate::task::{Cap, Cred};
 
 /// Checks access with the file-system ids; `mask` is made of `R_OK`, `W_OK` and `X_OK`.
 pub fn check(inode: &Arc<Inode>, mask: u32, cred: &Cred) -> Result<()> {
-    if inode.flags().contains(InodeFlags::OWN_PERMISSION) {
+    let flags = inode.flags();
+    if mask & W_OK != 0 && flags.contains(InodeFlags::IMMUTABLE) {
+        return Err(Errno::EPERM);
+    }
+    if flags.contains(InodeFlags::OWN_PERMISSION) {
         inode.ops.permission(inode, mask)?;
     }
     let mode = inode.mode();
@@ -67,6 +71,10 @@ pub fn check_create(dir: &Arc<Inode>, cred: &Cred) -> Result<()> {
 /// Checks that `inode` may be taken out of `dir`: the sticky bit reserves that to owners.
 pub fn check_delete(dir: &Arc<Inode>, inode: &Inode, cred: &Cred) -> Result<()> {
     check(dir, W_OK | X_OK, cred)?;
+    if dir.flags().contains(InodeFlags::APPEND) {
+        return Err(Errno::EPERM);
+    }
+    inode.check_changeable()?;
     let sticky = dir.mode() & S_ISVTX != 0
         && cred.fsuid != inode.uid()
         && cred.fsuid != dir.uid()

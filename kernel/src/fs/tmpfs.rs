@@ -10,12 +10,12 @@ use abi::fs::{
 };
 use abi::{Errno, Result};
 
-use crate::fs::attr;
 use crate::fs::dentry::Dentry;
 use crate::fs::file::{DirSink, File, FileOps, FileOpsRef};
 use crate::fs::inode::{ChildPolicy, FileKind, Inode, InodeFlags, InodeOps, NewInode, Rename};
 use crate::fs::superblock::{FileSystem, NewSuperBlock, SuperBlock, SuperOps};
 use crate::fs::xattr::XattrStore;
+use crate::fs::{attr, fileattr};
 use crate::mm::MemoryObject;
 use crate::mm::pagecache::{PageAccount, PageCache};
 use crate::mm::user::{IoSink, IoSource};
@@ -353,6 +353,7 @@ impl InodeOps for TmpfsDir {
     }
     fn create(&self, dir: &Arc<Inode>, _name: &[u8], new: &NewInode) -> Result<Arc<Inode>> {
         let inode = new_inode(&dir.sb, new)?;
+        fileattr::inherit(dir, &inode);
         if new.kind == FileKind::Dir {
             dir.inc_nlink();
         }
@@ -361,6 +362,7 @@ impl InodeOps for TmpfsDir {
     }
     fn tmpfile(&self, dir: &Arc<Inode>, new: &NewInode) -> Result<Arc<Inode>> {
         let inode = new_inode(&dir.sb, new)?;
+        fileattr::inherit(dir, &inode);
         inode.set_nlink(0);
         Ok(inode)
     }
@@ -445,6 +447,9 @@ impl InodeOps for TmpfsDir {
     }
     fn xattrs<'a>(&self, inode: &'a Inode) -> Option<&'a XattrStore> {
         Some(&inode.extra_or_new().xattrs)
+    }
+    fn has_file_flags(&self, inode: &Inode) -> bool {
+        inode.sb.magic == TMPFS_MAGIC
     }
     fn evict(&self, inode: &Inode) {
         uncharge(inode);
@@ -531,6 +536,9 @@ impl InodeOps for TmpfsFile {
     }
     fn xattrs<'a>(&self, inode: &'a Inode) -> Option<&'a XattrStore> {
         Some(&inode.extra_or_new().xattrs)
+    }
+    fn has_file_flags(&self, inode: &Inode) -> bool {
+        inode.sb.magic == TMPFS_MAGIC
     }
     fn evict(&self, inode: &Inode) {
         uncharge(inode);

@@ -94,6 +94,7 @@ fn check(place: &Path, name: &[u8], mask: u32, cred: &Cred) -> Result<()> {
     let inode = place.inode();
     if mask & W_OK != 0 {
         place.check_writable()?;
+        inode.check_changeable()?;
     }
     if name.starts_with(b"security.") {
         if mask & W_OK != 0 {

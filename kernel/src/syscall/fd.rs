@@ -8,13 +8,17 @@ use abi::fs::{
     F_GETOWN_EX, F_GETPIPE_SZ, F_GETSIG, F_NOTIFY, F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW, F_RDLCK,
     F_SETFD, F_SETFL, F_SETLEASE, F_SETLK, F_SETLKW, F_SETOWN, F_SETOWN_EX, F_SETPIPE_SZ, F_SETSIG,
     F_UNLCK, F_WRLCK, FD_CLOEXEC, FIGETBSZ, FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, FIONREAD,
-    FIOQSIZE, FOwnerEx, Flock, LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, MFD_ALLOW_SEALING, MFD_CLOEXEC,
-    MFD_EXEC, MFD_HUGETLB, MFD_NOEXEC_SEAL, OpenFlags, SEEK_CUR, SEEK_END, SEEK_SET,
+    FIOQSIZE, FOwnerEx, FS_IOC_FSGETXATTR, FS_IOC_FSSETXATTR, FS_IOC_GETFLAGS, FS_IOC_SETFLAGS,
+    Flock, FsXattr, LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, MFD_ALLOW_SEALING, MFD_CLOEXEC, MFD_EXEC,
+    MFD_HUGETLB, MFD_NOEXEC_SEAL, OpenFlags, SEEK_CUR, SEEK_END, SEEK_SET,
 };
 use abi::{Errno, Result};
 use vfs::{LockKind, Range, RangeLock};
 
-use crate::fs::{File, FileKind, FileMode, dnotify, fasync, lease, locks, memfd, perm, pipe};
+use crate::fs::{
+    File, FileKind, FileMode, InodeFlags, dnotify, fasync, fileattr, lease, locks, memfd, perm,
+    pipe,
+};
 use crate::mm::user::{UserCStr, UserPtr};
 use crate::task::current;
 
@@ -144,6 +148,11 @@ fn set_flags(file: &Arc<File>, fd: i32, arg: u32) -> Result<usize> {
     let wanted = OpenFlags::from_bits_retain(arg) & OpenFlags::SETFL;
     let old = file.flags();
     let task = current();
+    if (wanted ^ old).contains(OpenFlags::APPEND)
+        && file.inode().flags().contains(InodeFlags::APPEND)
+    {
+        return Err(Errno::EPERM);
+    }
     if (wanted & !old).contains(OpenFlags::NOATIME)
         && !perm::is_owner(file.inode(), &task.my_cred())
     {
@@ -372,6 +381,20 @@ pub fn sys_ioctl(fd: i32, cmd: u32, arg: usize) -> Result<usize> {
         FIGETBSZ => UserPtr::from(arg)
             .write(&(file.inode().sb.block_size as i32))
             .map(|()| 0),
+        FS_IOC_GETFLAGS => UserPtr::from(arg)
+            .write(&fileattr::flags(&file)?)
+            .map(|()| 0),
+        FS_IOC_SETFLAGS => {
+            let wanted = UserPtr::<u32>::from(arg).read()?;
+            fileattr::set_flags(&file, wanted, &task.my_cred()).map(|()| 0)
+        }
+        FS_IOC_FSGETXATTR => UserPtr::from(arg)
+            .write(&fileattr::extended(&file)?)
+            .map(|()| 0),
+        FS_IOC_FSSETXATTR => {
+            let wanted: FsXattr = UserPtr::from(arg).read()?;
+            fileattr::set_extended(&file, &wanted, &task.my_cred()).map(|()| 0)
+        }
         _ => file.ops().ioctl(&file, cmd, arg),
     }
 }

@@ -8,7 +8,7 @@ use abi::fs::{
 use abi::{Errno, Result};
 
 use crate::fs::file::{DirSink, File};
-use crate::fs::inode::FileKind;
+use crate::fs::inode::{FileKind, InodeFlags};
 use crate::fs::notify::{self, Event};
 use crate::fs::{LookupFlags, lease, open, path, perm, rw};
 use crate::mm::user::{IoSink, IoSource, UserCStr, copy_out};
@@ -371,6 +371,11 @@ pub fn sys_fallocate(fd: i32, mode: u32, offset: i64, len: i64) -> Result<usize>
     }
     if !file.writable() {
         return Err(Errno::EBADF);
+    }
+    let flags = file.inode().flags();
+    let shrinks = mode & !FALLOC_FL_KEEP_SIZE != 0;
+    if flags.contains(InodeFlags::IMMUTABLE) || (shrinks && flags.contains(InodeFlags::APPEND)) {
+        return Err(Errno::EPERM);
     }
     match file.inode().kind {
         FileKind::Fifo => return Err(Errno::ESPIPE),

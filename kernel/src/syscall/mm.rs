@@ -9,7 +9,7 @@ use abi::signal::{SigInfo, Signo};
 use abi::{Errno, Result};
 
 use crate::arch;
-use crate::fs::{File, memfd, userfaultfd};
+use crate::fs::{File, InodeFlags, memfd, userfaultfd};
 use crate::mm::addr::page_up;
 use crate::mm::hooks::{self, Limit, TaskHooks};
 use crate::mm::oom;
@@ -112,6 +112,10 @@ fn file_backing(
 ) -> Result<(Backing, Prot)> {
     let mut max = Prot::READ | Prot::WRITE | Prot::EXEC;
     if shared && prot.contains(Prot::WRITE) && !file.writable() {
+        return Err(Errno::EACCES);
+    }
+    // Stores could change what is there already.
+    if shared && file.writable() && file.inode().flags().contains(InodeFlags::APPEND) {
         return Err(Errno::EACCES);
     }
     if shared && !file.writable() {

@@ -51,6 +51,7 @@ mod signal;
 mod socket;
 mod sockopt;
 mod stat;
+mod swap;
 mod system;
 mod sysv;
 mod time;

@@ -4,12 +4,13 @@ use abi::fs::{
     AT_EACCESS, AT_EMPTY_PATH, AT_FDCWD, AT_NO_AUTOMOUNT, AT_STATX_SYNC_TYPE, AT_SYMLINK_NOFOLLOW,
     DevNum, MountFlags, PATH_MAX, R_OK, ST_MANDLOCK, ST_NOATIME, ST_NODEV, ST_NODIRATIME,
     ST_NOEXEC, ST_NOSUID, ST_NOSYMFOLLOW, ST_RDONLY, ST_RELATIME, ST_SYNCHRONOUS, ST_VALID,
-    STATX_ATTR_MOUNT_ROOT, STATX_BASIC_STATS, STATX_BTIME, STATX_MNT_ID, STATX_MNT_ID_UNIQUE,
-    STATX_RESERVED, Stat, Statfs, Statx, Ustat, W_OK, X_OK,
+    STATX_ATTR_APPEND, STATX_ATTR_IMMUTABLE, STATX_ATTR_MOUNT_ROOT, STATX_ATTR_NODUMP,
+    STATX_BASIC_STATS, STATX_BTIME, STATX_MNT_ID, STATX_MNT_ID_UNIQUE, STATX_RESERVED, Stat,
+    Statfs, Statx, Ustat, W_OK, X_OK,
 };
 use abi::{Errno, Result};
 
-use crate::fs::inode::Attr;
+use crate::fs::inode::{Attr, Inode, InodeFlags};
 use crate::fs::mount::{Mount, Path};
 use crate::fs::{FileKind, LookupFlags, SuperBlock, path, perm};
 use crate::mm::user::{UserCStr, UserPtr, copy_out};
@@ -104,11 +105,36 @@ pub fn sys_newfstatat(dirfd: i32, path: UserCStr, out: UserPtr<Stat>, flags: u32
     out.write(&to_stat(&place.inode().attr()?)).map(|()| 0)
 }
 
-fn to_statx(attr: &Attr, mount: &Mount, is_root: bool, mask: u32) -> Statx {
+/// The flags of a file, and which it can have.
+fn statx_flags(inode: &Inode) -> (u64, u64) {
+    const ALL: [(InodeFlags, u64); 3] = [
+        (InodeFlags::IMMUTABLE, STATX_ATTR_IMMUTABLE),
+        (InodeFlags::APPEND, STATX_ATTR_APPEND),
+        (InodeFlags::NODUMP, STATX_ATTR_NODUMP),
+    ];
+    if !inode.ops.has_file_flags(inode) {
+        return (0, 0);
+    }
+    let has = inode.flags();
+    ALL.iter().fold((0, 0), |(set, known), (flag, bit)| {
+        (
+            set | if has.contains(*flag) { *bit } else { 0 },
+            known | bit,
+        )
+    })
+}
+
+fn to_statx(attr: &Attr, place: &Path, mask: u32) -> Statx {
+    let (flags, known) = statx_flags(place.inode());
+    let root = if place.is_mount_root() {
+        STATX_ATTR_MOUNT_ROOT
+    } else {
+        0
+    };
     let mut out = Statx {
         stx_mask: STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID,
         stx_blksize: attr.blksize,
-        stx_attributes: if is_root { STATX_ATTR_MOUNT_ROOT } else { 0 },
+        stx_attributes: root | flags,
         stx_nlink: attr.nlink,
         stx_uid: attr.uid,
         stx_gid: attr.gid,
@@ -116,7 +142,7 @@ fn to_statx(attr: &Attr, mount: &Mount, is_root: bool, mask: u32) -> Statx {
         stx_ino: attr.ino,
         stx_size: attr.size,
         stx_blocks: attr.blocks,
-        stx_attributes_mask: STATX_ATTR_MOUNT_ROOT,
+        stx_attributes_mask: STATX_ATTR_MOUNT_ROOT | known,
         stx_atime: attr.times.atime.into(),
         stx_btime: attr.times.btime.into(),
         stx_ctime: attr.times.ctime.into(),
@@ -125,7 +151,7 @@ fn to_statx(attr: &Attr, mount: &Mount, is_root: bool, mask: u32) -> Statx {
         stx_rdev_minor: attr.rdev.minor(),
         stx_dev_major: attr.dev.major(),
         stx_dev_minor: attr.dev.minor(),
-        stx_mnt_id: mount.id,
+        stx_mnt_id: place.mount.id,
         ..Statx::default()
     };
     if mask & STATX_MNT_ID_UNIQUE != 0 {
@@ -150,8 +176,7 @@ pub fn sys_statx(
     }
     let place = lookup_at(dirfd, path, flags)?;
     let attr = place.inode().attr()?;
-    out.write(&to_statx(&attr, &place.mount, place.is_mount_root(), mask))
-        .map(|()| 0)
+    out.write(&to_statx(&attr, &place, mask)).map(|()| 0)
 }
 
 /// The identity that `access` asks with: real ids, and the capabilities that go with them.

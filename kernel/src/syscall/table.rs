@@ -266,8 +266,8 @@ syscalls! {
     164 settimeofday(tv: UserPtr<Timeval>, tz: UserPtr<Timezone>) => time::sys_settimeofday, Full, "";
     165 mount(source: UserCStr, target: UserCStr, kind: UserCStr, flags: u64, data: usize) => mount::sys_mount, Partial, "MS_SYNCHRONOUS, MS_DIRSYNC and MS_LAZYTIME are ignored";
     166 umount2(target: UserCStr, flags: u32) => mount::sys_umount2, Full, "";
-    167 swapon;
-    168 swapoff;
+    167 swapon(path: UserCStr, flags: u32) => swap::sys_swapon, Partial, "no file system is on a device: EINVAL, as on Linux's tmpfs";
+    168 swapoff(path: UserCStr) => swap::sys_swapoff, Partial, "nothing is swapped to: EINVAL";
     169 reboot(magic1: u32, magic2: u32, command: u32, argument: usize) => system::sys_reboot, Full, "";
     170 sethostname(name: usize, len: i32) => system::sys_sethostname, Full, "";
     171 setdomainname(name: usize, len: i32) => system::sys_setdomainname, Full, "";

@@ -21,6 +21,7 @@ mod sys;
 
 mod aio;
 mod caps;
+mod chattr;
 mod core;
 mod cred;
 mod devpts;
@@ -56,6 +57,7 @@ mod schedule;
 mod seccomp;
 mod sigio;
 mod signal;
+mod swap;
 mod system;
 mod sysv;
 mod thread;
@@ -126,6 +128,8 @@ const FAMILIES: &[Family] = &[
     ("netlink", netlink::generic::CASES),
     ("netlink", netlink::route::CASES),
     ("netlink", netlink::uevent::CASES),
+    ("chattr", chattr::CASES),
+    ("swap", swap::CASES),
     ("pipe", pipe::CASES),
     ("sigio", sigio::CASES),
     ("proc", proc::CASES),

@@ -47,6 +47,7 @@ pub const CASES: &[Case] = cases![
     truncation_is_no_error,
     size_is_zero,
     proc_lists_this_process,
+    the_node_of_memory_is_told,
 ];
 
 fn own(name: &str) -> Outcome<String> {
@@ -675,4 +676,26 @@ fn sysctls_that_programs_read() -> Outcome {
         equal(text_of(&format!("/proc/sys/{name}"))?.trim(), value)?;
     }
     Ok(())
+}
+
+fn the_node_of_memory_is_told() -> Outcome {
+    let status = text_of("/proc/self/status")?;
+    let value = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name));
+        line.map(|line| line[name.len()..].to_owned())
+    };
+    equal(some(value("Mems_allowed_list:\t"), "no list")?, "0")?;
+    let mask = some(value("Mems_allowed:\t"), "no mask")?;
+    check(mask.ends_with(",00000001"), "another mask")?;
+    let node = "/sys/devices/system/node";
+    for name in ["online", "has_cpu", "has_memory"] {
+        equal(text_of(&format!("{node}/{name}"))?, "0\n")?;
+    }
+    equal(text_of(&format!("{node}/node0/distance"))?, "10\n")?;
+    let cpus = text_of("/sys/devices/system/cpu/online")?;
+    equal(text_of(&format!("{node}/node0/cpulist"))?, cpus)?;
+    let memory = text_of(&format!("{node}/node0/meminfo"))?;
+    let total = memory.lines().next().unwrap_or_default().to_owned();
+    check(total.starts_with("Node 0 MemTotal: "), "another first line")?;
+    check(total.ends_with(" kB"), "another unit")
 }

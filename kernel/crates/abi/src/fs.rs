@@ -267,6 +267,9 @@ pub const STATX_BTIME: u32 = 0x800;
 pub const STATX_MNT_ID: u32 = 0x1000;
 pub const STATX_MNT_ID_UNIQUE: u32 = 0x4000;
 pub const STATX_RESERVED: u32 = 0x8000_0000;
+pub const STATX_ATTR_IMMUTABLE: u64 = 0x10;
+pub const STATX_ATTR_APPEND: u64 = 0x20;
+pub const STATX_ATTR_NODUMP: u64 = 0x40;
 pub const STATX_ATTR_MOUNT_ROOT: u64 = 0x2000;
 
 /// `statfs.f_flags` bits.
@@ -467,6 +470,28 @@ const _: () = assert!(size_of::<Flock>() == 32);
 pub struct FOwnerEx {
     pub kind: i32,
     pub pid: i32,
+}
+
+/// Flags of a file that `chattr` sets.
+pub const FS_IMMUTABLE_FL: u32 = 0x10;
+pub const FS_APPEND_FL: u32 = 0x20;
+pub const FS_NODUMP_FL: u32 = 0x40;
+pub const FS_NOATIME_FL: u32 = 0x80;
+pub const FS_IOC_GETFLAGS: u32 = 0x8008_6601;
+pub const FS_IOC_SETFLAGS: u32 = 0x4008_6602;
+pub const FS_IOC_FSGETXATTR: u32 = 0x801c_581f;
+pub const FS_IOC_FSSETXATTR: u32 = 0x401c_5820;
+
+/// `struct fsxattr`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct FsXattr {
+    pub xflags: u32,
+    pub extsize: u32,
+    pub nextents: u32,
+    pub projid: u32,
+    pub cowextsize: u32,
+    pub pad: [u8; 8],
 }
 
 /// The longest content of a file handle.

@@ -14,9 +14,8 @@
 //! | `attributes` | `limits`, `comm`, `oom_score`, `wchan` and other small files |
 //! | `scheduling` | `sched`, `schedstat`, `timers`, `timerslack_ns` |
 //! | `links`, `fds` | `exe`, `cwd`, `root`; `fd` and `fdinfo` |
-//! | `net`, `inet` | `/proc/net` |
+//! | `net`, `inet`, `netlink` | `/proc/net` |
 //! | `mounts` | `mounts`, `mountinfo`, `mountstats` |
-//! | `net`, `netlink` | `/proc/net` |
 //! | `system` | files about the machine, time and devices |
 //! | `vmstat` | files about memory as a whole |
 //! | `sysctl` | `/proc/sys` |

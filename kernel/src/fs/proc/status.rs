@@ -6,7 +6,7 @@ use super::stat::{code_pages, state_of};
 use super::subject::{Target, comm_bytes};
 use super::text::Text;
 use crate::arch::{self, cpu};
-use crate::mm::PAGE_SIZE;
+use crate::mm::{PAGE_SIZE, policy};
 use crate::task::{Cred, TaskFlags};
 use crate::{sched, signal};
 
@@ -34,12 +34,14 @@ pub fn status(target: &Target, out: &mut Text) -> Result<()> {
         writeln!(out, "Cpus_allowed:\t{}", Mask(mask, digits))?;
         out.bytes(b"Cpus_allowed_list:\t")?;
         cpu_list(mask, out)?;
+        // Of all the nodes that policies may name, there is the first.
+        out.bytes(b"\nMems_allowed:\t")?;
+        for _ in 1..policy::MAX_NODES / 32 {
+            out.bytes(b"00000000,")?;
+        }
+        writeln!(out, "{:08x}\nMems_allowed_list:\t0", policy::ONLINE)?;
         let used = task.rusage();
-        writeln!(
-            out,
-            "\nvoluntary_ctxt_switches:\t{}",
-            used.voluntary_switches
-        )?;
+        writeln!(out, "voluntary_ctxt_switches:\t{}", used.voluntary_switches)?;
         writeln!(
             out,
             "nonvoluntary_ctxt_switches:\t{}",
