@@ -34,6 +34,7 @@ mod cpu;
 mod dma;
 pub mod irq;
 mod misc;
+mod net;
 pub mod pci;
 pub mod power;
 pub mod random;
@@ -56,7 +57,7 @@ pub fn init() {
     }
     acpi::events::init();
     misc::init();
-    if let Err(error) = crate::net::sysfs::init() {
+    if let Err(error) = net::init() {
         log::warn!("interfaces are not shown in sysfs: {error:?}");
     }
     rtc::init();
