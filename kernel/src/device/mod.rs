@@ -35,6 +35,7 @@ mod cpu;
 mod dma;
 pub mod irq;
 mod misc;
+mod net;
 mod node;
 pub mod pci;
 pub mod power;
@@ -61,7 +62,7 @@ pub fn init() {
     }
     acpi::events::init();
     misc::init();
-    if let Err(error) = crate::net::sysfs::init() {
+    if let Err(error) = net::init() {
         log::warn!("interfaces are not shown in sysfs: {error:?}");
     }
     rtc::init();

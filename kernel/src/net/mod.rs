@@ -10,7 +10,6 @@
 //! | [`options`] | the options of `SOL_SOCKET` that every socket has |
 //! | [`scm`] | control messages: descriptors and credentials |
 //! | [`socket`] | what the calls need of a socket, whatever its family |
-//! | [`sysfs`] | `/sys/class/net` |
 //! | [`unix`] | sockets within the machine |
 //!
 //! Every family that is not here answers EAFNOSUPPORT, as a Linux built without it.
@@ -34,7 +33,6 @@ pub mod netlink;
 pub mod options;
 pub mod scm;
 pub mod socket;
-pub mod sysfs;
 pub mod unix;
 
 use alloc::sync::Arc;
@@ -57,6 +55,21 @@ use crate::task;
 use inet::address::Family;
 use socket::Socket;
 use unix::{Kind, UnixSocket};
+
+/// Where random numbers come from: the network knows no devices.
+static RANDOM: Once<fn(&mut [u8])> = Once::new();
+
+/// Says where random numbers come from.
+pub fn set_random(fill: fn(&mut [u8])) {
+    RANDOM.call_once(|| fill);
+}
+
+/// Fills the bytes with random ones, once there are such.
+fn random(out: &mut [u8]) {
+    if let Some(fill) = RANDOM.get() {
+        fill(out);
+    }
+}
 
 struct SockFs;
 impl SuperOps for SockFs {}

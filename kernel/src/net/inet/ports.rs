@@ -11,7 +11,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use abi::{Errno, Result};
 
-use crate::device::random;
+use crate::net;
 use crate::sync::Mutex;
 use crate::task::{self, Cap};
 
@@ -252,7 +252,7 @@ impl Candidates {
         let (low, high) = range();
         let count = u32::from(high) - u32::from(low) + 1;
         let mut seed = [0; 4];
-        random::fill(&mut seed);
+        net::random(&mut seed);
         Candidates {
             low: u32::from(low),
             count,

@@ -6,7 +6,7 @@ use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use abi::{Errno, Result};
-use smoltcp::wire::{IpProtocol, Ipv4Packet};
+use smoltcp::wire::Ipv4Packet;
 
 use super::address::Family;
 use super::datagram::DatagramSocket;
@@ -103,7 +103,7 @@ pub fn parse(bytes: &[u8], source: IpAddr) -> Result<Packet> {
             given
         },
         destination: IpAddr::V4(packet.dst_addr()),
-        protocol: u8::from(IpProtocol::from(packet.next_header())),
+        protocol: u8::from(packet.next_header()),
         ttl: packet.hop_limit(),
         tos: packet.dscp() << 2 | packet.ecn(),
         payload: bytes.get(header..).unwrap_or_default().to_vec(),

@@ -2,10 +2,10 @@
 
 use libc::{
     AF_INET, AF_INET6, EADDRINUSE, EAGAIN, EALREADY, ECONNREFUSED, ECONNRESET, EINPROGRESS, EINVAL,
-    EISCONN, ENOTCONN, EPIPE, IPPROTO_IPV6, IPPROTO_TCP, IPV6_V6ONLY, MSG_DONTWAIT, MSG_NOSIGNAL,
-    POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, SHUT_RD, SHUT_RDWR, SHUT_WR, SIGPIPE,
-    SO_ACCEPTCONN, SO_LINGER, SO_PROTOCOL, SO_RCVTIMEO, SO_REUSEADDR, SO_REUSEPORT, SO_TYPE,
-    SOCK_DGRAM, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, TCP_INFO, TCP_NODELAY,
+    EISCONN, ENOTCONN, EPIPE, ETIMEDOUT, IPPROTO_IPV6, IPPROTO_TCP, IPV6_V6ONLY, MSG_DONTWAIT,
+    MSG_NOSIGNAL, POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, SHUT_RD, SHUT_RDWR, SHUT_WR,
+    SIGPIPE, SO_ACCEPTCONN, SO_LINGER, SO_PROTOCOL, SO_RCVTIMEO, SO_REUSEADDR, SO_REUSEPORT,
+    SO_TYPE, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, TCP_INFO, TCP_NODELAY,
 };
 
 use super::*;
@@ -42,6 +42,8 @@ pub const CASES: &[Case] = cases![
     tcp_info_tells_the_state,
     disconnected_sockets_connect_again,
     a_refused_socket_connects_again,
+    nobody_answers_times_out,
+    idle_connections_outlive_the_user_timeout,
 ];
 
 fn tcp() -> Sys<Socket> {
@@ -539,4 +541,26 @@ fn a_refused_socket_connects_again() -> Outcome {
     let (_server, port) = listener(5)?;
     connect(fd, &local(port))?;
     Ok(())
+}
+
+fn nobody_answers_times_out() -> Outcome {
+    up()?;
+    // A listener that is full answers no more.
+    let (_server, port) = listener(0)?;
+    connect(tcp()?, &local(port))?;
+    let fd = tcp()?;
+    set_option(fd, IPPROTO_TCP, libc::TCP_SYNCNT, 1_i32)?;
+    equal(option::<i32>(fd, IPPROTO_TCP, libc::TCP_SYNCNT)?, 1)?;
+    fails(connect(fd, &local(port)), ETIMEDOUT)
+}
+
+fn idle_connections_outlive_the_user_timeout() -> Outcome {
+    let (a, b) = tcp_pair()?;
+    set_option(a, IPPROTO_TCP, libc::TCP_USER_TIMEOUT, 5_i32)?;
+    for _ in 0..20 {
+        nap();
+    }
+    write(a, b"still")?;
+    equal(recv(b, 9, 0)?, b"still")?;
+    equal(error_of(a)?, 0)
 }

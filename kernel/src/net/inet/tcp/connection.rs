@@ -23,7 +23,7 @@ use spin::Once;
 use super::end::{BOTH, End, state};
 use super::listener::Listener;
 use super::segment::Segment;
-use super::settings::Settings;
+use super::settings::{Limits, Settings};
 use super::stack::Stack;
 use super::table::{self, Key, Kicks};
 use super::timer;
@@ -94,8 +94,11 @@ pub struct Connection {
     lease: SpinLock<Option<Lease>>,
     /// Whom to tell that it is made; taken when that is done.
     listener: SpinLock<Option<Weak<Listener>>>,
+    limits: Limits,
     /// Nobody has it any more: what comes in is refused.
     orphan: AtomicBool,
+    /// Nobody ever will have it: it is reset.
+    doomed: AtomicBool,
     /// It is ended by this side, which is no error to be told.
     aborted: AtomicBool,
     /// The earliest deadline that the timer knows of.
@@ -145,7 +148,9 @@ impl Connection {
             input: SpinLock::new(VecDeque::new()),
             lease: SpinLock::new(lease),
             listener: SpinLock::new(listener.map(Arc::downgrade)),
+            limits: Limits::new(settings),
             orphan: AtomicBool::new(false),
+            doomed: AtomicBool::new(false),
             aborted: AtomicBool::new(false),
             armed_ns: AtomicU64::new(u64::MAX),
         }))
@@ -204,6 +209,7 @@ impl Connection {
 
     /// Makes the protocol do what the options say.
     pub fn apply(&self, settings: &Settings) {
+        self.limits.set(settings);
         let mut active = self.active.lock();
         if let Some(socket) = active.as_mut().and_then(|active| active.stack.socket()) {
             settings.apply(socket);
@@ -294,6 +300,9 @@ impl Connection {
             active.stack.take_in(segment);
         }
         self.see_to_orphan(active);
+        if let Some(socket) = active.stack.socket() {
+            self.limits.apply(socket);
+        }
         active.stack.send_out();
         for segment in active.stack.take_out() {
             table::deliver(segment, kicks);
@@ -310,9 +319,12 @@ impl Connection {
 
     /// What nobody will read resets the connection.
     fn see_to_orphan(&self, active: &mut Active) {
-        if self.orphan.load(Ordering::SeqCst)
-            && let Some(socket) = active.stack.socket()
-            && socket.recv_queue() != 0
+        if !self.orphan.load(Ordering::SeqCst) {
+            return;
+        }
+        let is_doomed = self.doomed.load(Ordering::SeqCst);
+        if let Some(socket) = active.stack.socket()
+            && (is_doomed || socket.recv_queue() != 0)
         {
             socket.abort();
         }
@@ -428,6 +440,7 @@ impl Connection {
         if !is_taken {
             // The listener has gone: the next look at the connection ends it.
             self.aborted.store(true, Ordering::SeqCst);
+            self.doomed.store(true, Ordering::SeqCst);
             self.orphan.store(true, Ordering::SeqCst);
             self.armed_ns.store(0, Ordering::SeqCst);
             timer::run_at(0, self);

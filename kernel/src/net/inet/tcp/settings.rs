@@ -1,10 +1,10 @@
 //! The options of one TCP socket: those of `IPPROTO_TCP`, and what of `SOL_SOCKET` the protocol must know.
 
-use core::sync::atomic::{AtomicI32, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 use abi::net::tcp;
 use abi::{Errno, Result};
-use smoltcp::socket::tcp::Socket;
+use smoltcp::socket::tcp::{Socket, State};
 use smoltcp::time::Duration;
 
 /// `net.ipv4.tcp_keepalive_time`, `_intvl`, `_probes`.
@@ -16,6 +16,11 @@ const MAX_KEEP_S: i32 = 32767;
 const MAX_KEEP_COUNT: i32 = 127;
 /// `net.ipv4.tcp_syn_retries`.
 const SYN_RETRIES: i32 = 6;
+const MAX_SYN_RETRIES: i32 = 127;
+/// From so many on the doubled waits have reached what Linux lets one wait be at most.
+const LONG_RETRIES: u32 = 10;
+/// How long something may stay unacknowledged (`net.ipv4.tcp_retries2` of 15).
+const UNACKNOWLEDGED_MS: u64 = 924_600;
 /// `net.ipv4.tcp_fin_timeout`.
 const FIN_TIMEOUT_S: i32 = 60;
 
@@ -28,6 +33,7 @@ pub struct Settings {
     keep_count: AtomicI32,
     user_timeout_ms: AtomicI32,
     quick_ack: AtomicI32,
+    syn_retries: AtomicI32,
     hop_limit: AtomicI32,
 }
 
@@ -42,6 +48,7 @@ impl Settings {
             keep_count: AtomicI32::new(KEEP_COUNT),
             user_timeout_ms: AtomicI32::new(0),
             quick_ack: AtomicI32::new(1),
+            syn_retries: AtomicI32::new(SYN_RETRIES),
             hop_limit: AtomicI32::new(64),
         }
     }
@@ -55,6 +62,7 @@ impl Settings {
             tcp::KEEPCNT => &self.keep_count,
             tcp::USER_TIMEOUT => &self.user_timeout_ms,
             tcp::QUICKACK => &self.quick_ack,
+            tcp::SYNCNT => &self.syn_retries,
             _ => return None,
         })
     }
@@ -66,7 +74,6 @@ impl Settings {
             return Ok(slot.load(Ordering::Relaxed));
         }
         Ok(match option {
-            tcp::SYNCNT => SYN_RETRIES,
             tcp::LINGER2 => FIN_TIMEOUT_S,
             tcp::DEFER_ACCEPT | tcp::WINDOW_CLAMP => 0,
             _ => return Err(Errno::ENOPROTOOPT),
@@ -79,6 +86,7 @@ impl Settings {
         let range = match option {
             tcp::KEEPIDLE | tcp::KEEPINTVL => 1..=MAX_KEEP_S,
             tcp::KEEPCNT => 1..=MAX_KEEP_COUNT,
+            tcp::SYNCNT => 1..=MAX_SYN_RETRIES,
             tcp::USER_TIMEOUT => 0..=i32::MAX,
             _ => i32::MIN..=i32::MAX,
         };
@@ -115,6 +123,7 @@ impl Settings {
             keep_count: copy(&self.keep_count),
             user_timeout_ms: copy(&self.user_timeout_ms),
             quick_ack: copy(&self.quick_ack),
+            syn_retries: copy(&self.syn_retries),
             hop_limit: copy(&self.hop_limit),
         }
     }
@@ -127,21 +136,66 @@ impl Settings {
         let alive = value(&self.keep_alive) != 0;
         let seconds = |slot| Duration::from_secs(u64::try_from(value(slot)).unwrap_or(1));
         socket.set_keep_alive(alive.then(|| seconds(&self.keep_idle_s)));
-        let user_ms = u64::try_from(value(&self.user_timeout_ms)).unwrap_or(0);
-        let timeout = if user_ms != 0 {
-            Some(Duration::from_millis(user_ms))
-        } else if alive {
-            let probes = u64::try_from(value(&self.keep_count)).unwrap_or(1);
-            let all = seconds(&self.keep_interval_s).total_millis() * probes;
-            Some(seconds(&self.keep_idle_s) + Duration::from_millis(all))
-        } else {
-            None
-        };
-        socket.set_timeout(timeout);
         if let Ok(limit) = u8::try_from(value(&self.hop_limit))
             && limit != 0
         {
             socket.set_hop_limit(Some(limit));
         }
+    }
+}
+
+/// How long a connection's other side may be silent, in milliseconds. `smoltcp` has one limit whatever is waited for:
+/// it is set anew each time that the connection is looked at.
+pub struct Limits {
+    handshake: AtomicU64,
+    unacknowledged: AtomicU64,
+    /// 0 where nobody asked for signs of life.
+    alive: AtomicU64,
+}
+
+impl Limits {
+    pub fn new(settings: &Settings) -> Limits {
+        let limits = Limits {
+            handshake: AtomicU64::new(0),
+            unacknowledged: AtomicU64::new(0),
+            alive: AtomicU64::new(0),
+        };
+        limits.set(settings);
+        limits
+    }
+
+    pub fn set(&self, settings: &Settings) {
+        let value =
+            |slot: &AtomicI32| u64::try_from(slot.load(Ordering::Relaxed)).unwrap_or_default();
+        let retries = u32::try_from(value(&settings.syn_retries)).unwrap_or(0);
+        // A second, then twice as long each time.
+        let handshake_ms = ((2_u64 << retries.min(LONG_RETRIES)) - 1) * 1000;
+        let user_ms = value(&settings.user_timeout_ms);
+        let probes_s = value(&settings.keep_interval_s) * value(&settings.keep_count);
+        let alive_ms = match (value(&settings.keep_alive), user_ms) {
+            (0, _) => 0,
+            (_, 0) => (value(&settings.keep_idle_s) + probes_s) * 1000,
+            (_, user_ms) => user_ms,
+        };
+        let unacknowledged_ms = if user_ms == 0 {
+            UNACKNOWLEDGED_MS
+        } else {
+            user_ms
+        };
+        self.handshake.store(handshake_ms, Ordering::Relaxed);
+        self.unacknowledged
+            .store(unacknowledged_ms, Ordering::Relaxed);
+        self.alive.store(alive_ms, Ordering::Relaxed);
+    }
+
+    /// Limits what the socket waits for now.
+    pub fn apply(&self, socket: &mut Socket<'static>) {
+        let slot = match socket.state() {
+            State::SynSent | State::SynReceived => &self.handshake,
+            _ if socket.send_queue() != 0 => &self.unacknowledged,
+            _ => &self.alive,
+        };
+        let ms = slot.load(Ordering::Relaxed);
+        socket.set_timeout((ms != 0).then(|| Duration::from_millis(ms)));
     }
 }

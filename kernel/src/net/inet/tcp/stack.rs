@@ -18,8 +18,7 @@ use smoltcp::time::Instant;
 use smoltcp::wire::{HardwareAddress, IpCidr, IpListenEndpoint};
 
 use super::segment::Segment;
-use crate::device::random;
-use crate::net::interface;
+use crate::net::{self, interface};
 use crate::time;
 
 /// The largest packet: what the length in a header can say.
@@ -106,7 +105,7 @@ impl Stack {
         };
         let mut config = Config::new(HardwareAddress::Ip);
         let mut seed = [0; 8];
-        random::fill(&mut seed);
+        net::random(&mut seed);
         config.random_seed = u64::from_ne_bytes(seed);
         let mut interface = Interface::new(config, &mut wire, now());
         interface.update_ip_addrs(|addresses| {

@@ -218,14 +218,16 @@ pub fn deliver(segment: Segment, kicks: &mut Kicks) {
         }
         _ => {}
     }
-    if summary.syn && !summary.ack && !summary.rst {
-        if let Some(listener) = find_listener(&summary) {
-            if let Some(connection) = listener.incoming(&summary) {
-                connection.push(segment);
-                kicks.add(&connection);
-            }
-            return;
+    if summary.syn
+        && !summary.ack
+        && !summary.rst
+        && let Some(listener) = find_listener(&summary)
+    {
+        if let Some(connection) = listener.incoming(&summary) {
+            connection.push(segment);
+            kicks.add(&connection);
         }
+        return;
     }
     refuse(summary.destination.ip(), segment, kicks);
 }

@@ -1,4 +1,4 @@
-//! The interfaces in `/sys/class/net`.
+//! What the network has of devices: its interfaces in `/sys/class/net`, and random numbers.
 
 use alloc::format;
 use alloc::string::String;
@@ -7,14 +7,17 @@ use core::fmt::Write;
 use abi::net::Iff;
 use abi::{Errno, Result};
 
-use super::interface::{self, Interface, TX_QUEUE_LEN};
-use crate::device::registry::{DeviceSpec, Subsystem, folder};
+use super::random;
+use super::registry::{DeviceSpec, Subsystem, folder};
+use crate::net;
+use crate::net::interface::{self, Interface, TX_QUEUE_LEN};
 
-/// Shows every interface.
+/// Gives the network its random numbers, and shows every interface.
 ///
 /// # Errors
 /// `ENOMEM`.
 pub fn init() -> Result<()> {
+    net::set_random(random::fill);
     for interface in interface::all() {
         show(interface)?;
     }
