@@ -13,6 +13,7 @@
 //! | `misc` | `/dev/hwrng`, and the memory devices in the registry |
 //! | `cpu` | the processors in the registry |
 //! | `power` | power off, restart, halt |
+//! | `uevent` | telling of devices that come |
 //! | `sysrq` | the commands of `/proc/sysrq-trigger` |
 //!
 //! # Lock order
@@ -40,6 +41,7 @@ pub mod random;
 pub mod registry;
 mod rtc;
 pub mod sysrq;
+pub mod uevent;
 pub mod virtio;
 
 /// Lends the machine to drivers. Before the first driver, the serial port's included.
