@@ -14,6 +14,7 @@
 //! | `cpu` | the processors in the registry |
 //! | `node` | the one node of memory in the registry |
 //! | `power` | power off, restart, halt |
+//! | `uevent` | telling of devices that come |
 //! | `sysrq` | the commands of `/proc/sysrq-trigger` |
 //!
 //! # Lock order
@@ -43,6 +44,7 @@ pub mod random;
 pub mod registry;
 pub mod rtc;
 pub mod sysrq;
+pub mod uevent;
 pub mod virtio;
 
 /// Lends the machine to drivers. Before the first driver, the serial port's included.

@@ -19,7 +19,7 @@ use alloc::vec::Vec;
 use abi::{Errno, Result};
 use ksync::SpinLock;
 
-use crate::net::netlink::uevent;
+use super::uevent;
 
 /// What a device is listed under besides its place in the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

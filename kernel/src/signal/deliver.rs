@@ -12,8 +12,7 @@ use super::state::{
 };
 use super::{stop, trace};
 use crate::arch::{self, UserRegs};
-use crate::net::netlink::connector;
-use crate::task::{self, CurrentTask, current, ptrace};
+use crate::task::{self, CurrentTask, ptrace};
 
 /// Bytes of the `syscall` instruction, which a restarted call executes again.
 const SYSCALL_LEN: u64 = 2;
@@ -151,9 +150,6 @@ fn take_default(current: &CurrentTask, signo: Signo, info: &SigInfo) {
 pub fn die(info: &SigInfo) -> ! {
     let dumps = |signo| DefaultAction::of(signo) == DefaultAction::Core;
     if info.signo().is_some_and(dumps) {
-        if connector::is_heard() {
-            connector::coredump(&current());
-        }
         task::coredump::dump(info);
     }
     task::exit::exit_process(info.si_signo as u32 & 0x7f)

@@ -1,5 +1,7 @@
 //! POSIX message queues.
 
+use alloc::boxed::Box;
+
 use abi::mqueue::{MQ_PRIO_MAX, MqAttr};
 use abi::signal::{SIGEV_NONE, SIGEV_SIGNAL, SIGEV_THREAD, SigEvent, Signo};
 use abi::time::Timespec;
@@ -97,7 +99,8 @@ fn request(event: &SigEvent) -> Result<Request> {
                 .and_then(NetlinkSocket::counted)
                 .ok_or(Errno::EINVAL)?;
             socket.await_room_for(cookie.len())?;
-            Ok(Request::Thread(socket, cookie))
+            let send = move |cookie: &Cookie| socket.deliver_promised(cookie.to_vec());
+            Ok(Request::Thread(Box::new(send), cookie))
         }
         _ => Err(Errno::EINVAL),
     }

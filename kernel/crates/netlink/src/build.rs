@@ -27,6 +27,12 @@ impl Builder {
         Builder::default()
     }
 
+    /// Makes room for so many bytes more, of which a user may have chosen the number. False if there is none.
+    #[must_use]
+    pub fn try_reserve(&mut self, bytes: usize) -> bool {
+        self.bytes.try_reserve(bytes).is_ok()
+    }
+
     /// Bytes so far.
     pub fn len(&self) -> usize {
         self.bytes.len()

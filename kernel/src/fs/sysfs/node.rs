@@ -8,6 +8,7 @@ use abi::fs::{DevNum, OpenFlags};
 use abi::{Errno, Result};
 
 use super::tree::{self, Entry, Place};
+use crate::device;
 use crate::device::registry::{Attribute, Content, Device};
 use crate::fs::dentry::emit_dots;
 use crate::fs::file::{DirSink, File, FileOps, FileOpsRef};
@@ -278,7 +279,7 @@ impl Source for Uevent {
     }
 
     fn store(&self, bytes: &[u8]) -> Result<()> {
-        uevent::synthesise(&self.0, bytes)
+        device::uevent::synthesise(&self.0, bytes)
     }
 }
 

@@ -1,6 +1,7 @@
 //! `mq_notify`: one process is told when a message comes into the empty queue and nobody sleeps for it. A C library that
 //! starts a thread then is told through a netlink socket, by a cookie of its own.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
@@ -11,7 +12,6 @@ use abi::{Errno, Result};
 
 use super::{Queue, State, queue_of};
 use crate::fs::File;
-use crate::net::netlink::NetlinkSocket;
 use crate::signal;
 use crate::sync::current;
 use crate::task::Process;
@@ -22,12 +22,14 @@ pub enum Request {
     Nothing,
     /// By a signal with this value; none if there is no number, as on Linux.
     Signal(Option<Signo>, u64),
-    /// By its cookie, sent to its socket.
-    Thread(Arc<NetlinkSocket>, Cookie),
+    /// By its cookie, which this sends back.
+    Thread(SendCookie, Cookie),
 }
 
 /// What a C library wants back; its last byte says why.
 pub type Cookie = [u8; 32];
+/// Sends a cookie to the socket that was named with it.
+pub type SendCookie = Box<dyn Fn(&Cookie) + Send + Sync>;
 
 /// Why a cookie comes back: a message is there, or the registration has ended.
 #[derive(Clone, Copy)]
@@ -36,12 +38,10 @@ enum Why {
     Removed = 2,
 }
 
-fn send_cookie(socket: &NetlinkSocket, cookie: &Cookie, why: Why) {
-    let mut data = cookie.to_vec();
-    if let Some(last) = data.last_mut() {
-        *last = why as u8;
-    }
-    socket.deliver_promised(data);
+fn send_cookie(send: &SendCookie, mut cookie: Cookie, why: Why) {
+    let [.., last] = &mut cookie;
+    *last = why as u8;
+    send(&cookie);
 }
 
 /// Who is to be told.
@@ -93,8 +93,8 @@ impl Queue {
         let mut state = self.state.lock();
         let mine = state.registration.take_if(|there| there.is_of(process));
         drop(state);
-        if let Some(Request::Thread(socket, cookie)) = mine.as_ref().map(|mine| &mine.request) {
-            send_cookie(socket, cookie, Why::Removed);
+        if let Some(Request::Thread(send, cookie)) = mine.as_ref().map(|mine| &mine.request) {
+            send_cookie(send, *cookie, Why::Removed);
         }
         mine.is_some()
     }
@@ -109,8 +109,8 @@ impl Queue {
         };
         let (signo, value) = match registration.request {
             Request::Signal(Some(signo), value) => (signo, value),
-            Request::Thread(socket, cookie) => {
-                return send_cookie(&socket, &cookie, Why::WokenUp);
+            Request::Thread(send, cookie) => {
+                return send_cookie(&send, cookie, Why::WokenUp);
             }
             Request::Signal(None, _) | Request::Nothing => return,
         };

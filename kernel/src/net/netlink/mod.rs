@@ -16,11 +16,13 @@
 //!
 //! # Lock order
 //! ```text
-//! table::TABLES, one a protocol (sleeping)
-//! NetlinkSocket::inbox (sleeping)
-//!   spin locks: NetlinkSocket::peer
+//! what orders a protocol's messages: connector::ORDER, uevent::SEQNUM, an interface's addresses (sleeping)
+//!   table::TABLES, one a protocol (sleeping)
+//!   NetlinkSocket::inbox (sleeping)
+//!     spin locks: NetlinkSocket::peer
+//! generic::taskstats::LISTENERS (sleeping)
 //! ```
-//! The two outer ones are never held together. What the kernel sends is built with neither held.
+//! `TABLES` and an inbox are never held together. What the kernel sends is built with neither held.
 //!
 //! # Invariants
 //! - A socket's port number and groups change only under its protocol's table lock, and then agree with the table.

@@ -14,6 +14,9 @@ use netlink::{Builder, Message, Messages};
 use super::send::Sent;
 use super::socket::Switches;
 
+/// More than an acknowledgement has beside the request: two headers, and the attributes that tell why.
+const MAX_OVERHEAD: usize = 256;
+
 /// A message to the kernel.
 pub struct Request<'a> {
     pub sent: &'a Sent<'a>,
@@ -108,6 +111,9 @@ impl Request<'_> {
             flags |= NlmFlags::ACK_TLVS;
         }
         let mut builder = Builder::new();
+        if !builder.try_reserve(self.message.payload.len() + MAX_OVERHEAD) {
+            return socket.set_error(Errno::ENOBUFS);
+        }
         self.begin(&mut builder, NLMSG_ERROR, flags);
         builder.put(&NlMsgErr {
             error: refusal.map_or(0, |refusal| -refusal.errno.get()),

@@ -1,25 +1,20 @@
-//! The events of devices (`NETLINK_KOBJECT_UEVENT`): one is sent for each that comes, and for each that a process asks for
-//! by writing to `uevent` in sysfs.
+//! The events of devices (`NETLINK_KOBJECT_UEVENT`): their numbers, and who hears of them. `device::uevent` makes them.
 //!
 //! An event is text: `action@path`, then variables, each ended by a NUL.
 //!
-//! Reference: Linux `Documentation/ABI/testing/sysfs-uevent`, `lib/kobject_uevent.c`.
+//! Reference: Linux `lib/kobject_uevent.c`.
 
 use alloc::format;
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::str::SplitAsciiWhitespace;
 
+use abi::Errno;
 use abi::netlink::NETLINK_KOBJECT_UEVENT;
-use abi::{Errno, Result};
 
 use super::request::{self, Answer, Outcome, Refusal, Request};
 use super::send::Sent;
 use super::socket::Packet;
 use super::{Protocol, table};
-use crate::device::registry::Device;
-use crate::fs::sysfs;
 use crate::sync::Mutex;
 use crate::task::Cap;
 
@@ -44,10 +39,6 @@ pub fn seqnum() -> u64 {
     *SEQNUM.lock()
 }
 
-const ACTIONS: [&str; 8] = [
-    "add", "remove", "change", "move", "online", "offline", "bind", "unbind",
-];
-
 /// Sends `data`, the event's number behind it, to all who listen.
 fn broadcast(mut data: Vec<u8>, seqnum: u64) {
     data.extend_from_slice(format!("SEQNUM={seqnum}\0").as_bytes());
@@ -56,72 +47,15 @@ fn broadcast(mut data: Vec<u8>, seqnum: u64) {
     let _ = table::broadcast(&PROTOCOL, &Arc::new(packet), 0);
 }
 
-fn send(device: &Device, action: &str, extra: &str) {
-    let Some(subsystem) = device.subsystem() else {
-        return;
-    };
+/// Counts an event, and sends the text that `make` gives if anybody listens.
+pub fn send(make: impl FnOnce() -> Option<Vec<u8>>) {
     let mut seqnum = SEQNUM.lock();
     *seqnum += 1;
-    if !table::has_listeners(&PROTOCOL, GROUP) {
-        return;
+    if table::has_listeners(&PROTOCOL, GROUP)
+        && let Some(data) = make()
+    {
+        broadcast(data, *seqnum);
     }
-    let path = device.path();
-    let name = subsystem.name();
-    let mut text = format!(
-        "{action}@/devices/{path}\nACTION={action}\nDEVPATH=/devices/{path}\nSUBSYSTEM={name}\n{extra}"
-    );
-    if sysfs::uevent(device, &mut text).is_err() {
-        return;
-    }
-    let data = text.replace('\n', "\0").into_bytes();
-    broadcast(data, *seqnum);
-}
-
-/// A device has come.
-pub fn added(device: &Device) {
-    send(device, "add", "");
-}
-
-/// A write to a device's `uevent`: an action, and maybe a UUID and variables.
-///
-/// # Errors
-/// `EINVAL`.
-pub fn synthesise(device: &Device, written: &[u8]) -> Result<()> {
-    let text = core::str::from_utf8(written).map_err(|_| Errno::EINVAL)?;
-    let text = text.trim_end_matches(['\n', '\0']);
-    let (action, arguments) = text.split_once(' ').unwrap_or((text, ""));
-    if !ACTIONS.contains(&action) {
-        return Err(Errno::EINVAL);
-    }
-    let extra = match arguments {
-        "" => String::from("SYNTH_UUID=0\n"),
-        arguments => variables(arguments.split_ascii_whitespace())?,
-    };
-    send(device, action, &extra);
-    Ok(())
-}
-
-fn variables(mut words: SplitAsciiWhitespace<'_>) -> Result<String> {
-    let uuid = words.next().filter(|word| is_uuid(word));
-    let mut text = format!("SYNTH_UUID={}\n", uuid.ok_or(Errno::EINVAL)?);
-    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric());
-    for word in words {
-        let (key, value) = word.split_once('=').ok_or(Errno::EINVAL)?;
-        if !is_word(key) || !is_word(value) {
-            return Err(Errno::EINVAL);
-        }
-        text.push_str(&format!("SYNTH_ARG_{key}={value}\n"));
-    }
-    Ok(text)
-}
-
-fn is_uuid(word: &str) -> bool {
-    const DASHES: [usize; 4] = [8, 13, 18, 23];
-    word.len() == 36
-        && word.bytes().enumerate().all(|(at, byte)| match byte {
-            b'-' => DASHES.contains(&at),
-            other => other.is_ascii_hexdigit() && !DASHES.contains(&at),
-        })
 }
 
 /// An event that a process makes up, for all who listen.
@@ -135,11 +69,11 @@ fn forward(request: &Request<'_>) -> Outcome {
         return Err(Refusal::because(Errno::EPERM, why));
     }
     let mut seqnum = SEQNUM.lock();
-    let data = request.message.payload.to_vec();
-    if data.len() + format!("SEQNUM={}", *seqnum + 1).len() > MAX_LEN {
+    let payload = request.message.payload;
+    if payload.len() + format!("SEQNUM={}", *seqnum + 1).len() > MAX_LEN {
         return Err(Refusal::because(Errno::EINVAL, "uevent message too long"));
     }
     *seqnum += 1;
-    broadcast(data, *seqnum);
+    broadcast(payload.to_vec(), *seqnum);
     Ok(Answer::Done)
 }

@@ -45,6 +45,7 @@ pub use threads::Gathering;
 
 use self::place::Place;
 use super::rlimit::{INFINITY, Resource};
+use crate::net::netlink::connector;
 use crate::signal;
 use crate::sync::{CurrentTask, current};
 
@@ -57,6 +58,9 @@ pub const FILTER_BITS: u32 = 0x1ff;
 /// that; the caller ends the process.
 pub fn dump(info: &SigInfo) {
     let me = current();
+    if connector::is_heard() {
+        connector::coredump(&me);
+    }
     let mode = me.process.dumpable.load(Ordering::Relaxed);
     if mode == 0 || me.is_kernel_thread() {
         return;

@@ -13,7 +13,6 @@ pub const MAX_LINKS: usize = 32;
 
 pub const NETLINK_ROUTE: u8 = 0;
 pub const NETLINK_USERSOCK: u8 = 2;
-pub const NETLINK_SOCK_DIAG: u8 = 4;
 pub const NETLINK_CONNECTOR: u8 = 11;
 pub const NETLINK_KOBJECT_UEVENT: u8 = 15;
 pub const NETLINK_GENERIC: u8 = 16;
