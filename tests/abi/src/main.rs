@@ -31,6 +31,7 @@ mod file;
 mod futex;
 mod handle;
 mod inotify;
+mod ioperm;
 mod lease;
 mod memory;
 mod mount;
@@ -122,6 +123,7 @@ const FAMILIES: &[Family] = &[
     ("handle", handle::CASES),
     ("chattr", chattr::CASES),
     ("swap", swap::CASES),
+    ("ioperm", ioperm::CASES),
     ("pipe", pipe::CASES),
     ("sigio", sigio::CASES),
     ("proc", proc::CASES),
