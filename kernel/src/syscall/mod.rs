@@ -27,6 +27,7 @@ mod file;
 mod futex;
 mod handle;
 mod inotify;
+mod ioperm;
 mod ioprio;
 mod limits;
 mod mempolicy;

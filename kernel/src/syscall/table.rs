@@ -271,8 +271,8 @@ syscalls! {
     169 reboot(magic1: u32, magic2: u32, command: u32, argument: usize) => system::sys_reboot, Full, "";
     170 sethostname(name: usize, len: i32) => system::sys_sethostname, Full, "";
     171 setdomainname(name: usize, len: i32) => system::sys_setdomainname, Full, "";
-    172 iopl;
-    173 ioperm;
+    172 iopl(level: u32) => ioperm::sys_iopl, Full, "";
+    173 ioperm(from: usize, count: usize, on: i32) => ioperm::sys_ioperm, Full, "";
     174 create_module;
     175 init_module;
     176 delete_module;

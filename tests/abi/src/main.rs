@@ -32,6 +32,7 @@ mod futex;
 mod handle;
 mod inet;
 mod inotify;
+mod ioperm;
 mod lease;
 mod memory;
 mod mount;
@@ -130,6 +131,7 @@ const FAMILIES: &[Family] = &[
     ("netlink", netlink::uevent::CASES),
     ("chattr", chattr::CASES),
     ("swap", swap::CASES),
+    ("ioperm", ioperm::CASES),
     ("pipe", pipe::CASES),
     ("sigio", sigio::CASES),
     ("proc", proc::CASES),

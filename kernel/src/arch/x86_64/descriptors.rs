@@ -5,6 +5,8 @@ use core::arch::asm;
 use core::cell::{Cell, UnsafeCell};
 use core::mem::offset_of;
 
+use super::ioperm::PORTS;
+
 pub const KERNEL_CS: u16 = 0x10;
 pub const KERNEL_SS: u16 = 0x18;
 /// What STAR points to: `sysret` adds 16 for CS and 8 for SS.
@@ -30,8 +32,13 @@ pub struct Tss {
     ist: [Cell<u64>; 7],
     reserved2: u64,
     reserved3: u16,
-    io_map: u16,
+    /// Where the map of ports is; behind the end for none.
+    io_map: Cell<u16>,
+    /// A bit for each port that is closed, and the ones that the processor wants behind them.
+    ports: [Cell<u8>; PORTS / 8 + 1],
 }
+
+const NO_PORTS: u16 = size_of::<Tss>() as u16;
 
 impl Tss {
     /// Offset of the ring-0 stack pointer.
@@ -45,8 +52,30 @@ impl Tss {
             ist: [const { Cell::new(0) }; 7],
             reserved2: 0,
             reserved3: 0,
-            io_map: size_of::<Tss>() as u16,
+            io_map: Cell::new(NO_PORTS),
+            ports: [const { Cell::new(0xff) }; PORTS / 8 + 1],
         }
+    }
+
+    /// Shows the processor the map of closed ports.
+    pub(super) fn set_ports(&self, words: impl Iterator<Item = u64>) {
+        let map = (&raw const self.ports).cast::<u64>().cast_mut();
+        for (index, word) in words.enumerate().take(PORTS / 64) {
+            // SAFETY: within the map; as in `set_rsp0`.
+            unsafe { map.add(index).write_unaligned(word) };
+        }
+        self.set_io_map(offset_of!(Tss, ports) as u16);
+    }
+
+    /// Closes every port.
+    pub(super) fn close_ports(&self) {
+        self.set_io_map(NO_PORTS);
+    }
+
+    fn set_io_map(&self, offset: u16) {
+        let slot = (&raw const self.io_map).cast::<u16>().cast_mut();
+        // SAFETY: as in `set_rsp0`.
+        unsafe { slot.write_unaligned(offset) };
     }
 
     /// Sets the stack that entries from user space start on.

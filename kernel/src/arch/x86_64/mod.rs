@@ -39,6 +39,7 @@ pub mod fpu;
 pub mod fpu_regset;
 mod idt;
 pub mod ioapic;
+pub mod ioperm;
 pub mod ipi;
 pub mod irq;
 pub mod layout;

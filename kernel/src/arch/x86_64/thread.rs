@@ -9,6 +9,7 @@ use super::debug::{self, DebugState};
 use super::entry::{enter_user_asm, kernel_thread_start, switch_stacks, user_thread_start};
 use super::features::{self, Feature};
 use super::fpu::{self, FpuState};
+use super::ioperm::{self, PortRights};
 use super::msr::{self, cr4};
 use super::pkru;
 use super::{cpu, descriptors, irq};
@@ -111,12 +112,15 @@ pub struct ThreadArch {
     /// `HAS_*` bits. Changed by the thread, by who prepares it, and by a tracer while it does not run.
     has: AtomicU8,
     pub(super) debug: DebugState,
+    pub(super) ports: PortRights,
 }
 
 /// In `has`: a user space, so that FPU state and segment bases are switched.
 const HAS_USER: u8 = 1;
 /// In `has`: breakpoints.
 const HAS_DEBUG: u8 = 2;
+/// In `has`: ports that user space may use.
+const HAS_PORTS: u8 = 4;
 
 // SAFETY: see the invariants; a thread runs on one CPU at a time and the run queue orders the hand-over.
 unsafe impl Sync for ThreadArch {}
@@ -142,6 +146,7 @@ impl ThreadArch {
             no_tsc: AtomicBool::new(false),
             has: AtomicU8::new(0),
             debug: DebugState::default(),
+            ports: PortRights::default(),
         })
     }
 
@@ -245,13 +250,15 @@ impl ThreadArch {
     /// Makes a new thread's FPU state and segment bases those of `parent`, which is the running thread.
     ///
     /// # Errors
-    /// None today; a state that grows on demand would have to be allocated here.
+    /// `ENOMEM` when there is no memory for the map of ports.
     pub fn copy_user_state(&self, parent: &ThreadArch) -> Result<()> {
         fpu::clone_from_current(self);
         self.pkru.store(pkru::get(), Ordering::Relaxed);
         self.fs_base.store(parent.fs_base(), Ordering::Relaxed);
         self.gs_base.store(parent.gs_base(), Ordering::Relaxed);
         self.no_tsc.store(parent.forbids_tsc(), Ordering::Relaxed);
+        self.ports.copy_from(&parent.ports)?;
+        self.set_port_use(parent.uses_ports());
         Ok(())
     }
 
@@ -267,6 +274,17 @@ impl ThreadArch {
 
     pub(super) fn uses_debug(&self) -> bool {
         self.has.load(Ordering::Relaxed) & HAS_DEBUG != 0
+    }
+
+    pub(super) fn uses_ports(&self) -> bool {
+        self.has.load(Ordering::Relaxed) & HAS_PORTS != 0
+    }
+
+    pub(super) fn set_port_use(&self, on: bool) {
+        match on {
+            true => self.has.fetch_or(HAS_PORTS, Ordering::Relaxed),
+            false => self.has.fetch_and(!HAS_PORTS, Ordering::Relaxed),
+        };
     }
 
     pub(super) fn set_debug_use(&self, on: bool) {
@@ -388,8 +406,8 @@ pub fn switch_to(prev: &ThreadArch, next: &ThreadArch) {
             prev.gs_base.store(read_user_gs_base(), Ordering::Relaxed);
         }
     }
-    if (was | will) & HAS_DEBUG != 0 {
-        debug::switch(next);
+    if (was | will) & (HAS_DEBUG | HAS_PORTS) != 0 {
+        switch_rare(was | will, local, next);
     }
     if will & HAS_USER != 0 {
         fpu::mark_for_load(next, local);
@@ -405,6 +423,17 @@ pub fn switch_to(prev: &ThreadArch, next: &ThreadArch) {
     // SAFETY: `next` was prepared or switched away from, so its saved stack pointer leads to a frame of the switch; both
     // threads are kept alive by the scheduler across it.
     unsafe { switch_stacks(prev.kernel_sp.get(), *next.kernel_sp.get()) };
+}
+
+/// What few threads use.
+#[cold]
+fn switch_rare(used: u8, local: &cpu::CpuLocal, next: &ThreadArch) {
+    if used & HAS_DEBUG != 0 {
+        debug::switch(next);
+    }
+    if used & HAS_PORTS != 0 {
+        ioperm::switch(local, next);
+    }
 }
 
 fn write_user_gs_base(base: u64) {

@@ -5,7 +5,7 @@ use core::fmt;
 use core::sync::atomic::Ordering;
 
 use super::thread::UserRegs;
-use super::{backtrace, cpu, debug, entry, fpu, irq, layout, msr, uaccess};
+use super::{backtrace, cpu, debug, entry, fpu, ioperm, irq, layout, msr, uaccess};
 use crate::mm::fault::{self, FaultAccess};
 use crate::signal;
 
@@ -38,6 +38,9 @@ pub(super) extern "C" fn exception_user(regs: &mut UserRegs, vector: u8) {
         _ => None,
     };
     irq::enable();
+    if vector == GENERAL_PROTECTION && ioperm::pass_over_cli(regs) {
+        return;
+    }
     let rip = regs.rip;
     let (signo, code, addr) = match vector {
         0 => (SIGFPE, 1, rip),
