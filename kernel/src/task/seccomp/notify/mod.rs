@@ -13,6 +13,7 @@ mod files;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use abi::poll::PollEvents;
 use abi::seccomp::{SECCOMP_USER_NOTIF_FLAG_CONTINUE, SeccompData, SeccompNotif, SeccompNotifResp};
@@ -61,8 +62,6 @@ struct Waiting {
     next_id: u64,
     /// How often a reader may look for a new one: as on Linux, one that went away unread is still counted.
     arrived: usize,
-    /// The listener is closed.
-    closed: bool,
     /// No thread has the filter any more.
     deserted: bool,
 }
@@ -70,6 +69,9 @@ struct Waiting {
 /// What joins a filter and its listener.
 pub(super) struct Notifier {
     waiting: SpinLock<Waiting>,
+    /// The listener is closed. Changed under the lock of `waiting`, read without it too: by who holds the signal lock, which
+    /// interrupts take, as they do not take this one.
+    closed: AtomicBool,
     /// Readers and pollers of the listener.
     listeners: WaitQueue,
     /// Once its call is read, only death takes a thread out of it (SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV).
@@ -109,6 +111,7 @@ impl Notifier {
                 next_id: first,
                 ..Waiting::default()
             }),
+            closed: AtomicBool::new(false),
             listeners: WaitQueue::new(),
             killable_once_sent,
         }
@@ -116,7 +119,7 @@ impl Notifier {
 
     /// Whether the listener is there.
     pub(super) fn is_open(&self) -> bool {
-        !self.waiting.lock().closed
+        !self.closed.load(Ordering::Acquire)
     }
 
     /// The last thread with the filter is gone.
@@ -156,7 +159,7 @@ impl Notifier {
         let mut roomier = Vec::new();
         loop {
             let mut waiting = self.waiting.lock();
-            if waiting.closed {
+            if self.closed.load(Ordering::Acquire) {
                 return Err(Errno::ENOSYS);
             }
             let len = waiting.list.len();
@@ -288,7 +291,7 @@ impl Notifier {
     /// The listener is closed: calls that wait are not there (ENOSYS), and so are those to come.
     pub(super) fn close(&self) {
         let mut waiting = self.waiting.lock();
-        waiting.closed = true;
+        self.closed.store(true, Ordering::Release);
         for one in &mut waiting.list {
             if one.state != State::Replied {
                 one.state = State::Replied;
