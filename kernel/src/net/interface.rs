@@ -215,17 +215,23 @@ impl Interface {
     }
 
     /// Replaces the first address, with the mask that its class has.
-    fn set_v4(&self, address: Ipv4Addr) {
-        let prefix = match address.octets()[0] {
+    ///
+    /// # Errors
+    /// `EINVAL` for an address that no host has.
+    fn set_v4(&self, address: Ipv4Addr) -> Result<()> {
+        let [class, ..] = address.octets();
+        let prefix = match class {
             0..=127 => 8,
             128..=191 => 16,
-            _ => 24,
+            192..=223 => 24,
+            _ => return Err(Errno::EINVAL),
         };
         let mut v4 = self.v4.write();
         v4.truncate(0);
         if !address.is_unspecified() {
             v4.push(V4Address { address, prefix });
         }
+        Ok(())
     }
 
     /// # Errors
@@ -377,7 +383,7 @@ pub fn inet_ioctl(cmd: u32, arg: usize) -> Result<usize> {
             let address = address_in(&request.value)?;
             let interface = by_name(&request.name).ok_or(Errno::ENODEV)?;
             if cmd == SIOCSIFADDR {
-                interface.set_v4(address);
+                interface.set_v4(address)?;
                 // As on Linux, an interface with an address is meant to be used.
                 interface.set_flags(interface.flags() | Iff::UP);
             } else {

@@ -9,7 +9,7 @@ use abi::net::{IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP, IPPROTO_UDP};
 use smoltcp::wire::{IpProtocol, Ipv4Packet, Ipv6Packet};
 
 use super::tcp::{self, Segment};
-use super::{icmp, raw, udp};
+use super::{address, icmp, raw, udp};
 use crate::net::interface;
 
 pub const ICMP: u8 = IPPROTO_ICMP as u8;
@@ -102,6 +102,10 @@ pub fn output(packet: Packet) {
     let len = packet.header_len() + packet.payload.len();
     loopback.sent.count(len);
     loopback.received.count(len);
+    // A raw socket may name any addresses; what is not for this machine is lost.
+    if !address::owns(packet.destination) {
+        return;
+    }
     let was_wanted = raw::deliver(&packet);
     match packet.protocol {
         UDP => udp::input(packet),

@@ -1,7 +1,7 @@
 //! Interfaces by `ioctl`.
 
 use libc::{
-    AF_INET, EADDRNOTAVAIL, EAGAIN, EALREADY, EINPROGRESS, ENODEV, EPERM, IFF_LOOPBACK,
+    AF_INET, EADDRNOTAVAIL, EAGAIN, EALREADY, EINPROGRESS, EINVAL, ENODEV, EPERM, IFF_LOOPBACK,
     IFF_RUNNING, IFF_UP, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_STREAM,
 };
 
@@ -13,6 +13,8 @@ pub const CASES: &[Case] = cases![
     the_loopback_interface_tells_of_itself,
     going_up_gives_an_address,
     only_the_privileged_change_interfaces,
+    no_host_has_a_group_address,
+    small_packets_carry_streams,
     an_interface_that_is_down_leads_nowhere,
 ];
 
@@ -21,8 +23,10 @@ const SIOCGIFCONF: i32 = 0x8912;
 const SIOCGIFFLAGS: i32 = 0x8913;
 const SIOCSIFFLAGS: i32 = 0x8914;
 const SIOCGIFADDR: i32 = 0x8915;
+const SIOCSIFADDR: i32 = 0x8916;
 const SIOCGIFNETMASK: i32 = 0x891b;
 const SIOCGIFMTU: i32 = 0x8921;
+const SIOCSIFMTU: i32 = 0x8922;
 const SIOCGIFHWADDR: i32 = 0x8927;
 const SIOCGIFINDEX: i32 = 0x8933;
 
@@ -127,6 +131,32 @@ fn only_the_privileged_change_interfaces() -> Outcome {
         let lo = Request::new("lo").with_number(IFF_UP | IFF_LOOPBACK);
         fails(ask(fd, SIOCSIFFLAGS, lo).map(drop), EPERM)
     })
+}
+
+fn no_host_has_a_group_address() -> Outcome {
+    up()?;
+    let fd = socket(AF_INET, SOCK_DGRAM, 0)?;
+    let mut request = Request::new("lo");
+    request.value[..16].copy_from_slice(&v4([224, 0, 0, 1], 0));
+    fails(ask(fd, SIOCSIFADDR, request).map(drop), EINVAL)?;
+    request.value[0] = 99;
+    fails(ask(fd, SIOCSIFADDR, request).map(drop), EINVAL)
+}
+
+fn small_packets_carry_streams() -> Outcome {
+    up()?;
+    let fd = socket(AF_INET, SOCK_DGRAM, 0)?;
+    let lo = Request::new("lo");
+    ask(fd, SIOCSIFMTU, lo.with_number(100))?;
+    let result = tcp_pair().and_then(|(a, b)| {
+        write(a, &[7; 5000])?;
+        equal(recv(b, 5000, libc::MSG_WAITALL)?, vec![7; 5000])
+    });
+    ask(fd, SIOCSIFMTU, lo.with_number(65536))?;
+    // A small one takes the addresses of IPv6 away on Linux, which going up gives.
+    set_up(false)?;
+    up()?;
+    result
 }
 
 fn an_interface_that_is_down_leads_nowhere() -> Outcome {

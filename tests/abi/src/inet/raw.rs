@@ -14,6 +14,8 @@ pub const CASES: &[Case] = cases![
     an_echo_request_is_answered,
     a_raw_socket_sees_datagrams,
     a_packet_with_its_own_header,
+    packets_for_nobody_are_lost,
+    a_raw_segment_is_reset,
     a_refusal_is_a_message,
     echo_sockets_are_for_groups,
 ];
@@ -103,6 +105,46 @@ fn a_packet_with_its_own_header() -> Outcome {
     equal(bytes, b"raw")?;
     equal(from, local(4242))?;
     fails(send_to(fd, &packet[..10], &local(0)), EINVAL)
+}
+
+/// A packet of IPv4 with a header of TCP: a SYN from port 9 to port 1.
+fn syn(from: [u8; 4], to: [u8; 4]) -> Vec<u8> {
+    let mut packet = vec![0x45, 0, 0, 0, 0, 0, 0, 0, 33, 6, 0, 0];
+    packet.extend(from);
+    packet.extend(to);
+    packet.extend([
+        0, 9, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 4, 0, 0, 0, 0, 0,
+    ]);
+    packet
+}
+
+fn packets_for_nobody_are_lost() -> Outcome {
+    up()?;
+    let fd = socket(AF_INET, SOCK_RAW, IPPROTO_RAW)?;
+    for address in [[224, 0, 0, 1], [255; 4], [0; 4], [10, 9, 8, 7]] {
+        for packet in [syn(LOCAL, address), syn(address, LOCAL)] {
+            equal(send_to(fd, &packet, &local(0))?, packet.len())?;
+        }
+    }
+    let bound = socket(AF_INET, libc::SOCK_STREAM, 0)?;
+    set_option(bound, IPPROTO_IP, libc::IP_FREEBIND, 1_i32)?;
+    bind(bound, &v4([10, 9, 8, 7], 0))?;
+    fails(connect(bound, &local(9)), libc::ENETUNREACH)
+}
+
+fn a_raw_segment_is_reset() -> Outcome {
+    const RST_ACK: u8 = 0x14;
+    up()?;
+    let fd = socket(AF_INET, SOCK_RAW, 6)?;
+    let packet = syn(LOCAL, LOCAL);
+    let mut segment = packet.get(20..).unwrap_or_default().to_vec();
+    // The sum covers the addresses, the protocol and the length too.
+    let mut covered = vec![127, 0, 0, 1, 127, 0, 0, 1, 0, 6, 0, 20];
+    covered.extend(&segment);
+    segment[16..18].copy_from_slice(&sum(&covered).to_be_bytes());
+    send_to(fd, &segment, &local(0))?;
+    let answer = await_packet(fd, |packet| packet.get(20..24) == Some(&[0, 1, 0, 9]))?;
+    equal(answer.get(33), Some(&RST_ACK))
 }
 
 fn a_refusal_is_a_message() -> Outcome {

@@ -222,6 +222,10 @@ impl TcpSocket {
         if source.is_ipv4() != remote.is_ipv4() {
             return Err(Errno::ENETUNREACH);
         }
+        // It may be bound to an address that is not here (`IP_FREEBIND`), or no longer.
+        if source != route.source && !address::owns(source) {
+            return Err(Errno::ENETUNREACH);
+        }
         let lease = match bound.take() {
             Some(lease) => lease,
             None => ports::TCP.connect(self.wish(source), |port| {

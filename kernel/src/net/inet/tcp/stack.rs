@@ -23,6 +23,8 @@ use crate::time;
 
 /// The largest packet: what the length in a header can say.
 const MAX_PACKET: usize = 65535;
+/// The least that every link carries (RFC 8200), whatever the interface is set to: headers must fit.
+const MIN_PACKET: usize = 1280;
 
 /// The two ends of the wire: what comes in, and what went out.
 struct Wire {
@@ -101,7 +103,7 @@ impl Stack {
         let mut wire = Wire {
             input: None,
             output: Vec::new(),
-            mtu: mtu.min(MAX_PACKET),
+            mtu: mtu.clamp(MIN_PACKET, MAX_PACKET),
         };
         let mut config = Config::new(HardwareAddress::Ip);
         let mut seed = [0; 8];

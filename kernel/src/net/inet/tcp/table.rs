@@ -13,6 +13,7 @@ use super::listener::Listener;
 use super::segment::{Segment, Summary};
 use super::stack::Stack;
 use super::timer;
+use crate::net::inet::address;
 use crate::net::inet::ports::Lease;
 use crate::net::inet::raw;
 use crate::net::interface;
@@ -217,6 +218,10 @@ pub fn deliver(segment: Segment, kicks: &mut Kicks) {
             return;
         }
         _ => {}
+    }
+    // A raw socket may name any addresses; what is not for this machine is lost.
+    if !address::owns(summary.destination.ip()) {
+        return;
     }
     if summary.syn
         && !summary.ack
