@@ -15,7 +15,7 @@
 //! Process::exec_lock (TSYNC against exec)
 //!   the process's signal lock (who is a thread of it)
 //!     Seccomp::filter (a thread's own)
-//!     a notifier's lock
+//! a notifier's lock (under none of these)
 //! ```
 //!
 //! # Invariants
