@@ -328,9 +328,9 @@ fn the_periodic_interrupt_counts() -> Outcome {
     let fd = rtc()?;
     quiet(fd)?;
     request(fd, IRQP_SET, 50)?;
-    let mut rate = 0_u64;
+    let mut rate = [0_u64];
     request(fd, IRQP_READ, &mut rate)?;
-    equal(std::hint::black_box(rate), 50)?;
+    equal(std::hint::black_box(rate), [50])?;
     request(fd, PIE_ON, 0)?;
     let mut count = 0;
     while count < 10 {
@@ -428,7 +428,7 @@ fn o_async_signals() -> Outcome {
 
 fn requests_of_other_clocks() -> Outcome {
     let fd = rtc()?;
-    let mut word = 0_u64;
+    let mut word = [0_u64];
     fails(request(fd, EPOCH_READ, &mut word), libc::ENOTTY)?;
     fails(request(fd, EPOCH_SET, 1970), libc::ENOTTY)?;
     const WIE_ON: u32 = 0x700f;
