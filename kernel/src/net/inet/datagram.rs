@@ -8,24 +8,20 @@ use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
 use abi::poll::PollEvents;
-use abi::socket::{AF_INET, AF_UNSPEC, MsgFlags, SHUT_RDWR, SOCK_DGRAM, SOCK_RAW, so};
+use abi::socket::{AF_UNSPEC, SHUT_RDWR, SOCK_DGRAM, SOCK_RAW, so};
 use abi::{Errno, Result};
 
 use super::address::{self, Family};
-use super::common::{Asked, Common, Header, Switches};
+use super::common::{Common, Header, Switches};
 use super::ip::{self, Packet};
 use super::ports::{self, Lease, Wish};
 use super::{icmp, raw, udp};
 use crate::fs::fasync::{Band, FasyncList};
-use crate::net::message::{Incoming, Outgoing, Patience, Sender};
 use crate::net::options::DEFAULT_BUFFER;
 use crate::net::unix::{RECEIVE, SEND};
 use crate::sync::census::{self, Live};
 use crate::sync::{Mutex, SpinLock, WaitQueue};
 
-/// The largest payload of a packet of each family.
-const MAX_V4: usize = 65535 - ip::V4_HEADER;
-const MAX_V6: usize = 65535;
 /// What a datagram counts for beside its bytes: its bookkeeping on Linux.
 const OVERHEAD: usize = 768;
 
@@ -38,19 +34,19 @@ pub enum Flavor {
 }
 
 /// A packet that arrived.
-struct Datagram {
+pub(super) struct Datagram {
     /// With `skip` bytes of header before what the user gets.
     bytes: Vec<u8>,
     skip: usize,
-    source: SocketAddr,
-    header: Header,
+    pub(super) source: SocketAddr,
+    pub(super) header: Header,
 }
 
 impl Datagram {
-    fn data(&self) -> &[u8] {
+    pub(super) fn data(&self) -> &[u8] {
         self.bytes.get(self.skip..).unwrap_or_default()
     }
-    fn charge(&self) -> usize {
+    pub(super) fn charge(&self) -> usize {
         self.bytes.len() + OVERHEAD
     }
 }
@@ -77,8 +73,8 @@ pub struct DatagramSocket {
     pub flavor: Flavor,
     ends: SpinLock<Ends>,
     /// Held while binding and connecting.
-    lease: Mutex<Option<Lease>>,
-    queue: SpinLock<VecDeque<Arc<Datagram>>>,
+    pub(super) lease: Mutex<Option<Lease>>,
+    pub(super) queue: SpinLock<VecDeque<Arc<Datagram>>>,
     pub count: AtomicUsize,
     pub charge: AtomicUsize,
     shut: AtomicU8,
@@ -295,7 +291,7 @@ impl DatagramSocket {
         Ok(())
     }
 
-    fn bind_if_needed(&self, lease: &mut Option<Lease>) -> Result<()> {
+    pub(super) fn bind_if_needed(&self, lease: &mut Option<Lease>) -> Result<()> {
         if lease.is_some() || matches!(self.flavor, Flavor::Raw(_)) {
             return Ok(());
         }
@@ -353,159 +349,6 @@ impl DatagramSocket {
         if let Some(local) = &mut ends.local {
             local.set_port(0);
         }
-    }
-
-    /// An address to send to: a socket of `AF_INET6` takes those of `AF_INET` too.
-    fn parse(&self, address: &[u8]) -> Result<SocketAddr> {
-        let is_v4 = address::family_of(address)? == AF_INET;
-        let parsed = match self.common.family {
-            Family::V6 if is_v4 => address::parse(Family::V4, address)?,
-            family => address::parse(family, address)?,
-        };
-        if self.common.has(Switches::V6ONLY) && parsed.is_ipv4() {
-            return Err(Errno::ENETUNREACH);
-        }
-        Ok(parsed)
-    }
-
-    /// # Errors
-    /// `EDESTADDRREQ`, `EMSGSIZE`, `EPIPE`, the pending error, those of the address.
-    pub fn send(&self, message: &mut Outgoing<'_, '_>) -> Result<usize> {
-        if message.flags.contains(MsgFlags::OOB) {
-            return Err(Errno::EOPNOTSUPP);
-        }
-        let len = message.data.remaining();
-        if len > MAX_V6 {
-            return Err(Errno::EMSGSIZE);
-        }
-        let target = match message.address {
-            Some(address) => self.parse(address)?,
-            None => self.peer().ok_or(Errno::EDESTADDRREQ)?,
-        };
-        if self.flavor == Flavor::Udp && target.port() == 0 {
-            return Err(Errno::EINVAL);
-        }
-        let asked = self.common.asked(&message.control)?;
-        let route = address::route(target.ip())?;
-        let target = SocketAddr::new(route.destination, target.port());
-        self.bind_if_needed(&mut self.lease.lock())?;
-        self.take_error()?;
-        if self.is_shut(SEND) {
-            return Err(Errno::EPIPE);
-        }
-        let local = self.local();
-        let own = local
-            .map(|local| local.ip())
-            .filter(|own| !own.is_unspecified());
-        let source = asked.source.or(own).unwrap_or(route.source);
-        if source.is_ipv4() != target.is_ipv4() {
-            return Err(Errno::ENETUNREACH);
-        }
-        if asked.source.is_some_and(|source| !address::owns(source)) {
-            return Err(Errno::EINVAL);
-        }
-        let from = SocketAddr::new(source, local.map_or(0, |local| local.port()));
-        let packet = self.build(message, len, (from, target), &asked)?;
-        ip::output(packet);
-        Ok(len)
-    }
-
-    /// The packet of a send.
-    fn build(
-        &self,
-        message: &mut Outgoing<'_, '_>,
-        len: usize,
-        (from, to): (SocketAddr, SocketAddr),
-        asked: &Asked,
-    ) -> Result<Packet> {
-        let before = if self.flavor == Flavor::Udp {
-            udp::HEADER
-        } else {
-            0
-        };
-        let with_header = self.common.has(Switches::HDRINCL);
-        let most = if to.is_ipv4() { MAX_V4 } else { MAX_V6 };
-        let most = if with_header { MAX_V6 } else { most };
-        if before + len > most {
-            return Err(Errno::EMSGSIZE);
-        }
-        let mut payload = Vec::new();
-        payload
-            .try_reserve_exact(before + len)
-            .map_err(|_| Errno::ENOBUFS)?;
-        if self.flavor == Flavor::Udp {
-            payload.extend_from_slice(&udp::header(from.port(), to.port(), len));
-        }
-        payload.resize(before + len, 0);
-        message
-            .data
-            .take(payload.get_mut(before..).unwrap_or_default())?;
-        if with_header {
-            return raw::parse(&payload, from.ip());
-        }
-        let (ttl, tos) = self.common.ttl_and_tos(to.ip());
-        let mut packet = Packet {
-            source: from.ip(),
-            destination: to.ip(),
-            protocol: self.protocol(),
-            ttl: asked.ttl.unwrap_or(ttl),
-            tos: asked.tos.unwrap_or(tos),
-            payload,
-        };
-        match self.flavor {
-            Flavor::Ping => icmp::make_request(&mut packet, from.port())?,
-            Flavor::Raw(ip::ICMPV6) if to.is_ipv6() => icmp::seal(&mut packet),
-            _ => {}
-        }
-        Ok(packet)
-    }
-
-    /// # Errors
-    /// The pending error, `EAGAIN`, `EFAULT`, `EOPNOTSUPP` for urgent data.
-    pub fn receive(&self, message: &mut Incoming<'_, '_>) -> Result<usize> {
-        if message.flags.contains(MsgFlags::OOB) {
-            return Err(Errno::EOPNOTSUPP);
-        }
-        if message.flags.contains(MsgFlags::ERRQUEUE) {
-            return Err(Errno::EAGAIN);
-        }
-        let mut patience = Patience::new(message.flags, self.common.options.receive_timeout_ns());
-        let datagram = loop {
-            self.take_error()?;
-            if let Some(datagram) = self.next(message.flags.contains(MsgFlags::PEEK)) {
-                break datagram;
-            }
-            if self.is_shut(RECEIVE) && !matches!(patience, Patience::None) {
-                return Ok(0);
-            }
-            patience.wait(&self.waiters, || {
-                self.count.load(Ordering::SeqCst) != 0 || self.is_shut(RECEIVE) || self.has_error()
-            })?;
-        };
-        let data = datagram.data();
-        let count = data.len().min(message.data.remaining());
-        if count < data.len() {
-            message.told |= MsgFlags::TRUNC;
-        }
-        message.data.put(data.get(..count).unwrap_or_default())?;
-        message.sender = Sender::Address(address::format(self.common.family, datagram.source));
-        self.common.tell(&datagram.header, &mut message.control);
-        Ok(if message.flags.contains(MsgFlags::TRUNC) {
-            data.len()
-        } else {
-            count
-        })
-    }
-
-    fn next(&self, peeks: bool) -> Option<Arc<Datagram>> {
-        let mut queue = self.queue.lock();
-        if peeks {
-            return queue.front().cloned();
-        }
-        let datagram = queue.pop_front()?;
-        self.count.store(queue.len(), Ordering::SeqCst);
-        self.charge.fetch_sub(datagram.charge(), Ordering::SeqCst);
-        Some(datagram)
     }
 
     /// Bytes of the next datagram.

@@ -9,6 +9,7 @@
 //! | [`ports`] | who has which port |
 //! | [`tcp`] | streams |
 //! | [`datagram`] | UDP, echo requests, raw packets: one kind of socket |
+//! | `transfer` | sending and receiving datagrams |
 //! | [`udp`], [`icmp`], [`raw`] | whose a packet is, and what each protocol adds |
 //! | [`ip`] | packets, checksums, handing over |
 //!
@@ -44,6 +45,7 @@ mod ops;
 pub mod ports;
 pub mod raw;
 pub mod tcp;
+mod transfer;
 pub mod udp;
 
 use alloc::sync::Arc;
