@@ -17,8 +17,9 @@ use abi::netlink::{NETLINK_CONNECTOR, NLMSG_DONE, NlmFlags};
 use netlink::{Builder, Messages};
 use zerocopy::FromBytes;
 
+use super::packet::Packet;
 use super::send::Sent;
-use super::socket::{NetlinkSocket, Packet, Switches};
+use super::socket::{NetlinkSocket, Switches};
 use super::{Protocol, table};
 use crate::per_cpu;
 use crate::sync::{Mutex, PerCpu};

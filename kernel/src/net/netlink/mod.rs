@@ -4,6 +4,7 @@
 //! |---|---|
 //! | this | the table of protocols, and making sockets |
 //! | [`socket`] | [`NetlinkSocket`]: what has arrived, how much of it there may be, receiving |
+//! | `packet` | datagrams on their way |
 //! | [`table`] | port numbers and group members; sending to all of a group |
 //! | [`send`] | what a process sends: to the kernel, a port, a group |
 //! | [`request`] | requests to the kernel: acknowledgements, errors, dumps |
@@ -35,6 +36,7 @@ pub mod connector;
 pub mod generic;
 mod ops;
 mod options;
+mod packet;
 mod request;
 pub mod route;
 mod send;

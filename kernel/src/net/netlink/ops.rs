@@ -12,8 +12,9 @@ use abi::socket::{
 use abi::{Errno, Result};
 use zerocopy::IntoBytes;
 
+use super::packet::group_mask;
 use super::send::parse;
-use super::socket::{NetlinkSocket, Switches, group_mask};
+use super::socket::{NetlinkSocket, Switches};
 use super::{PROTOCOLS, table};
 use crate::fs::fasync::{self, FasyncList};
 use crate::fs::{File, FileOps};

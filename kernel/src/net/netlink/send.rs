@@ -9,7 +9,8 @@ use abi::socket::{AF_NETLINK, AF_UNSPEC, MsgFlags};
 use abi::{Errno, Result};
 use zerocopy::FromBytes;
 
-use super::socket::{Delivery, NetlinkSocket, Packet, Peer};
+use super::packet::Packet;
+use super::socket::{Delivery, NetlinkSocket, Peer};
 use super::table;
 use crate::net::message::{Outgoing, Patience};
 use crate::net::scm;

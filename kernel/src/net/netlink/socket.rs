@@ -7,13 +7,14 @@ use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsiz
 
 use abi::netlink::{SOL_NETLINK, option};
 use abi::poll::PollEvents;
-use abi::socket::{MsgFlags, Ucred, so};
+use abi::socket::{MsgFlags, so};
 use abi::{Errno, Result};
 use bitflags::bitflags;
 use smallvec::SmallVec;
 use zerocopy::IntoBytes;
 
 use super::Protocol;
+use super::packet::{Packet, charge_of, group_mask};
 use crate::fs::fasync::{Band, FasyncList};
 use crate::net::message::{Control, Incoming, Patience, Sender};
 use crate::net::options::{DEFAULT_BUFFER, Options};
@@ -37,43 +38,6 @@ bitflags! {
         /// Groups were asked for once: memberships can be listed.
         const HAS_GROUPS = 128;
     }
-}
-
-/// A datagram that has arrived.
-pub struct Packet {
-    pub data: Vec<u8>,
-    /// The sender's port; 0 is the kernel.
-    pub port: u32,
-    /// The group that it was sent to; 0 for none.
-    pub group: u32,
-    pub cred: Ucred,
-}
-
-impl Packet {
-    /// A datagram from the kernel.
-    pub fn from_kernel(data: Vec<u8>, group: u32) -> Packet {
-        Packet {
-            data,
-            port: 0,
-            group,
-            cred: Ucred {
-                pid: 0,
-                uid: 0,
-                gid: 0,
-            },
-        }
-    }
-
-    /// What it counts for: its memory on Linux, so that as many fit.
-    fn charge(&self) -> usize {
-        charge_of(self.data.len())
-    }
-}
-
-fn charge_of(len: usize) -> usize {
-    const HEADER: usize = 256;
-    const SHARED_INFO: usize = 320;
-    HEADER + (len + SHARED_INFO).next_power_of_two().max(512)
 }
 
 /// Whom sends without an address go to.
@@ -432,13 +396,5 @@ impl NetlinkSocket {
         self.count.store(0, Ordering::SeqCst);
         self.room.wake_all();
         drop((packets, dump));
-    }
-}
-
-/// A group as addresses show it: only the first 32 have a bit.
-pub(super) fn group_mask(group: u32) -> u32 {
-    match group {
-        1..=32 => 1 << (group - 1),
-        _ => 0,
     }
 }

@@ -9,7 +9,8 @@ use abi::netlink::MAX_LINKS;
 use abi::{Errno, Result};
 
 use super::Protocol;
-use super::socket::{Delivery, NetlinkSocket, Packet, Switches};
+use super::packet::Packet;
+use super::socket::{Delivery, NetlinkSocket, Switches};
 use crate::sync::Mutex;
 use crate::task;
 

@@ -11,9 +11,9 @@ use alloc::vec::Vec;
 use abi::Errno;
 use abi::netlink::NETLINK_KOBJECT_UEVENT;
 
+use super::packet::Packet;
 use super::request::{self, Answer, Outcome, Refusal, Request};
 use super::send::Sent;
-use super::socket::Packet;
 use super::{Protocol, table};
 use crate::sync::Mutex;
 use crate::task::Cap;

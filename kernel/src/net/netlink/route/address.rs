@@ -12,8 +12,8 @@ use netlink::Builder;
 
 use super::PROTOCOL;
 use crate::net::interface::{self, Interface, V4Address, V6Address};
+use crate::net::netlink::packet::Packet;
 use crate::net::netlink::request::{Dump, Outcome, Request};
-use crate::net::netlink::socket::Packet;
 use crate::net::netlink::table;
 
 /// An address of either family.

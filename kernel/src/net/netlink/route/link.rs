@@ -13,8 +13,8 @@ use netlink::{Attributes, Builder};
 
 use super::PROTOCOL;
 use crate::net::interface::{self, Interface, TX_QUEUE_LEN};
+use crate::net::netlink::packet::Packet;
 use crate::net::netlink::request::{Answer, Dump, Outcome, Refusal, Request};
-use crate::net::netlink::socket::Packet;
 use crate::net::netlink::table;
 
 /// `RTM_GETLINK` for all.
