@@ -1,5 +1,6 @@
 //! `/proc/net`: the interfaces, and the sockets of the internet families.
 
+use alloc::sync::Arc;
 use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::Ordering;
 
@@ -105,6 +106,11 @@ fn nobody(is_v6: bool) -> SocketAddr {
     }
 }
 
+/// How many references there are beside the one of the listing.
+fn others<T>(listed: &Arc<T>) -> usize {
+    Arc::strong_count(listed).saturating_sub(1)
+}
+
 pub fn tcp(is_v6: bool, out: &mut Text) -> Result<()> {
     out.bytes(b"  sl  local_address ")?;
     if is_v6 {
@@ -114,26 +120,34 @@ pub fn tcp(is_v6: bool, out: &mut Text) -> Result<()> {
     }
     out.bytes(b" st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n")?;
     let mut number = 0;
-    let mut put = |local, remote, end: Option<&End>, state, out: &mut Text| {
-        let to_send = end.map_or(0, |end| end.unacknowledged.load(Ordering::SeqCst));
-        let shown = Line {
-            local,
-            remote,
-            state,
-            to_send,
-            to_read: end.map_or(0, End::readable),
-            uid: end.map_or(0, |end| end.owner.uid()),
-            ino: end.map_or(0, |end| end.owner.ino()),
+    let mut put =
+        |local, remote, end: Option<&End>, (state, owners): (u8, usize), out: &mut Text| {
+            let to_send = end.map_or(0, |end| end.unacknowledged.load(Ordering::SeqCst));
+            let shown = Line {
+                local,
+                remote,
+                state,
+                to_send,
+                to_read: end.map_or(0, End::readable),
+                uid: end.map_or(0, |end| end.owner.uid()),
+                ino: end.map_or(0, |end| end.owner.ino()),
+            };
+            line(number, &shown, is_v6, 4, out)?;
+            number += 1;
+            // No times and windows follow, as of a connection that has ended on Linux: they are smoltcp's.
+            writeln!(out, " {owners} 0000000000000000")
         };
-        line(number, &shown, is_v6, 4, out)?;
-        number += 1;
-        out.bytes(b" 1 0000000000000000 100 0 0 10 0\n")
-    };
     for listener in table::all_listeners() {
         if listener.address.is_ipv6() == is_v6 {
             let local = SocketAddr::new(listener.address, listener.port);
             let end = &listener.end;
-            put(local, nobody(is_v6), Some(end), end.state(), out)?;
+            put(
+                local,
+                nobody(is_v6),
+                Some(end),
+                (end.state(), others(&listener)),
+                out,
+            )?;
         }
     }
     for entry in table::all() {
@@ -147,14 +161,20 @@ pub fn tcp(is_v6: bool, out: &mut Text) -> Result<()> {
         match entry {
             Entry::Live(connection) => {
                 let end = &connection.end;
-                put(local, remote, Some(end), end.state(), out)?;
+                put(
+                    local,
+                    remote,
+                    Some(end),
+                    (end.state(), others(&connection)),
+                    out,
+                )?;
             }
             Entry::Waiting(waiting) => {
                 put(
                     local,
                     remote,
                     None,
-                    waiting.state.load(Ordering::SeqCst),
+                    (waiting.state.load(Ordering::SeqCst), others(&waiting)),
                     out,
                 )?;
             }
@@ -163,11 +183,7 @@ pub fn tcp(is_v6: bool, out: &mut Text) -> Result<()> {
     Ok(())
 }
 
-fn datagrams(
-    sockets: &[alloc::sync::Arc<DatagramSocket>],
-    is_v6: bool,
-    out: &mut Text,
-) -> Result<()> {
+fn datagrams(sockets: &[Arc<DatagramSocket>], is_v6: bool, out: &mut Text) -> Result<()> {
     /// The states of a datagram socket: with a partner and without.
     const CONNECTED: u8 = 1;
     const UNCONNECTED: u8 = 7;
@@ -204,7 +220,7 @@ fn datagrams(
         };
         line(number, &shown, is_v6, 5, out)?;
         let drops = socket.drops.load(Ordering::Relaxed);
-        writeln!(out, " 2 0000000000000000 {drops}")?;
+        writeln!(out, " {} 0000000000000000 {drops}", others(socket))?;
     }
     Ok(())
 }

@@ -19,7 +19,6 @@ fn switch_of(number: i32) -> Option<Switches> {
         option::NO_ENOBUFS => Switches::NO_ENOBUFS,
         option::CAP_ACK => Switches::CAP_ACK,
         option::EXT_ACK => Switches::EXT_ACK,
-        option::GET_STRICT_CHK => Switches::STRICT_CHK,
         option::LISTEN_ALL_NSID => Switches::ALL_NSID,
         _ => return None,
     })

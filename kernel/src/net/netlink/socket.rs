@@ -31,7 +31,6 @@ bitflags! {
         const NO_ENOBUFS = 4;
         const CAP_ACK = 8;
         const EXT_ACK = 16;
-        const STRICT_CHK = 32;
         const ALL_NSID = 64;
         /// Hears of processes.
         const PROC_EVENTS = 256;

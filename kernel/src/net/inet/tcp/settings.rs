@@ -1,4 +1,5 @@
-//! The options of one TCP socket: those of `IPPROTO_TCP`, and what of `SOL_SOCKET` the protocol must know.
+//! The options of one TCP socket: those of `IPPROTO_TCP`, and what of `SOL_SOCKET` the protocol must know. What the
+//! protocol cannot do (`TCP_CORK`, `TCP_QUICKACK`, `TCP_DEFER_ACCEPT`, ...) answers ENOPROTOOPT.
 
 use core::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
@@ -21,18 +22,14 @@ const MAX_SYN_RETRIES: i32 = 127;
 const LONG_RETRIES: u32 = 10;
 /// How long something may stay unacknowledged (`net.ipv4.tcp_retries2` of 15).
 const UNACKNOWLEDGED_MS: u64 = 924_600;
-/// `net.ipv4.tcp_fin_timeout`.
-const FIN_TIMEOUT_S: i32 = 60;
 
 pub struct Settings {
     nodelay: AtomicI32,
-    cork: AtomicI32,
     keep_alive: AtomicI32,
     keep_idle_s: AtomicI32,
     keep_interval_s: AtomicI32,
     keep_count: AtomicI32,
     user_timeout_ms: AtomicI32,
-    quick_ack: AtomicI32,
     syn_retries: AtomicI32,
     hop_limit: AtomicI32,
 }
@@ -41,13 +38,11 @@ impl Settings {
     pub fn new() -> Settings {
         Settings {
             nodelay: AtomicI32::new(0),
-            cork: AtomicI32::new(0),
             keep_alive: AtomicI32::new(0),
             keep_idle_s: AtomicI32::new(KEEP_IDLE_S),
             keep_interval_s: AtomicI32::new(KEEP_INTERVAL_S),
             keep_count: AtomicI32::new(KEEP_COUNT),
             user_timeout_ms: AtomicI32::new(0),
-            quick_ack: AtomicI32::new(1),
             syn_retries: AtomicI32::new(SYN_RETRIES),
             hop_limit: AtomicI32::new(64),
         }
@@ -56,12 +51,10 @@ impl Settings {
     fn slot(&self, option: i32) -> Option<&AtomicI32> {
         Some(match option {
             tcp::NODELAY => &self.nodelay,
-            tcp::CORK => &self.cork,
             tcp::KEEPIDLE => &self.keep_idle_s,
             tcp::KEEPINTVL => &self.keep_interval_s,
             tcp::KEEPCNT => &self.keep_count,
             tcp::USER_TIMEOUT => &self.user_timeout_ms,
-            tcp::QUICKACK => &self.quick_ack,
             tcp::SYNCNT => &self.syn_retries,
             _ => return None,
         })
@@ -70,14 +63,8 @@ impl Settings {
     /// # Errors
     /// `ENOPROTOOPT`.
     pub fn get(&self, option: i32) -> Result<i32> {
-        if let Some(slot) = self.slot(option) {
-            return Ok(slot.load(Ordering::Relaxed));
-        }
-        Ok(match option {
-            tcp::LINGER2 => FIN_TIMEOUT_S,
-            tcp::DEFER_ACCEPT | tcp::WINDOW_CLAMP => 0,
-            _ => return Err(Errno::ENOPROTOOPT),
-        })
+        let slot = self.slot(option).ok_or(Errno::ENOPROTOOPT)?;
+        Ok(slot.load(Ordering::Relaxed))
     }
 
     /// # Errors
@@ -94,11 +81,9 @@ impl Settings {
         if !range.contains(&value) {
             return Err(Errno::EINVAL);
         }
-        let is_switch = matches!(option, tcp::NODELAY | tcp::CORK | tcp::QUICKACK);
-        let value = if is_switch {
-            i32::from(value != 0)
-        } else {
-            value
+        let value = match option {
+            tcp::NODELAY => i32::from(value != 0),
+            _ => value,
         };
         slot.store(value, Ordering::Relaxed);
         Ok(())
@@ -116,13 +101,11 @@ impl Settings {
         let copy = |slot: &AtomicI32| AtomicI32::new(slot.load(Ordering::Relaxed));
         Settings {
             nodelay: copy(&self.nodelay),
-            cork: copy(&self.cork),
             keep_alive: copy(&self.keep_alive),
             keep_idle_s: copy(&self.keep_idle_s),
             keep_interval_s: copy(&self.keep_interval_s),
             keep_count: copy(&self.keep_count),
             user_timeout_ms: copy(&self.user_timeout_ms),
-            quick_ack: copy(&self.quick_ack),
             syn_retries: copy(&self.syn_retries),
             hop_limit: copy(&self.hop_limit),
         }
@@ -131,8 +114,7 @@ impl Settings {
     /// Makes the protocol do what is set.
     pub fn apply(&self, socket: &mut Socket<'static>) {
         let value = |slot: &AtomicI32| slot.load(Ordering::Relaxed);
-        let is_corked = value(&self.cork) != 0;
-        socket.set_nagle_enabled(value(&self.nodelay) == 0 || is_corked);
+        socket.set_nagle_enabled(value(&self.nodelay) == 0);
         let alive = value(&self.keep_alive) != 0;
         let seconds = |slot| Duration::from_secs(u64::try_from(value(slot)).unwrap_or(1));
         socket.set_keep_alive(alive.then(|| seconds(&self.keep_idle_s)));
