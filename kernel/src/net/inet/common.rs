@@ -32,7 +32,6 @@ bitflags! {
         const V6ONLY = 64;
         const HDRINCL = 128;
         const FREEBIND = 256;
-        const BIND_NO_PORT = 512;
     }
 }
 
@@ -76,11 +75,8 @@ pub struct Common {
     traffic_class: AtomicU8,
     send_buffer: AtomicI32,
     receive_buffer: AtomicI32,
-    mtu_discover: AtomicI32,
 }
 
-/// `IP_PMTUDISC_WANT`.
-const DISCOVER: i32 = 1;
 /// The hops of a packet where nothing else is asked for.
 pub const HOPS: u8 = 64;
 
@@ -106,7 +102,6 @@ fn switch_of(level: i32, option: i32) -> Option<Switches> {
         (IPPROTO_IP, ip::RECVTTL) => Switches::RECVTTL,
         (IPPROTO_IP, ip::RECVTOS) => Switches::RECVTOS,
         (IPPROTO_IP, ip::FREEBIND) => Switches::FREEBIND,
-        (IPPROTO_IP, ip::BIND_ADDRESS_NO_PORT) => Switches::BIND_NO_PORT,
         (IPPROTO_IPV6, ipv6::RECVPKTINFO) => Switches::PKTINFO6,
         (IPPROTO_IPV6, ipv6::RECVHOPLIMIT) => Switches::RECVHOPLIMIT,
         (IPPROTO_IPV6, ipv6::RECVTCLASS) => Switches::RECVTCLASS,
@@ -138,7 +133,6 @@ impl Common {
             traffic_class: AtomicU8::new(0),
             send_buffer: AtomicI32::new(send_buffer),
             receive_buffer: AtomicI32::new(receive_buffer),
-            mtu_discover: AtomicI32::new(DISCOVER),
         }
     }
 
@@ -203,9 +197,6 @@ impl Common {
         Ok(match (level, option) {
             (IPPROTO_IP, ip::TOS) => byte(&self.tos),
             (IPPROTO_IP, ip::TTL) => byte(&self.ttl),
-            (IPPROTO_IP, ip::MTU_DISCOVER) | (IPPROTO_IPV6, ipv6::MTU_DISCOVER) => {
-                self.mtu_discover.load(Ordering::Relaxed)
-            }
             (IPPROTO_IPV6, ipv6::UNICAST_HOPS) => byte(&self.hop_limit),
             (IPPROTO_IPV6, ipv6::TCLASS) => byte(&self.traffic_class),
             (IPPROTO_IPV6, ipv6::V6ONLY) => i32::from(self.has(Switches::V6ONLY)),
@@ -249,13 +240,6 @@ impl Common {
         let (slot, default, least) = match (level, option) {
             (IPPROTO_IP, ip::TOS) => {
                 self.tos.store(number as u8, Ordering::Relaxed);
-                return Ok(());
-            }
-            (IPPROTO_IP, ip::MTU_DISCOVER) | (IPPROTO_IPV6, ipv6::MTU_DISCOVER) => {
-                if !(0..=5).contains(&number) {
-                    return Err(Errno::EINVAL);
-                }
-                self.mtu_discover.store(number, Ordering::Relaxed);
                 return Ok(());
             }
             (IPPROTO_IP, ip::TTL) => (&self.ttl, HOPS, 1),
