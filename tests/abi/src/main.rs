@@ -107,6 +107,7 @@ const FAMILIES: &[Family] = &[
     ("memory", memory::seal::CASES),
     ("memory", memory::commit::CASES),
     ("memory", memory::races::CASES),
+    ("memory", memory::sleeper::CASES),
     ("memory", memory::pkey::CASES),
     ("memory", memory::policy::CASES),
     ("memory", memory::pages::CASES),

@@ -1,26 +1,34 @@
 //! Which CPU has which space loaded, and the dropping of translations.
 //!
-//! A CPU that runs a kernel thread keeps the last space loaded (lazily) and stays in that space's set of CPUs, since it
-//! may still walk its tables. It leaves when it loads another, or when the space is dropped.
+//! A CPU that runs a kernel thread or idles keeps the last space loaded, lazily, and stays in that space's set of CPUs,
+//! since it may still walk its tables. It leaves when it loads another, when a table is to be freed, or when the space
+//! is dropped.
 //!
-//! Order: a CPU joins the set before it loads the root; whoever changes an entry does so before it reads the set. So
-//! either the changer sees the CPU, or the CPU sees the change.
+//! Every flush begins a new generation of the space, and each CPU remembers the generation that its translations are
+//! true for. So whoever cannot use a translation need not be told of a change:
 //!
-//! Where the processor has PCIDs, each CPU keeps the translations of the last few spaces it ran, and a CPU that has
-//! left a space is told of no change. Instead every flush begins a new generation of the space, and each CPU remembers
-//! the generation that its kept translations are true for: when it loads the space again and the generation has gone
-//! on, it drops them. The order above makes that safe: a flush begins the generation before it reads the set, a CPU
-//! joins the set before it reads the generation.
+//! | CPU | told of a flush | drops what is not true any more |
+//! |---|---|---|
+//! | runs the space | always | when told |
+//! | has it loaded lazily | of freed tables alone, and then leaves | when it runs the space again |
+//! | has left it | never | when it loads the space again |
+//!
+//! One that has left keeps translations only where the processor has PCIDs: those of the last few spaces it ran.
+//!
+//! # Order
+//! Whoever changes an entry does so before it begins the generation, and reads the set and who is lazy after it. A CPU
+//! joins the set, or stops being lazy, before it reads the generation. All four are sequentially consistent, so either
+//! the changer sees the CPU, or the CPU sees the change.
 //!
 //! References: Intel SDM volume 3, 4.10; Linux's `arch/x86/mm/tlb.c` does the same.
 
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence};
+use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 use alloc::sync::Arc;
 
 use super::load_kernel_root;
-use crate::arch::cpu::{self, CpuMask};
+use crate::arch::cpu::{self, CpuId, CpuMask};
 use crate::arch::features::{self, Feature};
 use crate::arch::irq::IrqGuard;
 use crate::arch::{ipi, pte};
@@ -39,13 +47,13 @@ const KEPT: usize = 6;
 pub struct SpaceTlb {
     /// The CPUs that have it loaded.
     cpus: AtomicU64,
-    /// Flushes so far; counted only where there are PCIDs.
+    /// Flushes so far.
     generation: AtomicU64,
 }
 
-/// The translations that a CPU keeps under one PCID.
+/// The translations that a CPU keeps under one PCID; without PCIDs, those of the space it has loaded.
 struct Kept {
-    /// The space's `id`, 0 for none.
+    /// The space's `id`, 0 for none; without PCIDs always.
     space: AtomicU64,
     /// The generation they are true for.
     generation: AtomicU64,
@@ -54,11 +62,13 @@ struct Kept {
 /// One CPU's spaces.
 ///
 /// # Invariants
-/// All are changed by their CPU alone; `loaded` is the space whose set this CPU is in. The entry of `kept` at `slot` is
-/// of `loaded`, and its index plus one is the PCID in use; PCID 0 is for the kernel's own root.
+/// All are changed by their CPU alone, and `current` is read by others; `loaded` is the space whose set this CPU is in.
+/// The entry of `kept` at `slot` is of `loaded`, and its index plus one is the PCID in use; PCID 0 is for the kernel's own
+/// root. Without PCIDs `slot` is 0.
 struct Loaded {
     loaded: AtomicPtr<AddressSpace>,
-    /// The space of the running task: what page faults are about. Null for kernel threads.
+    /// The space of the running task: what page faults are about. Null for kernel threads: what is loaded then is
+    /// loaded lazily.
     current: AtomicPtr<AddressSpace>,
     slot: AtomicUsize,
     /// The slot that the next new space takes.
@@ -80,21 +90,22 @@ static LOADED: PerCpu<Loaded> = per_cpu!(Loaded {
 });
 
 impl Loaded {
-    /// Loads the root of a space, whose set this CPU has joined. Interrupts are off.
+    /// Loads the root of a space, whose set this CPU has joined. Interrupts are off, or nobody else has the space yet.
     #[inline]
     fn load(&self, space: &AddressSpace) {
+        let now = space.tlb().generation.load(Ordering::SeqCst);
         if !features::has(Feature::PCID) {
-            return space.root().load(0, false);
+            space.root().load(0, false);
+            self.kept[0].generation.store(now, Ordering::Relaxed);
+            return;
         }
-        let (slot, keeps) = self.find_slot(space);
+        let (slot, keeps) = self.find_slot(space.id(), now);
         self.slot.store(slot, Ordering::Relaxed);
         space.root().load(slot as u64 + 1, keeps);
     }
 
-    /// The slot for a space, and whether what it keeps is still true.
-    fn find_slot(&self, space: &AddressSpace) -> (usize, bool) {
-        let now = space.tlb().generation.load(Ordering::SeqCst);
-        let id = space.id();
+    /// The slot for a space with this `id`, and whether what it keeps is true for the generation `now`.
+    fn find_slot(&self, id: u64, now: u64) -> (usize, bool) {
         let same = |kept: &Kept| kept.space.load(Ordering::Relaxed) == id;
         let found = self.kept.iter().position(same);
         let slot = found.unwrap_or_else(|| {
@@ -108,6 +119,27 @@ impl Loaded {
         kept.generation.store(now, Ordering::Relaxed);
         (slot, keeps)
     }
+
+    /// Runs a space that was loaded lazily, and was not told of flushes meanwhile.
+    fn come_back(&self, space: &AddressSpace) {
+        let pointer = core::ptr::from_ref(space).cast_mut();
+        self.current.swap(pointer, Ordering::SeqCst);
+        let now = space.tlb().generation.load(Ordering::SeqCst);
+        if let Some(kept) = self.kept.get(self.slot.load(Ordering::Relaxed))
+            && kept.generation.load(Ordering::Relaxed) != now
+        {
+            pte::flush_user();
+            kept.generation.store(now, Ordering::Relaxed);
+        }
+    }
+
+    /// Loads the kernel's own root instead of a space, which this CPU does not run. Interrupts are off.
+    fn leave(&self, space: &AddressSpace) {
+        load_kernel_root();
+        self.loaded.store(null_mut(), Ordering::Relaxed);
+        let here = cpu::current_id().bit();
+        space.tlb().cpus.fetch_and(!here, Ordering::Release);
+    }
 }
 
 /// The scheduler switches to a task with this space, or to a kernel thread. Exec and exit call it as well. The task
@@ -120,12 +152,15 @@ pub fn switch_to(space: Option<&Arc<AddressSpace>>) {
         return;
     };
     let next = Arc::as_ptr(space).cast_mut();
-    here.current.store(next, Ordering::Relaxed);
     let prev = here.loaded.load(Ordering::Relaxed);
+    if prev == next && here.current.load(Ordering::Relaxed).is_null() {
+        return here.come_back(space);
+    }
+    here.current.store(next, Ordering::Relaxed);
     if prev == next {
         return;
     }
-    let bit = 1 << cpu::current_id().0;
+    let bit = cpu::current_id().bit();
     space.tlb().cpus.fetch_or(bit, Ordering::SeqCst);
     here.load(space);
     here.loaded.store(next, Ordering::Relaxed);
@@ -151,36 +186,30 @@ struct Range {
     space: *const AddressSpace,
     start: usize,
     end: usize,
-    /// The generation that this flush began; 0 without PCIDs.
+    /// The generation that this flush began.
     generation: u64,
 }
 
 impl Range {
-    /// Drops the range on this CPU, which has the space loaded. Interrupts are off where there are PCIDs.
+    /// Drops the range on this CPU, which has the space loaded. Interrupts are off.
     fn flush_here(&self, here: &Loaded) {
-        let in_turn = self.generation == 0 || self.advance(here);
-        if !in_turn || self.end - self.start > FULL_FLUSH_PAGES << 12 {
-            pte::flush_user();
+        let Some(kept) = here.kept.get(here.slot.load(Ordering::Relaxed)) else {
+            return pte::flush_user();
+        };
+        let before = kept.generation.load(Ordering::Relaxed);
+        if before >= self.generation {
+            // All was dropped for a later one, which began when the entries of this one had changed.
             return;
+        }
+        kept.generation.store(self.generation, Ordering::Relaxed);
+        // Where an earlier flush has not come yet, this one has to do its part too.
+        let in_turn = before + 1 == self.generation;
+        if !in_turn || self.end - self.start > FULL_FLUSH_PAGES << 12 {
+            return pte::flush_user();
         }
         (self.start..self.end)
             .step_by(4096)
             .for_each(pte::flush_page);
-    }
-
-    /// Notes what this CPU's translations will be true for. False when an earlier flush has not reached it yet: then
-    /// this one has to drop everything.
-    fn advance(&self, here: &Loaded) -> bool {
-        let Some(kept) = here.kept.get(here.slot.load(Ordering::Relaxed)) else {
-            return false;
-        };
-        let before = kept.generation.load(Ordering::Relaxed);
-        if before >= self.generation {
-            // A whole flush made for a later one has done it all.
-            return true;
-        }
-        kept.generation.store(self.generation, Ordering::Relaxed);
-        before + 1 == self.generation
     }
 }
 
@@ -189,68 +218,68 @@ fn flush_remote(range: usize) {
     // SAFETY: the sender waits until every CPU has run this, so its stack still holds the range.
     let range = unsafe { &*(range as *const Range) };
     let here = LOADED.here();
-    if core::ptr::eq(here.loaded.load(Ordering::Relaxed), range.space) {
-        range.flush_here(here);
+    if !core::ptr::eq(here.loaded.load(Ordering::Relaxed), range.space) {
+        return;
     }
+    if here.current.load(Ordering::Relaxed).is_null() {
+        // SAFETY: the sender holds the space.
+        return here.leave(unsafe { &*range.space });
+    }
+    range.flush_here(here);
 }
 
-/// Drops the translations of `[start, end)` of a space on every CPU that has it. Entries were changed before. Interrupts
-/// are on if other CPUs run the space.
+/// Drops the translations of `[start, end)` of a space on every CPU that runs it. Entries of tables that stay were
+/// changed before; the pages may go after it. Interrupts are on if other CPUs run the space.
 pub fn flush(space: &AddressSpace, start: usize, end: usize) {
-    let mut range = Range {
+    flush_on(space, start, end, |cpu| !is_lazy(cpu));
+}
+
+/// The same after tables were taken out, which may go after it: no CPU walks them any more.
+pub fn flush_tables(space: &AddressSpace, start: usize, end: usize) {
+    flush_on(space, start, end, |_| true);
+}
+
+/// Drops all translations of a space, none of whose tables was taken out.
+pub fn flush_space(space: &AddressSpace) {
+    flush(space, 0, usize::MAX & !4095);
+}
+
+#[inline]
+fn flush_on(space: &AddressSpace, start: usize, end: usize, concerns: impl Fn(CpuId) -> bool) {
+    let tlb = space.tlb();
+    let range = Range {
         space,
         start,
         end,
-        generation: 0,
+        generation: tlb.generation.fetch_add(1, Ordering::SeqCst) + 1,
     };
-    if features::has(Feature::PCID) {
-        range.generation = space.tlb().generation.fetch_add(1, Ordering::SeqCst) + 1;
-    }
-    fence(Ordering::SeqCst);
-    let cpus = space.tlb().cpus.load(Ordering::Relaxed);
-    let bit = 1 << cpu::current_id().0;
+    let cpus = tlb.cpus.load(Ordering::SeqCst);
+    let bit = cpu::current_id().bit();
     if cpus & bit != 0 {
         let irq = IrqGuard::new();
         flush_remote(&raw const range as usize);
         drop(irq);
     }
     if cpus & !bit != 0 {
-        let range = &raw const range as usize;
-        ipi::call(&CpuMask(cpus & !bit), flush_remote, range);
+        let others = CpuMask(cpus & !bit).iter().filter(|&cpu| concerns(cpu));
+        let others = CpuMask(others.fold(0, |mask, cpu| mask | cpu.bit()));
+        ipi::call(&others, flush_remote, &raw const range as usize);
     }
 }
 
-/// Drops what every CPU cached of a space's upper tables: any single page's flush does that.
-pub fn flush_directories(space: &AddressSpace) {
-    flush(space, 0, 4096);
-}
-
-/// Drops all translations of a space.
-pub fn flush_space(space: &AddressSpace) {
-    flush(space, 0, usize::MAX & !4095);
-}
-
-/// Whether no other CPU can have translations of the space.
-#[inline]
-pub fn only_here(space: &AddressSpace) -> bool {
-    fence(Ordering::SeqCst);
-    space.tlb().cpus.load(Ordering::Relaxed) & !(1 << cpu::current_id().0) == 0
+/// Whether a CPU runs no space: then it looks at the generation before it runs the one it has loaded.
+fn is_lazy(cpu: CpuId) -> bool {
+    LOADED.of(cpu).current.load(Ordering::SeqCst).is_null()
 }
 
 fn leave_here(space: usize) {
     let here = LOADED.here();
     if here.loaded.load(Ordering::Relaxed) as usize == space {
-        load_kernel_root();
-        here.loaded.store(null_mut(), Ordering::Relaxed);
         if here.current.load(Ordering::Relaxed) as usize == space {
             here.current.store(null_mut(), Ordering::Relaxed);
         }
         // SAFETY: the space is being dropped by whoever waits for this.
-        let space = unsafe { &*(space as *const AddressSpace) };
-        space
-            .tlb()
-            .cpus
-            .fetch_and(!(1 << cpu::current_id().0), Ordering::Release);
+        here.leave(unsafe { &*(space as *const AddressSpace) });
     }
 }
 

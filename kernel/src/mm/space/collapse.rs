@@ -53,8 +53,8 @@ impl AddressSpace {
             let _guard = directory.lock();
             directory.set(index, Pte::EMPTY);
         }
-        // Before the copy, no CPU may write to the old pages any more.
-        tlb::flush(self, span, span + HUGE_SIZE);
+        // Before the copy, no CPU may write to the old pages any more, nor walk the old table after it.
+        tlb::flush_tables(self, span, span + HUGE_SIZE);
         let mut gone = Tally::default();
         for slot in 0..ENTRIES {
             let page = table.get(slot);

@@ -57,6 +57,8 @@ pub(super) struct Gather<'a> {
     /// No other thread has the space: pages may go at once, since nothing runs user code there before the flush.
     alone: bool,
     dirty: bool,
+    /// Tables are among the garbage.
+    tables: bool,
     gone: Tally,
     garbage: ArrayVec<Garbage, 128>,
 }
@@ -68,8 +70,9 @@ impl<'a> Gather<'a> {
             space,
             start,
             end,
-            alone: space.has_one_user() && tlb::only_here(space),
+            alone: space.has_one_user(),
             dirty: false,
+            tables: false,
             gone: Tally::default(),
             garbage: ArrayVec::new(),
         }
@@ -90,19 +93,22 @@ impl<'a> Gather<'a> {
     }
 
     fn push(&mut self, garbage: Garbage) {
-        self.dirty = true;
         if self.garbage.is_full() {
             self.finish();
         }
+        self.dirty = true;
+        self.tables |= matches!(garbage, Garbage::Table(_));
         self.garbage.push(garbage);
     }
 
     /// Flushes and frees. Waits for other CPUs that run the space.
     pub fn finish(&mut self) {
-        if self.dirty {
+        if core::mem::take(&mut self.tables) {
+            tlb::flush_tables(self.space, self.start, self.end);
+        } else if self.dirty {
             tlb::flush(self.space, self.start, self.end);
-            self.dirty = false;
         }
+        self.dirty = false;
         for garbage in self.garbage.drain(..) {
             match garbage {
                 Garbage::Page(pfn) => put_page(pfn),
@@ -313,8 +319,8 @@ impl AddressSpace {
         directory.set(index, Pte::new(own.phys(), USER_TABLE));
         drop(locked);
         drop(guard);
-        // Before the old table can go, no CPU may walk it any more.
-        tlb::flush_directories(self);
+        // Before the old table can go, no CPU may walk it any more: any single page's flush drops the upper entries.
+        tlb::flush_tables(self, 0, PAGE_SIZE);
         put_table(shared);
         Ok(())
     }
@@ -340,7 +346,7 @@ impl AddressSpace {
         directory.set(index, Pte::new(table.phys(), USER_TABLE));
         drop(guard);
         self.count_table(1);
-        tlb::flush_directories(self);
+        tlb::flush(self, 0, PAGE_SIZE);
         Ok(())
     }
 

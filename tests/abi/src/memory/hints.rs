@@ -329,7 +329,7 @@ fn hint_hugepage_and_nohugepage() -> Outcome {
     equal(smaps_row(small, "THPeligible:")?, "0".to_owned())
 }
 
-const COLLAPSE: i32 = 25;
+pub const COLLAPSE: i32 = 25;
 
 fn hint_collapse() -> Outcome {
     let addr = huge_range()?;

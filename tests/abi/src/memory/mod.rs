@@ -21,6 +21,7 @@
 //! | [`pages`] | pagemap, clear_refs, smaps, meminfo |
 //! | [`uffd`] | userfaultfd |
 //! | [`races`] | threads that share the address space |
+//! | [`sleeper`] | a thread that sleeps while its mappings change |
 
 pub mod advice;
 pub mod commit;
@@ -40,6 +41,7 @@ pub mod seal;
 pub mod sealed;
 pub mod share;
 pub mod size;
+pub mod sleeper;
 pub mod uffd;
 
 use crate::check::*;
