@@ -286,9 +286,14 @@ impl TaskSignal {
         self.jobctl.load(Ordering::SeqCst) & bits != 0
     }
 
-    /// The thread sleeps in a job-control stop.
+    /// The thread is in a job-control stop, asleep or about to be.
     pub fn is_stopped(&self) -> bool {
         self.has_jobctl(JOBCTL_STOPPED)
+    }
+
+    /// The thread is in a stop for its tracer, asleep or about to be.
+    pub fn is_stopped_for_tracer(&self) -> bool {
+        self.has_jobctl(JOBCTL_TRACED)
     }
 
     #[inline]

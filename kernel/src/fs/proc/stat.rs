@@ -23,6 +23,9 @@ const PF_FORKNOEXEC: u32 = 0x40;
 const PF_SUPERPRIV: u32 = 0x100;
 const PF_KTHREAD: u32 = 0x20_0000;
 
+const STOPPED: (char, &str) = ('T', "stopped");
+const TRACED: (char, &str) = ('t', "tracing stop");
+
 /// The letter and word for what a task does.
 pub fn state_of(target: &Target) -> (char, &'static str) {
     let Some(task) = &target.task else {
@@ -37,11 +40,14 @@ pub fn state_of(target: &Target) -> (char, &'static str) {
         return ('Z', "zombie");
     }
     match task.sched.state() {
+        // A stop is told before its thread has gone to sleep in it.
+        TaskState::Running if task.signal.is_stopped_for_tracer() => TRACED,
+        TaskState::Running if task.signal.is_stopped() => STOPPED,
         TaskState::Running => ('R', "running"),
         TaskState::Interruptible => ('S', "sleeping"),
         TaskState::Uninterruptible | TaskState::Killable => ('D', "disk sleep"),
-        TaskState::Stopped => ('T', "stopped"),
-        TaskState::Traced => ('t', "tracing stop"),
+        TaskState::Stopped => STOPPED,
+        TaskState::Traced => TRACED,
         TaskState::Dead => ('X', "dead"),
     }
 }
