@@ -79,16 +79,20 @@ fn strict_mode_kills_one_thread() -> Outcome {
 
 fn strict_mode_returns_from_handlers() -> Outcome {
     let (read_end, write_end) = pipe2(libc::O_NONBLOCK)?;
+    let (alone, go) = pipe()?;
     let pid = fork(|| {
         let handled = catch(libc::SIGPIPE, 0);
         if handled.is_err() || close(read_end).is_err() || strict().is_err() {
             exit_thread(1);
         }
+        // Until the parent has closed its own.
+        let _ = read(alone, &mut [0]);
         let written = write(write_end, b"x");
         let good = written == Err(Errno(libc::EPIPE)) && hits(libc::SIGPIPE) == 1;
         exit_thread(if good { 7 } else { 2 })
     })?;
     close(read_end)?;
+    write(go, &[0])?;
     equal(wait(pid)?, 7 << 8)
 }
 
