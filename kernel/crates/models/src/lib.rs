@@ -6,6 +6,7 @@
 //! | `weak` | the same with every order relaxed, to see the models fail |
 //! | `sleep` | a sleeper and its waker: no wake-up is lost |
 //! | `switch` | a run queue handed over: nobody runs a task that has not left its stack |
+//! | `sections` | reading without a lock: nothing is freed that a reader has |
 //! | `tables` | a page table that two spaces share: counted right, written by none that shares it |
 //!
 //! A source is taken in by its path, so that what is run is what the kernel runs; what the kernel does around it (a lock
@@ -21,6 +22,8 @@
 
 #[cfg(test)]
 mod real;
+#[cfg(test)]
+mod sections;
 #[cfg(test)]
 mod sleep;
 #[cfg(test)]

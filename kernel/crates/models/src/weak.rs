@@ -12,11 +12,16 @@ pub mod atomic {
         pub const Relaxed: Real = Real::Relaxed;
         pub const Acquire: Real = Real::Relaxed;
         pub const Release: Real = Real::Relaxed;
+        pub const SeqCst: Real = Real::Relaxed;
     }
 
     pub fn fence(_: loom::sync::atomic::Ordering) {}
+
+    pub fn after_swap() {}
 }
 
 #[allow(dead_code, reason = "the models use some of it")]
 #[path = "../../frames/src/meta.rs"]
 pub mod meta;
+#[path = "../../ksync/src/slot.rs"]
+pub mod slot;
