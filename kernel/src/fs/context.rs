@@ -47,6 +47,16 @@ impl FsContext {
     pub fn root(&self) -> Path {
         self.places.lock().root.clone()
     }
+    /// Looks at the root; `f` may take no lock.
+    #[inline]
+    pub fn with_root<R>(&self, f: impl FnOnce(&Path) -> R) -> R {
+        f(&self.places.lock().root)
+    }
+    /// Looks at the working directory; `f` may take no lock.
+    #[inline]
+    pub fn with_cwd<R>(&self, f: impl FnOnce(&Path) -> R) -> R {
+        f(&self.places.lock().cwd)
+    }
     #[inline]
     pub fn cwd(&self) -> Path {
         self.places.lock().cwd.clone()

@@ -6,14 +6,13 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use abi::{Errno, Result};
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
-use ksync::SpinLock;
+use ksync::{NewEntry, ReadTable, Removed, Section, SpinLock};
 use vfs::{Name, Slots, hash_component, same_name};
 
 use crate::fs::DirSink;
 use crate::fs::inode::{FileKind, Inode};
 use crate::fs::notify;
+use crate::sync::Walks;
 use crate::sync::census::{self, Live};
 
 /// The first position of a directory's own entries; 0 and 1 are `.` and `..`.
@@ -22,19 +21,28 @@ const FIRST_POSITION: u64 = 2;
 const MAX_NEGATIVE: usize = 256;
 
 struct Child {
-    hash: u64,
     name: Name,
     /// `None`: known to be absent.
     dentry: Option<Arc<Dentry>>,
 }
 
-/// The children of a directory that the cache knows.
-struct Children {
-    map: HashTable<Child>,
+impl Child {
+    fn is(&self, dentry: &Arc<Dentry>) -> bool {
+        self.dentry
+            .as_ref()
+            .is_some_and(|own| Arc::ptr_eq(own, dentry))
+    }
+}
+
+/// What goes with the children of a directory that the cache knows.
+struct Listing {
     /// The order for `readdir`, where the tree is the directory.
     order: Slots<Arc<Dentry>>,
     negative: usize,
 }
+
+/// The children of a directory that the cache knows, by their names' hashes.
+type Children = ReadTable<Child, Listing, Walks>;
 
 struct Place {
     parent: Option<Arc<Dentry>>,
@@ -47,13 +55,13 @@ struct Place {
 ///
 /// # Invariants
 /// - `inode` never changes; a name that gets another inode gets another dentry.
-/// - A dentry stands in its parent's map under its `name`, unless `deleted` is set or it was never cached.
+/// - A dentry stands in its parent's table under its `name`, unless `deleted` is set or it was never cached.
 /// - `children` exists exactly for directories.
 pub struct Dentry {
     _live: Live<{ census::DENTRIES }>,
     inode: Arc<Inode>,
     place: SpinLock<Place>,
-    children: Option<Box<SpinLock<Children>>>,
+    children: Option<Box<Children>>,
     /// How many mounts are on top of it.
     mounted: AtomicU32,
     deleted: AtomicBool,
@@ -69,8 +77,7 @@ pub enum Cached {
 impl Dentry {
     fn build(inode: Arc<Inode>, parent: Option<Arc<Dentry>>, name: Name) -> Arc<Self> {
         let children = inode.is_dir().then(|| {
-            Box::new(SpinLock::new(Children {
-                map: HashTable::new(),
+            Box::new(ReadTable::new(Listing {
                 order: Slots::new(FIRST_POSITION),
                 negative: 0,
             }))
@@ -146,16 +153,39 @@ impl Dentry {
         }
     }
 
+    /// The child of this name, if the cache has it, without a lock and for as long as the section. One that is just being
+    /// put there, or moved by a table that grows, may be missed.
+    #[inline]
+    pub fn glance<'s>(
+        &'s self,
+        section: &'s Section<Walks>,
+        name: &[u8],
+        hash: u64,
+    ) -> Option<&'s Arc<Dentry>> {
+        let children = self.children.as_ref()?;
+        let child = children.find(section, hash, |child| same_name(&child.name, name))?;
+        child.dentry.as_ref()
+    }
+
     /// Asks the cache for a child.
     #[inline]
     pub fn find(&self, name: &[u8], hash: u64) -> Cached {
+        let there = {
+            let section = Section::enter();
+            self.glance(&section, name, hash).cloned()
+        };
+        match there {
+            Some(dentry) => Cached::Present(dentry),
+            None => self.find_locked(name, hash),
+        }
+    }
+
+    fn find_locked(&self, name: &[u8], hash: u64) -> Cached {
         let Some(children) = &self.children else {
             return Cached::Absent;
         };
         let children = children.lock();
-        match children.map.find(hash, |child| {
-            child.hash == hash && same_name(&child.name, name)
-        }) {
+        match children.find(hash, |child| same_name(&child.name, name)) {
             Some(Child {
                 dentry: Some(dentry),
                 ..
@@ -173,44 +203,37 @@ impl Dentry {
         let Some(children) = &self.children else {
             return Err(Errno::ENOTDIR);
         };
-        let mut guard = children.lock();
-        let children = &mut *guard;
-        children
-            .map
-            .try_reserve(1, |child| child.hash)
-            .map_err(|_| Errno::ENOMEM)?;
-        let mut position = 0;
-        let mut old = None;
-        match children.map.entry(
+        children.reserve().map_err(|_| Errno::ENOMEM)?;
+        let entry = NewEntry::new(
             hash,
-            |child| child.hash == hash && same_name(&child.name, &name),
-            |child| child.hash,
-        ) {
-            Entry::Occupied(mut entry) => {
-                old = entry.get_mut().dentry.replace(child.clone());
-                match &old {
-                    None => children.negative -= 1,
-                    Some(old) if ordered => {
-                        position = old.place.lock().position;
-                        drop(children.order.replace(position, child.clone()));
-                    }
-                    Some(_) => {}
-                }
-            }
-            Entry::Vacant(entry) => {
-                entry.insert(Child {
-                    hash,
-                    name,
-                    dentry: Some(child.clone()),
-                });
+            Child {
+                name: Name::from_slice(&name),
+                dentry: Some(child.clone()),
+            },
+        );
+        let mut guard = children.lock();
+        // `Some(None)`: known to be absent until now.
+        let there = guard
+            .find(hash, |child| same_name(&child.name, &name))
+            .map(|child| child.dentry.as_ref().map(|old| old.place.lock().position));
+        // The order first: it alone can fail.
+        let mut position = 0;
+        let mut listed = None;
+        if ordered {
+            position = there.flatten().unwrap_or(0);
+            if position == 0 {
+                position = guard.order.push(child.clone()).ok_or(Errno::ENOMEM)?;
+            } else {
+                listed = guard.order.replace(position, child.clone());
             }
         }
-        if ordered && position == 0 {
-            position = children.order.push(child.clone()).ok_or(Errno::ENOMEM)?;
+        if there == Some(None) {
+            guard.negative -= 1;
         }
+        let old = guard.insert(entry, |child| same_name(&child.name, &name));
         child.place.lock().position = position;
         drop(guard);
-        drop(old);
+        drop((old, listed));
         Ok(())
     }
 
@@ -219,27 +242,31 @@ impl Dentry {
         let Some(children) = &self.children else {
             return;
         };
-        let mut guard = children.lock();
-        let children = &mut *guard;
-        if children.negative >= MAX_NEGATIVE {
-            children.map.retain(|child| child.dentry.is_some());
-            children.negative = 0;
-        }
-        if children.map.try_reserve(1, |child| child.hash).is_err() {
+        if children.reserve().is_err() {
             return;
         }
-        if let Entry::Vacant(entry) = children.map.entry(
+        let entry = NewEntry::new(
             hash,
-            |child| child.hash == hash && same_name(&child.name, name),
-            |child| child.hash,
-        ) {
-            entry.insert(Child {
-                hash,
+            Child {
                 name: Name::from_slice(name),
                 dentry: None,
-            });
-            children.negative += 1;
+            },
+        );
+        let mut guard = children.lock();
+        let mut forgotten = None;
+        if guard.negative >= MAX_NEGATIVE {
+            forgotten = guard.retain(|child| child.dentry.is_some());
+            guard.negative = 0;
         }
+        if guard
+            .find(hash, |child| same_name(&child.name, name))
+            .is_none()
+        {
+            guard.insert(entry, |_| false);
+            guard.negative += 1;
+        }
+        drop(guard);
+        drop(forgotten);
     }
 
     /// Takes `child` out of the directory under its present name.
@@ -257,14 +284,7 @@ impl Dentry {
             return;
         };
         let mut guard = children.lock();
-        let found = guard.map.find_entry(hash, |entry| {
-            entry.name[..] == *name
-                && entry
-                    .dentry
-                    .as_ref()
-                    .is_some_and(|dentry| Arc::ptr_eq(dentry, child))
-        });
-        let removed = found.ok().map(|entry| entry.remove().0);
+        let removed = guard.remove(hash, |entry| entry.name[..] == *name && entry.is(child));
         let ordered = if position != 0 {
             guard.order.remove(position)
         } else {
@@ -332,20 +352,27 @@ impl Dentry {
         let Some(children) = &self.children else {
             return;
         };
-        let mut children = children.lock();
-        if let Some(entry) = children.map.find_mut(hash, |entry| entry.name == name) {
-            debug_assert!(
-                entry
-                    .dentry
-                    .as_ref()
-                    .is_some_and(|dentry| Arc::ptr_eq(dentry, old))
-            );
-            entry.dentry = Some(new.clone());
-        }
+        let entry = NewEntry::new(
+            hash,
+            Child {
+                name: Name::from_slice(&name),
+                dentry: Some(new.clone()),
+            },
+        );
+        let mut guard = children.lock();
+        let replaced = guard.insert(entry, |child| child.name == name);
+        debug_assert!(
+            replaced
+                .as_ref()
+                .is_some_and(|gone| gone.iter().all(|child| child.is(old)))
+        );
+        let mut listed = None;
         if ordered {
-            drop(children.order.replace(position, new.clone()));
+            listed = guard.order.replace(position, new.clone());
             new.place.lock().position = position;
         }
+        drop(guard);
+        drop((replaced, listed));
     }
 
     /// Whether the directory, if the tree holds it whole, has no entries.
@@ -400,11 +427,12 @@ impl Dentry {
                 continue;
             };
             let mut guard = children.lock();
-            let map = core::mem::take(&mut guard.map);
+            let all = guard.take_all();
             let order = core::mem::replace(&mut guard.order, Slots::new(FIRST_POSITION));
             drop(guard);
-            pending.extend(map.into_iter().filter_map(|child| child.dentry));
-            drop(order);
+            let entries = all.iter().flat_map(Removed::iter);
+            pending.extend(entries.filter_map(|child| child.dentry.clone()));
+            drop((all, order));
         }
         // Deepest last: dropped from the back, no dentry's drop reaches further than itself.
         while let Some(dentry) = pending.pop() {

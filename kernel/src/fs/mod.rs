@@ -6,7 +6,7 @@
 //! | [`dentry`] | [`Dentry`]: names; the tree that walks run on, and for tmpfs the directories themselves |
 //! | [`mount`] | [`Mount`], [`Path`], [`MountNamespace`]: file systems at places of the tree |
 //! | [`superblock`] | [`SuperBlock`] and the registry of [`FileSystem`] types |
-//! | [`path`] | the path walk |
+//! | [`path`], `text` | the path walk, and what it walks along |
 //! | [`namei`] | create, remove, link, rename |
 //! | [`open`] | opening, truncating, programs for `execve` |
 //! | [`attr`], [`perm`], [`xattr`], [`fileattr`], [`limits`] | attributes, permissions, extended attributes, limits |
@@ -38,6 +38,8 @@
 //! # Invariants
 //! - A name leads to at most one dentry, and a directory has at most one dentry.
 //! - References are dropped outside of spin locks: the last one may tear files down.
+//! - A walk reads directories without locks, in a section of [`Walks`](crate::sync::Walks); what leaves a directory is let go of after the
+//!   sections that may have found it. In a section nothing is waited for and no lock is taken.
 //!
 //! References: POSIX.1-2024, path_resolution(7), pipe(7), fcntl(2), mount(2), inode(7); initramfs buffer format.
 
@@ -80,6 +82,7 @@ pub mod signalfd;
 pub mod splice;
 pub mod superblock;
 pub mod sysfs;
+mod text;
 pub mod timerfd;
 pub mod tmpfs;
 pub mod userfaultfd;

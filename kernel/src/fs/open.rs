@@ -16,7 +16,7 @@ use crate::fs::inode::{FileKind, Inode, InodeFlags, SetAttr};
 use crate::fs::mount::Path;
 use crate::fs::namei::{self, Make};
 use crate::fs::notify::{self, Event};
-use crate::fs::path::{self, Last, LookupFlags, Walk};
+use crate::fs::path::{self, Goal, Last, LookupFlags, Start, Walk};
 use crate::fs::{attr, chrdev, fifo, lease, memfd, perm};
 use crate::task::{self, Cred};
 
@@ -124,25 +124,34 @@ impl OpenRequest {
 pub fn open(dirfd: i32, path: &[u8], request: &OpenRequest) -> Result<Arc<File>> {
     let task = task::current();
     let (cred, context) = (task.my_cred(), task.my_fs());
-    let walk = path::open_walk(&cred, &context, dirfd, path, request.resolve)?;
-    open_from(walk, path, request, &cred, &context)
+    let start = Start {
+        dirfd,
+        path,
+        resolve: request.resolve,
+        may_be_empty: false,
+        goal: match request.flags.contains(OpenFlags::CREAT) {
+            true => Goal::Parent,
+            false => Goal::Place,
+        },
+    };
+    let walk = Walk::start(&cred, &context, &start)?;
+    open_from(walk, request, &cred, &context)
 }
 
 fn open_from(
     walk: Walk<'_>,
-    path: &[u8],
     request: &OpenRequest,
     cred: &Arc<Cred>,
     context: &FsContext,
 ) -> Result<Arc<File>> {
     let flags = request.flags;
     if flags.contains(OpenFlags::CREAT) {
-        return open_create(walk, path, request, cred, context);
+        return open_create(walk, request, cred, context);
     }
     let mut lookup = LookupFlags::empty();
     lookup.set(LookupFlags::FOLLOW, !flags.contains(OpenFlags::NOFOLLOW));
     lookup.set(LookupFlags::DIRECTORY, flags.contains(OpenFlags::DIRECTORY));
-    let place = walk.full(path, lookup)?;
+    let place = walk.full(lookup)?;
     open_existing(place, request, cred, context)
 }
 
@@ -178,14 +187,13 @@ pub fn open_found_place(place: Path, request: &OpenRequest) -> Result<Arc<File>>
 
 fn open_create(
     walk: Walk<'_>,
-    path: &[u8],
     request: &OpenRequest,
     cred: &Arc<Cred>,
     context: &FsContext,
 ) -> Result<Arc<File>> {
     let flags = request.flags;
     let follow = !flags.intersects(OpenFlags::NOFOLLOW | OpenFlags::EXCL);
-    let (parent, found) = walk.parent_following(path, follow)?;
+    let (parent, found) = walk.parent_following(follow)?;
     let Last::Name(name) = &parent.last else {
         // `.`, `..` and `/` exist.
         return open_found(found.unwrap_or(parent.dir), request, cred);

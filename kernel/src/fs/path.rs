@@ -1,19 +1,24 @@
-//! The path walk: from text to a place. One loop over components, on the dentry cache where it knows the answer.
+//! The path walk: from text to a place.
+//!
+//! A walk goes in strides: over directories of one mount that the cache knows, which the caller may search, without a
+//! lock or a count. Whatever needs a second look ends a stride and takes a step: a symlink, a mount, `..`, a name that
+//! the cache does not know, a refusal. After it the next stride begins.
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
-use core::ops::Range;
 
 use abi::fs::{AT_FDCWD, MountFlags, NAME_MAX, PATH_MAX, ResolveFlags};
 use abi::{Errno, Result};
 use bitflags::bitflags;
-use vfs::{Name, hash_component};
+use ksync::Section;
+use vfs::Name;
 
 use crate::fs::context::FsContext;
 use crate::fs::dentry::{Cached, Dentry};
+use crate::fs::file::File;
 use crate::fs::inode::{ChildPolicy, Inode, InodeFlags, LinkTarget};
 use crate::fs::mount::Path;
 use crate::fs::perm;
+use crate::fs::text::{Component, Text};
 use crate::task::{self, Cred};
 
 bitflags! {
@@ -65,100 +70,101 @@ impl Parent {
     }
 }
 
-/// The text still to be walked: the caller's, or what a symlink put in its place.
-struct Text<'a> {
-    given: &'a [u8],
-    spliced: Option<Vec<u8>>,
-    at: usize,
-}
-
-impl Text<'_> {
-    #[inline]
-    fn all(&self) -> &[u8] {
-        self.spliced.as_deref().unwrap_or(self.given)
-    }
-    #[inline]
-    fn rest(&self) -> &[u8] {
-        self.all().get(self.at..).unwrap_or_default()
-    }
-    /// Replaces what was walked by the text of a symlink.
-    fn splice(&mut self, link: &[u8]) -> Result<()> {
-        let rest = self.rest();
-        let mut text = Vec::new();
-        text.try_reserve_exact(link.len() + 1 + rest.len())
-            .map_err(|_| Errno::ENOMEM)?;
-        text.extend_from_slice(link);
-        if !rest.is_empty() {
-            text.push(b'/');
-            text.extend_from_slice(rest);
-        }
-        self.spliced = Some(text);
-        self.at = 0;
-        Ok(())
-    }
-}
-
-/// A component found in the text.
-struct Component {
-    range: Range<usize>,
-    hash: u64,
-    /// Nothing but slashes follows.
-    is_last: bool,
-    /// Slashes follow.
-    slash: bool,
+/// How far a walk goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Goal {
+    /// The place that the path names.
+    Place,
+    /// The directory of its last component.
+    Parent,
 }
 
 /// A walk in progress.
 pub struct Walk<'a> {
     cred: &'a Cred,
     context: &'a FsContext,
+    text: Text<'a>,
+    goal: Goal,
     /// Where `/` and the uppermost `..` lead; found when first needed.
     root: Option<Path>,
     at: Path,
+    /// The component that the first stride ended at.
+    ahead: Option<Component>,
     links: u32,
     resolve: ResolveFlags,
     /// See [`LookupFlags::UNSEEN`].
     unseen: bool,
 }
 
+/// What a walk begins with.
+pub struct Start<'a> {
+    pub dirfd: i32,
+    pub path: &'a [u8],
+    pub resolve: ResolveFlags,
+    pub may_be_empty: bool,
+    pub goal: Goal,
+}
+
 impl<'a> Walk<'a> {
-    /// A walk of the running task, from the directory that `dirfd` names.
-    fn start(
-        cred: &'a Cred,
-        context: &'a FsContext,
-        dirfd: i32,
-        path: &[u8],
-        resolve: ResolveFlags,
-        may_be_empty: bool,
-    ) -> Result<Self> {
-        if path.is_empty() && !may_be_empty {
+    /// A walk of the running task, from the directory that `dirfd` names: the first stride of it.
+    pub fn start(cred: &'a Cred, context: &'a FsContext, start: &Start<'a>) -> Result<Self> {
+        let Start { path, resolve, .. } = *start;
+        let absolute = path.first() == Some(&b'/');
+        if path.is_empty() && !start.may_be_empty {
             return Err(Errno::ENOENT);
         }
-        if path.first() == Some(&b'/') && resolve.contains(ResolveFlags::BENEATH) {
+        if absolute && resolve.contains(ResolveFlags::BENEATH) {
             return Err(Errno::EXDEV);
         }
+        if path.len() >= PATH_MAX {
+            return Err(Errno::ENAMETOOLONG);
+        }
+        let mut text = Text::new(path);
         let scoped = resolve.intersects(ResolveFlags::BENEATH | ResolveFlags::IN_ROOT);
-        let start = if path.first() == Some(&b'/') && !scoped {
-            context.root()
-        } else if dirfd == AT_FDCWD {
-            context.cwd()
-        } else {
-            let file = task::current().my_files().get_any(dirfd)?;
-            if !path.is_empty() && !file.inode().is_dir() {
-                return Err(Errno::ENOTDIR);
-            }
-            file.path().clone()
+        let mut from = |place: &Path| {
+            let (dentry, ahead) = stride(&place.dentry, &mut text, start.goal, cred);
+            let mount = place.mount.clone();
+            (Path { mount, dentry }, ahead)
         };
-        let root = scoped.then(|| start.clone());
+        let mut root = None;
+        let (at, ahead) = if scoped {
+            let place = scope(context, start.dirfd, path)?;
+            let first = from(&place);
+            root = Some(place);
+            first
+        } else if absolute {
+            context.with_root(from)
+        } else if start.dirfd == AT_FDCWD {
+            context.with_cwd(from)
+        } else {
+            from(directory(start.dirfd, path)?.path())
+        };
         Ok(Self {
             cred,
             context,
+            text,
+            goal: start.goal,
             root,
-            at: start,
+            at,
+            ahead,
             links: 0,
             resolve,
             unseen: false,
         })
+    }
+
+    /// Goes on as far as a stride leads; the component that ended it, `None` if the text is at its end.
+    #[inline]
+    fn next(&mut self) -> Option<Component> {
+        if let Some(component) = self.ahead.take() {
+            return Some(component);
+        }
+        if self.text.is_at_end() {
+            return None;
+        }
+        let (dentry, ahead) = stride(&self.at.dentry, &mut self.text, self.goal, self.cred);
+        self.at.dentry = dentry;
+        ahead
     }
 
     fn root(&mut self) -> Path {
@@ -194,33 +200,6 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Finds the next component; `None` when only slashes are left.
-    #[inline]
-    fn next_component(text: &mut Text<'_>) -> Option<Component> {
-        let all = text.all();
-        let skip_slashes = |mut at: usize| {
-            while all.get(at) == Some(&b'/') {
-                at += 1;
-            }
-            at
-        };
-        let start = skip_slashes(text.at);
-        let rest = all.get(start..).filter(|rest| !rest.is_empty())?;
-        let (len, hash) = hash_component(rest);
-        let end = start + len;
-        let after = skip_slashes(end);
-        let is_last = after == all.len();
-        let slash = after != end;
-        // Slashes at the very end stay: put behind a symlink's text, they ask it to be a directory.
-        text.at = if is_last { end } else { after };
-        Some(Component {
-            range: start..end,
-            hash,
-            is_last,
-            slash,
-        })
-    }
-
     /// The child of the present directory, mounts on it included. ENOENT if there is none.
     #[inline]
     fn step(&mut self, name: &[u8], hash: u64) -> Result<Path> {
@@ -251,7 +230,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Follows the symlink at `link`: jumps, or puts its text before the rest.
-    fn follow(&mut self, link: Path, text: &mut Text<'_>) -> Result<()> {
+    fn follow(&mut self, link: Path) -> Result<()> {
         self.links += 1;
         if self.links > MAX_LINKS || self.resolve.contains(ResolveFlags::NO_SYMLINKS) {
             return Err(Errno::ELOOP);
@@ -284,16 +263,16 @@ impl<'a> Walk<'a> {
                 if target.first() == Some(&b'/') {
                     self.jump_to_root()?;
                 }
-                text.splice(&target)?;
+                self.text.splice(&target)?;
             }
         }
         Ok(())
     }
 
-    /// Walks all but the last component.
-    fn walk_to_last(&mut self, text: &mut Text<'_>) -> Result<Option<Component>> {
+    /// Walks all but the last component; `None` if the strides came to the end.
+    fn walk_to_last(&mut self) -> Result<Option<Component>> {
         loop {
-            let Some(component) = Self::next_component(text) else {
+            let Some(component) = self.next() else {
                 return Ok(None);
             };
             let inode = self.at.dentry.inode();
@@ -304,7 +283,7 @@ impl<'a> Walk<'a> {
             if component.is_last {
                 return Ok(Some(component));
             }
-            let name = text.all().get(component.range).unwrap_or_default();
+            let name = self.text.name(&component);
             match name {
                 b"." => continue,
                 b".." => {
@@ -314,14 +293,9 @@ impl<'a> Walk<'a> {
                 _ => {}
             }
             let dentry = find_child(&self.at.dentry, name, component.hash)?;
-            // Nearly always: a directory of the same mount, whose reference stays.
-            if dentry.inode().is_dir() && !dentry.is_mountpoint() {
-                self.at.dentry = dentry;
-                continue;
-            }
             let next = self.enter(dentry)?;
             if next.inode().is_symlink() {
-                self.follow(next, text)?;
+                self.follow(next)?;
             } else if next.inode().is_dir() {
                 self.at = next;
             } else {
@@ -331,11 +305,10 @@ impl<'a> Walk<'a> {
     }
 
     /// Walks the whole path.
-    pub fn full(mut self, path: &[u8], flags: LookupFlags) -> Result<Path> {
+    pub fn full(mut self, flags: LookupFlags) -> Result<Path> {
         self.unseen = flags.contains(LookupFlags::UNSEEN);
-        let mut text = self.begin(path, flags.contains(LookupFlags::EMPTY))?;
-        while let Some(component) = self.walk_to_last(&mut text)? {
-            let name = text.all().get(component.range.clone()).unwrap_or_default();
+        while let Some(component) = self.walk_to_last()? {
+            let name = self.text.name(&component);
             let follow = flags.contains(LookupFlags::FOLLOW) || component.slash;
             match name {
                 b"." => break,
@@ -346,13 +319,9 @@ impl<'a> Walk<'a> {
                 _ => {}
             }
             let dentry = find_child(&self.at.dentry, name, component.hash)?;
-            if dentry.inode().is_regular() && !component.slash && !dentry.is_mountpoint() {
-                self.at.dentry = dentry;
-                break;
-            }
             let next = self.enter(dentry)?;
             if follow && next.inode().is_symlink() {
-                self.follow(next, &mut text)?;
+                self.follow(next)?;
                 continue;
             }
             if component.slash && !next.inode().is_dir() {
@@ -368,9 +337,8 @@ impl<'a> Walk<'a> {
     }
 
     /// Walks to the directory of the last component.
-    pub fn parent(mut self, path: &[u8]) -> Result<Parent> {
-        let mut text = self.begin(path, false)?;
-        let Some(component) = self.walk_to_last(&mut text)? else {
+    pub fn parent(mut self) -> Result<Parent> {
+        let Some(component) = self.walk_to_last()? else {
             return Ok(Parent {
                 dir: self.at,
                 last: Last::Root,
@@ -378,18 +346,17 @@ impl<'a> Walk<'a> {
             });
         };
         Ok(Parent {
+            last: last_of(self.text.name(&component)),
             dir: self.at,
-            last: last_of(&text, &component),
             slash: component.slash,
         })
     }
 
     /// As [`Self::parent`], but where the last component is a symlink, goes on to the directory of its target: what
     /// an open that may create does. The place itself is returned too, if it exists.
-    pub fn parent_following(mut self, path: &[u8], follow: bool) -> Result<(Parent, Option<Path>)> {
-        let mut text = self.begin(path, false)?;
+    pub fn parent_following(mut self, follow: bool) -> Result<(Parent, Option<Path>)> {
         loop {
-            let Some(component) = self.walk_to_last(&mut text)? else {
+            let Some(component) = self.walk_to_last()? else {
                 let at = self.at;
                 let parent = Parent {
                     dir: at.clone(),
@@ -398,7 +365,7 @@ impl<'a> Walk<'a> {
                 };
                 return Ok((parent, Some(at)));
             };
-            let last = last_of(&text, &component);
+            let last = last_of(self.text.name(&component));
             let dir = self.at.clone();
             let slash = component.slash;
             match &last {
@@ -406,7 +373,7 @@ impl<'a> Walk<'a> {
                 Last::Name(_) if slash => return Ok((Parent { dir, last, slash }, None)),
                 Last::Name(name) => match self.step(name, component.hash) {
                     Ok(next) if follow && next.inode().is_symlink() => {
-                        self.follow(next, &mut text)?;
+                        self.follow(next)?;
                     }
                     Ok(next) => return Ok((Parent { dir, last, slash }, Some(next))),
                     Err(Errno::ENOENT) => return Ok((Parent { dir, last, slash }, None)),
@@ -429,29 +396,70 @@ impl<'a> Walk<'a> {
             }
         }
     }
-
-    fn begin<'t>(&mut self, path: &'t [u8], may_be_empty: bool) -> Result<Text<'t>> {
-        if path.len() >= PATH_MAX {
-            return Err(Errno::ENAMETOOLONG);
-        }
-        match path.first() {
-            None if !may_be_empty => return Err(Errno::ENOENT),
-            Some(b'/') if self.resolve.contains(ResolveFlags::BENEATH) => {
-                return Err(Errno::EXDEV);
-            }
-            // For a slash, `start` began at the root already, or at the root that the walk is scoped to.
-            _ => {}
-        }
-        Ok(Text {
-            given: path,
-            spliced: None,
-            at: 0,
-        })
-    }
 }
 
-fn last_of(text: &Text<'_>, component: &Component) -> Last {
-    match text.all().get(component.range.clone()).unwrap_or_default() {
+/// The directory that relative paths begin at.
+fn directory(dirfd: i32, path: &[u8]) -> Result<Arc<File>> {
+    let file = task::current().my_files().get_any(dirfd)?;
+    if !path.is_empty() && !file.inode().is_dir() {
+        return Err(Errno::ENOTDIR);
+    }
+    Ok(file)
+}
+
+/// The directory that a walk may not leave.
+fn scope(context: &FsContext, dirfd: i32, path: &[u8]) -> Result<Path> {
+    if dirfd == AT_FDCWD {
+        return Ok(context.cwd());
+    }
+    Ok(directory(dirfd, path)?.path().clone())
+}
+
+/// Goes from a directory as far as nothing needs a second look. Where that is, and the component that did, `None` if there
+/// is none left.
+#[inline]
+fn stride(
+    from: &Arc<Dentry>,
+    text: &mut Text<'_>,
+    goal: Goal,
+    cred: &Cred,
+) -> (Arc<Dentry>, Option<Component>) {
+    let section = Section::enter();
+    let mut at = from;
+    let ahead = loop {
+        let Some(component) = text.next() else {
+            break None;
+        };
+        if component.is_last && goal == Goal::Parent || !is_open_to(at.inode(), cred) {
+            break Some(component);
+        }
+        let name = text.name(&component);
+        match at.glance(&section, name, component.hash) {
+            Some(child) if is_plain(child, &component) => at = child,
+            _ => break Some(component),
+        }
+    };
+    (at.clone(), ahead)
+}
+
+/// Whether names may be looked up in it with nobody asked.
+#[inline]
+fn is_open_to(dir: &Arc<Inode>, cred: &Cred) -> bool {
+    dir.is_dir()
+        && !dir.flags().contains(InodeFlags::OWN_PERMISSION)
+        && perm::check_search(dir, cred).is_ok()
+}
+
+/// Whether a walk goes on at it, or ends at it as last component, whatever it asks for.
+#[inline]
+fn is_plain(child: &Dentry, component: &Component) -> bool {
+    let inode = child.inode();
+    let fits = inode.is_dir() || component.is_last && !component.slash && !inode.is_symlink();
+    fits && !child.is_mountpoint() && !inode.flags().contains(InodeFlags::REVALIDATE)
+}
+
+fn last_of(name: &[u8]) -> Last {
+    match name {
         b"." => Last::Dot,
         b".." => Last::DotDot,
         name => Last::Name(Name::from_slice(name)),
@@ -537,48 +545,33 @@ pub fn is_pinned(dir: &Inode) -> bool {
 
 /// The place that a path of the running task names.
 pub fn lookup(dirfd: i32, path: &[u8], flags: LookupFlags) -> Result<Path> {
-    let task = task::current();
-    let (cred, context) = (task.my_cred(), task.my_fs());
-    Walk::start(
-        &cred,
-        &context,
-        dirfd,
-        path,
-        ResolveFlags::empty(),
-        flags.contains(LookupFlags::EMPTY),
-    )?
-    .full(path, flags)
+    lookup_as(dirfd, path, flags, &task::current().my_cred())
 }
 
 /// As [`lookup`], with other credentials (those of `access`).
 pub fn lookup_as(dirfd: i32, path: &[u8], flags: LookupFlags, cred: &Cred) -> Result<Path> {
     let task = task::current();
     let context = task.my_fs();
-    Walk::start(
-        cred,
-        &context,
+    let start = Start {
         dirfd,
         path,
-        ResolveFlags::empty(),
-        flags.contains(LookupFlags::EMPTY),
-    )?
-    .full(path, flags)
+        resolve: ResolveFlags::empty(),
+        may_be_empty: flags.contains(LookupFlags::EMPTY),
+        goal: Goal::Place,
+    };
+    Walk::start(cred, &context, &start)?.full(flags)
 }
 
 /// The directory of the last component of a path of the running task.
 pub fn lookup_parent(dirfd: i32, path: &[u8]) -> Result<Parent> {
     let task = task::current();
     let (cred, context) = (task.my_cred(), task.my_fs());
-    Walk::start(&cred, &context, dirfd, path, ResolveFlags::empty(), false)?.parent(path)
-}
-
-/// A walk of the running task for an open.
-pub fn open_walk<'a>(
-    cred: &'a Cred,
-    context: &'a FsContext,
-    dirfd: i32,
-    path: &[u8],
-    resolve: ResolveFlags,
-) -> Result<Walk<'a>> {
-    Walk::start(cred, context, dirfd, path, resolve, false)
+    let start = Start {
+        dirfd,
+        path,
+        resolve: ResolveFlags::empty(),
+        may_be_empty: false,
+        goal: Goal::Parent,
+    };
+    Walk::start(&cred, &context, &start)?.parent()
 }

@@ -8,6 +8,7 @@
 //! | `mutex`, `rwlock` | sleeping locks, for what is held across blocking and user memory |
 //! | `per_cpu` | [`PerCpu`]: one value a CPU, each on cache lines of its own |
 //! | `poll` | [`PollTable`]: waiting for one of many queues |
+//! | `walks` | [`Walks`]: the sections in which names are looked up without locks |
 //! | `check` | in debug kernels, what the checks of locking must know |
 //!
 //! # Lock order
@@ -33,6 +34,7 @@ mod per_cpu;
 mod poll;
 mod rwlock;
 mod wait;
+mod walks;
 
 pub use current::{
     CurrentTask, TaskCell, TaskRef, current, current_arc, incoming, take_boxed, try_current,
@@ -43,3 +45,4 @@ pub use per_cpu::PerCpu;
 pub use poll::{PollTable, PollWaiter};
 pub use rwlock::RwLock;
 pub use wait::{CallbackList, WaitQueue, WakeCallback};
+pub use walks::Walks;

@@ -1,0 +1,94 @@
+//! The text of a path, component by component.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use abi::{Errno, Result};
+use vfs::hash_component;
+
+/// The text still to be walked: the caller's, or what a symlink put in its place.
+pub(super) struct Text<'a> {
+    given: &'a [u8],
+    spliced: Option<Vec<u8>>,
+    at: usize,
+}
+
+/// A component found in the text.
+pub(super) struct Component {
+    range: Range<usize>,
+    pub hash: u64,
+    /// Nothing but slashes follows.
+    pub is_last: bool,
+    /// Slashes follow.
+    pub slash: bool,
+}
+
+impl<'a> Text<'a> {
+    pub fn new(given: &'a [u8]) -> Self {
+        Self {
+            given,
+            spliced: None,
+            at: 0,
+        }
+    }
+
+    #[inline]
+    fn all(&self) -> &[u8] {
+        self.spliced.as_deref().unwrap_or(self.given)
+    }
+
+    /// A component's name. It must be of this text, and no other spliced in since.
+    #[inline]
+    pub fn name(&self, component: &Component) -> &[u8] {
+        self.all().get(component.range.clone()).unwrap_or_default()
+    }
+
+    /// Replaces what was walked by the text of a symlink.
+    pub fn splice(&mut self, link: &[u8]) -> Result<()> {
+        let rest = self.all().get(self.at..).unwrap_or_default();
+        let mut text = Vec::new();
+        text.try_reserve_exact(link.len() + 1 + rest.len())
+            .map_err(|_| Errno::ENOMEM)?;
+        text.extend_from_slice(link);
+        if !rest.is_empty() {
+            text.push(b'/');
+            text.extend_from_slice(rest);
+        }
+        self.spliced = Some(text);
+        self.at = 0;
+        Ok(())
+    }
+
+    /// Whether nothing at all is left, not even slashes.
+    #[inline]
+    pub fn is_at_end(&self) -> bool {
+        self.at == self.all().len()
+    }
+
+    /// Finds the next component; `None` when only slashes are left.
+    #[inline]
+    pub fn next(&mut self) -> Option<Component> {
+        let all = self.all();
+        let skip_slashes = |mut at: usize| {
+            while all.get(at) == Some(&b'/') {
+                at += 1;
+            }
+            at
+        };
+        let start = skip_slashes(self.at);
+        let rest = all.get(start..).filter(|rest| !rest.is_empty())?;
+        let (len, hash) = hash_component(rest);
+        let end = start + len;
+        let after = skip_slashes(end);
+        let is_last = after == all.len();
+        let slash = after != end;
+        // Slashes at the very end stay: put behind a symlink's text, they ask it to be a directory.
+        self.at = if is_last { end } else { after };
+        Some(Component {
+            range: start..end,
+            hash,
+            is_last,
+            slash,
+        })
+    }
+}
