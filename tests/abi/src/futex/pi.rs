@@ -467,6 +467,7 @@ fn pi_robust_owners_death_marks_the_word() -> Outcome {
 
 fn pi_robust_owners_death_gives_it_on() -> Outcome {
     let addr = map_shared(PAGE)?;
+    let parent = getpid();
     let pid = fork(|| {
         if robust_list(addr + 256, addr).is_err() || futex(addr, LOCK, 0).is_err() {
             return 1;
@@ -474,7 +475,8 @@ fn pi_robust_owners_death_gives_it_on() -> Outcome {
         while load(addr) & WAITERS == 0 {
             nap();
         }
-        0
+        // The mark comes before the waiter waits, and may go again if the owner dies between.
+        i32::from(await_state(parent, "S").is_err())
     })?;
     while load(addr) == 0 {
         nap();

@@ -8,6 +8,7 @@ use libc::{
 use super::*;
 use crate::cases;
 use crate::harness::Case;
+use crate::ptrace::status_of;
 
 pub const CASES: &[Case] = cases![
     families_are_found_by_name_and_number,
@@ -218,7 +219,8 @@ fn taskstats_of_a_thread() -> Outcome {
     sys!(SYS_prctl, libc::PR_SET_NAME, c"counted", 0, 0, 0)?;
     sys!(SYS_setpriority, 0, 0, 5)?;
     let me = getpid() as u32;
-    for _ in 0..3 {
+    // On a busy machine a sleep may be over before it began.
+    while status_of(getpid(), "voluntary_ctxt_switches")? < 3 {
         nap();
     }
     let answer = ask_one(fd, family, &command(GET, PID, &me.to_ne_bytes()))?;
@@ -249,7 +251,8 @@ fn taskstats_of_a_process() -> Outcome {
     let fd = generic()?;
     let family = number_of(fd, "TASKSTATS")?;
     let me = getpid() as u32;
-    for _ in 0..3 {
+    // On a busy machine a sleep may be over before it began.
+    while status_of(getpid(), "voluntary_ctxt_switches")? < 3 {
         nap();
     }
     let answer = ask_one(fd, family, &command(GET, TGID, &me.to_ne_bytes()))?;
