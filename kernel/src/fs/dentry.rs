@@ -27,6 +27,10 @@ struct Child {
 }
 
 impl Child {
+    fn bears_name_of(&self, other: &Child) -> bool {
+        same_name(&self.name, &other.name)
+    }
+
     fn is(&self, dentry: &Arc<Dentry>) -> bool {
         self.dentry
             .as_ref()
@@ -203,18 +207,12 @@ impl Dentry {
         let Some(children) = &self.children else {
             return Err(Errno::ENOTDIR);
         };
-        children.reserve().map_err(|_| Errno::ENOMEM)?;
-        let entry = NewEntry::new(
-            hash,
-            Child {
-                name: Name::from_slice(&name),
-                dentry: Some(child.clone()),
-            },
-        );
-        let mut guard = children.lock();
+        let dentry = Some(child.clone());
+        let entry = NewEntry::new(hash, Child { name, dentry });
+        let mut guard = children.lock_for_one().map_err(|_| Errno::ENOMEM)?;
         // `Some(None)`: known to be absent until now.
         let there = guard
-            .find(hash, |child| same_name(&child.name, &name))
+            .find(hash, |child| child.bears_name_of(entry.value()))
             .map(|child| child.dentry.as_ref().map(|old| old.place.lock().position));
         // The order first: it alone can fail.
         let mut position = 0;
@@ -230,7 +228,13 @@ impl Dentry {
         if there == Some(None) {
             guard.negative -= 1;
         }
-        let old = guard.insert(entry, |child| same_name(&child.name, &name));
+        let old = match there {
+            None => {
+                guard.insert(entry);
+                None
+            }
+            Some(_) => guard.replace(entry, Child::bears_name_of).ok(),
+        };
         child.place.lock().position = position;
         drop(guard);
         drop((old, listed));
@@ -242,27 +246,21 @@ impl Dentry {
         let Some(children) = &self.children else {
             return;
         };
-        if children.reserve().is_err() {
+        let name = Name::from_slice(name);
+        let entry = NewEntry::new(hash, Child { name, dentry: None });
+        let Ok(mut guard) = children.lock_for_one() else {
             return;
-        }
-        let entry = NewEntry::new(
-            hash,
-            Child {
-                name: Name::from_slice(name),
-                dentry: None,
-            },
-        );
-        let mut guard = children.lock();
+        };
         let mut forgotten = None;
         if guard.negative >= MAX_NEGATIVE {
             forgotten = guard.retain(|child| child.dentry.is_some());
             guard.negative = 0;
         }
         if guard
-            .find(hash, |child| same_name(&child.name, name))
+            .find(hash, |child| child.bears_name_of(entry.value()))
             .is_none()
         {
-            guard.insert(entry, |_| false);
+            guard.insert(entry);
             guard.negative += 1;
         }
         drop(guard);
@@ -352,15 +350,10 @@ impl Dentry {
         let Some(children) = &self.children else {
             return;
         };
-        let entry = NewEntry::new(
-            hash,
-            Child {
-                name: Name::from_slice(&name),
-                dentry: Some(new.clone()),
-            },
-        );
+        let dentry = Some(new.clone());
+        let entry = NewEntry::new(hash, Child { name, dentry });
         let mut guard = children.lock();
-        let replaced = guard.insert(entry, |child| child.name == name);
+        let replaced = guard.replace(entry, Child::bears_name_of).ok();
         debug_assert!(
             replaced
                 .as_ref()

@@ -124,35 +124,24 @@ impl OpenRequest {
 pub fn open(dirfd: i32, path: &[u8], request: &OpenRequest) -> Result<Arc<File>> {
     let task = task::current();
     let (cred, context) = (task.my_cred(), task.my_fs());
+    let flags = request.flags;
+    let creates = flags.contains(OpenFlags::CREAT);
     let start = Start {
         dirfd,
         path,
         resolve: request.resolve,
         may_be_empty: false,
-        goal: match request.flags.contains(OpenFlags::CREAT) {
-            true => Goal::Parent,
-            false => Goal::Place,
-        },
+        goal: if creates { Goal::Parent } else { Goal::Place },
     };
-    let walk = Walk::start(&cred, &context, &start)?;
-    open_from(walk, request, &cred, &context)
-}
-
-fn open_from(
-    walk: Walk<'_>,
-    request: &OpenRequest,
-    cred: &Arc<Cred>,
-    context: &FsContext,
-) -> Result<Arc<File>> {
-    let flags = request.flags;
-    if flags.contains(OpenFlags::CREAT) {
-        return open_create(walk, request, cred, context);
+    if creates {
+        let walk = Walk::start(&cred, &context, &start)?;
+        return open_create(walk, request, &cred, &context);
     }
     let mut lookup = LookupFlags::empty();
     lookup.set(LookupFlags::FOLLOW, !flags.contains(OpenFlags::NOFOLLOW));
     lookup.set(LookupFlags::DIRECTORY, flags.contains(OpenFlags::DIRECTORY));
-    let place = walk.full(lookup)?;
-    open_existing(place, request, cred, context)
+    let place = path::find_place(&cred, &context, &start, lookup)?;
+    open_existing(place, request, &cred, &context)
 }
 
 /// Opens a place that a walk found; with `O_TMPFILE` it is the directory of a new file.

@@ -79,23 +79,6 @@ pub enum Goal {
     Parent,
 }
 
-/// A walk in progress.
-pub struct Walk<'a> {
-    cred: &'a Cred,
-    context: &'a FsContext,
-    text: Text<'a>,
-    goal: Goal,
-    /// Where `/` and the uppermost `..` lead; found when first needed.
-    root: Option<Path>,
-    at: Path,
-    /// The component that the first stride ended at.
-    ahead: Option<Component>,
-    links: u32,
-    resolve: ResolveFlags,
-    /// See [`LookupFlags::UNSEEN`].
-    unseen: bool,
-}
-
 /// What a walk begins with.
 pub struct Start<'a> {
     pub dirfd: i32,
@@ -105,66 +88,73 @@ pub struct Start<'a> {
     pub goal: Goal,
 }
 
+/// What ended a stride.
+struct Stop {
+    component: Component,
+    /// What the cache knows by its name.
+    child: Option<Arc<Dentry>>,
+}
+
+/// What the first stride of a walk came to.
+struct First<'a> {
+    text: Text<'a>,
+    at: Path,
+    stop: Option<Stop>,
+    /// What the walk may not leave.
+    scope: Option<Path>,
+}
+
+/// A walk in progress.
+pub struct Walk<'a> {
+    cred: &'a Cred,
+    context: &'a FsContext,
+    text: Text<'a>,
+    goal: Goal,
+    /// Where `/` and the uppermost `..` lead; found when first needed.
+    root: Option<Path>,
+    at: Path,
+    /// What the first stride ended at.
+    stop: Option<Stop>,
+    links: u32,
+    resolve: ResolveFlags,
+    /// See [`LookupFlags::UNSEEN`].
+    unseen: bool,
+}
+
 impl<'a> Walk<'a> {
     /// A walk of the running task, from the directory that `dirfd` names: the first stride of it.
     pub fn start(cred: &'a Cred, context: &'a FsContext, start: &Start<'a>) -> Result<Self> {
-        let Start { path, resolve, .. } = *start;
-        let absolute = path.first() == Some(&b'/');
-        if path.is_empty() && !start.may_be_empty {
-            return Err(Errno::ENOENT);
-        }
-        if absolute && resolve.contains(ResolveFlags::BENEATH) {
-            return Err(Errno::EXDEV);
-        }
-        if path.len() >= PATH_MAX {
-            return Err(Errno::ENAMETOOLONG);
-        }
-        let mut text = Text::new(path);
-        let scoped = resolve.intersects(ResolveFlags::BENEATH | ResolveFlags::IN_ROOT);
-        let mut from = |place: &Path| {
-            let (dentry, ahead) = stride(&place.dentry, &mut text, start.goal, cred);
-            let mount = place.mount.clone();
-            (Path { mount, dentry }, ahead)
-        };
-        let mut root = None;
-        let (at, ahead) = if scoped {
-            let place = scope(context, start.dirfd, path)?;
-            let first = from(&place);
-            root = Some(place);
-            first
-        } else if absolute {
-            context.with_root(from)
-        } else if start.dirfd == AT_FDCWD {
-            context.with_cwd(from)
-        } else {
-            from(directory(start.dirfd, path)?.path())
-        };
-        Ok(Self {
-            cred,
-            context,
-            text,
-            goal: start.goal,
-            root,
-            at,
-            ahead,
-            links: 0,
-            resolve,
-            unseen: false,
-        })
+        let first = first_stride(cred, context, start)?;
+        Ok(Self::after(first, cred, context, start))
     }
 
-    /// Goes on as far as a stride leads; the component that ended it, `None` if the text is at its end.
+    fn after(first: First<'a>, cred: &'a Cred, context: &'a FsContext, start: &Start<'a>) -> Self {
+        Self {
+            cred,
+            context,
+            text: first.text,
+            goal: start.goal,
+            root: first.scope,
+            at: first.at,
+            stop: first.stop,
+            links: 0,
+            resolve: start.resolve,
+            unseen: false,
+        }
+    }
+
+    /// Goes on as far as a stride leads; what ended it, `None` if the text is at its end.
     #[inline]
-    fn next(&mut self) -> Option<Component> {
-        if let Some(component) = self.ahead.take() {
-            return Some(component);
+    fn next(&mut self) -> Option<Stop> {
+        if let Some(stop) = self.stop.take() {
+            return Some(stop);
         }
         if self.text.is_at_end() {
             return None;
         }
-        let (dentry, ahead) = stride(&self.at.dentry, &mut self.text, self.goal, self.cred);
+        let (dentry, stop) = stride(&self.at.dentry, &mut self.text, self.goal, self.cred);
         self.at.dentry = dentry;
-        ahead
+        stop
     }
 
     fn root(&mut self) -> Path {
@@ -200,10 +190,16 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// The child of the present directory, mounts on it included. ENOENT if there is none.
+    /// The child of the present directory that a stride ended at, mounts on it included. ENOENT if there is none.
     #[inline]
-    fn step(&mut self, name: &[u8], hash: u64) -> Result<Path> {
-        let dentry = find_child(&self.at.dentry, name, hash)?;
+    fn step(&mut self, stop: Stop) -> Result<Path> {
+        let dentry = match stop.child {
+            Some(child) => child,
+            None => {
+                let name = self.text.name(&stop.component);
+                find_child(&self.at.dentry, name, stop.component.hash)?
+            }
+        };
         self.enter(dentry)
     }
 
@@ -270,9 +266,9 @@ impl<'a> Walk<'a> {
     }
 
     /// Walks all but the last component; `None` if the strides came to the end.
-    fn walk_to_last(&mut self) -> Result<Option<Component>> {
+    fn walk_to_last(&mut self) -> Result<Option<Stop>> {
         loop {
-            let Some(component) = self.next() else {
+            let Some(stop) = self.next() else {
                 return Ok(None);
             };
             let inode = self.at.dentry.inode();
@@ -280,11 +276,10 @@ impl<'a> Walk<'a> {
                 return Err(Errno::ENOTDIR);
             }
             perm::check_search(inode, self.cred)?;
-            if component.is_last {
-                return Ok(Some(component));
+            if stop.component.is_last {
+                return Ok(Some(stop));
             }
-            let name = self.text.name(&component);
-            match name {
+            match self.text.name(&stop.component) {
                 b"." => continue,
                 b".." => {
                     self.go_up()?;
@@ -292,8 +287,7 @@ impl<'a> Walk<'a> {
                 }
                 _ => {}
             }
-            let dentry = find_child(&self.at.dentry, name, component.hash)?;
-            let next = self.enter(dentry)?;
+            let next = self.step(stop)?;
             if next.inode().is_symlink() {
                 self.follow(next)?;
             } else if next.inode().is_dir() {
@@ -305,12 +299,11 @@ impl<'a> Walk<'a> {
     }
 
     /// Walks the whole path.
-    pub fn full(mut self, flags: LookupFlags) -> Result<Path> {
+    fn full(mut self, flags: LookupFlags) -> Result<Path> {
         self.unseen = flags.contains(LookupFlags::UNSEEN);
-        while let Some(component) = self.walk_to_last()? {
-            let name = self.text.name(&component);
-            let follow = flags.contains(LookupFlags::FOLLOW) || component.slash;
-            match name {
+        while let Some(stop) = self.walk_to_last()? {
+            let slash = stop.component.slash;
+            match self.text.name(&stop.component) {
                 b"." => break,
                 b".." => {
                     self.go_up()?;
@@ -318,27 +311,23 @@ impl<'a> Walk<'a> {
                 }
                 _ => {}
             }
-            let dentry = find_child(&self.at.dentry, name, component.hash)?;
-            let next = self.enter(dentry)?;
-            if follow && next.inode().is_symlink() {
+            let next = self.step(stop)?;
+            if (slash || flags.contains(LookupFlags::FOLLOW)) && next.inode().is_symlink() {
                 self.follow(next)?;
                 continue;
             }
-            if component.slash && !next.inode().is_dir() {
+            if slash && !next.inode().is_dir() {
                 return Err(Errno::ENOTDIR);
             }
             self.at = next;
             break;
         }
-        if flags.contains(LookupFlags::DIRECTORY) && !self.at.inode().is_dir() {
-            return Err(Errno::ENOTDIR);
-        }
-        Ok(self.at)
+        as_asked(self.at, flags)
     }
 
     /// Walks to the directory of the last component.
     pub fn parent(mut self) -> Result<Parent> {
-        let Some(component) = self.walk_to_last()? else {
+        let Some(stop) = self.walk_to_last()? else {
             return Ok(Parent {
                 dir: self.at,
                 last: Last::Root,
@@ -346,9 +335,9 @@ impl<'a> Walk<'a> {
             });
         };
         Ok(Parent {
-            last: last_of(self.text.name(&component)),
+            last: last_of(self.text.name(&stop.component)),
             dir: self.at,
-            slash: component.slash,
+            slash: stop.component.slash,
         })
     }
 
@@ -356,7 +345,7 @@ impl<'a> Walk<'a> {
     /// an open that may create does. The place itself is returned too, if it exists.
     pub fn parent_following(mut self, follow: bool) -> Result<(Parent, Option<Path>)> {
         loop {
-            let Some(component) = self.walk_to_last()? else {
+            let Some(stop) = self.walk_to_last()? else {
                 let at = self.at;
                 let parent = Parent {
                     dir: at.clone(),
@@ -365,13 +354,13 @@ impl<'a> Walk<'a> {
                 };
                 return Ok((parent, Some(at)));
             };
-            let last = last_of(self.text.name(&component));
+            let last = last_of(self.text.name(&stop.component));
             let dir = self.at.clone();
-            let slash = component.slash;
+            let slash = stop.component.slash;
             match &last {
                 // A name to be made cannot end in a slash, whatever is there: the caller says so.
                 Last::Name(_) if slash => return Ok((Parent { dir, last, slash }, None)),
-                Last::Name(name) => match self.step(name, component.hash) {
+                Last::Name(_) => match self.step(stop) {
                     Ok(next) if follow && next.inode().is_symlink() => {
                         self.follow(next)?;
                     }
@@ -398,6 +387,15 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// The place, if it is what the flags ask for.
+#[inline]
+fn as_asked(place: Path, flags: LookupFlags) -> Result<Path> {
+    if flags.contains(LookupFlags::DIRECTORY) && !place.inode().is_dir() {
+        return Err(Errno::ENOTDIR);
+    }
+    Ok(place)
+}
+
 /// The directory that relative paths begin at.
 fn directory(dirfd: i32, path: &[u8]) -> Result<Arc<File>> {
     let file = task::current().my_files().get_any(dirfd)?;
@@ -408,38 +406,88 @@ fn directory(dirfd: i32, path: &[u8]) -> Result<Arc<File>> {
 }
 
 /// The directory that a walk may not leave.
-fn scope(context: &FsContext, dirfd: i32, path: &[u8]) -> Result<Path> {
+#[cold]
+fn scope_of(context: &FsContext, dirfd: i32, path: &[u8]) -> Result<Path> {
     if dirfd == AT_FDCWD {
         return Ok(context.cwd());
     }
     Ok(directory(dirfd, path)?.path().clone())
 }
 
-/// Goes from a directory as far as nothing needs a second look. Where that is, and the component that did, `None` if there
-/// is none left.
 #[inline]
+fn first_stride<'a>(cred: &Cred, context: &FsContext, start: &Start<'a>) -> Result<First<'a>> {
+    let Start { path, resolve, .. } = *start;
+    let absolute = path.first() == Some(&b'/');
+    if path.is_empty() && !start.may_be_empty {
+        return Err(Errno::ENOENT);
+    }
+    if absolute && resolve.contains(ResolveFlags::BENEATH) {
+        return Err(Errno::EXDEV);
+    }
+    if path.len() >= PATH_MAX {
+        return Err(Errno::ENAMETOOLONG);
+    }
+    let mut text = Text::new(path);
+    let mut from = |place: &Path| {
+        let (dentry, stop) = stride(&place.dentry, &mut text, start.goal, cred);
+        let mount = place.mount.clone();
+        (Path { mount, dentry }, stop)
+    };
+    let mut scope = None;
+    let (at, stop) = if resolve.intersects(ResolveFlags::BENEATH | ResolveFlags::IN_ROOT) {
+        let place = scope_of(context, start.dirfd, path)?;
+        let first = from(&place);
+        scope = Some(place);
+        first
+    } else if absolute {
+        context.with_root(from)
+    } else if start.dirfd == AT_FDCWD {
+        context.with_cwd(from)
+    } else {
+        from(directory(start.dirfd, path)?.path())
+    };
+    Ok(First {
+        text,
+        at,
+        stop,
+        scope,
+    })
+}
+
+/// Goes from a directory as far as nothing needs a second look. Where that is, and what did, `None` if nothing is left.
+#[inline(always)]
 fn stride(
     from: &Arc<Dentry>,
     text: &mut Text<'_>,
     goal: Goal,
     cred: &Cred,
-) -> (Arc<Dentry>, Option<Component>) {
+) -> (Arc<Dentry>, Option<Stop>) {
+    let (text, walked) = text.parts();
     let section = Section::enter();
     let mut at = from;
-    let ahead = loop {
-        let Some(component) = text.next() else {
+    let stop = loop {
+        let Some(component) = Component::next(text, walked) else {
             break None;
         };
-        if component.is_last && goal == Goal::Parent || !is_open_to(at.inode(), cred) {
-            break Some(component);
+        let mut child = None;
+        if !(component.is_last && goal == Goal::Parent) && is_open_to(at.inode(), cred) {
+            child = at.glance(&section, component.name(text), component.hash);
         }
-        let name = text.name(&component);
-        match at.glance(&section, name, component.hash) {
-            Some(child) if is_plain(child, &component) => at = child,
-            _ => break Some(component),
+        match child {
+            Some(child) if is_plain(child, &component) => {
+                at = child;
+                if component.is_last {
+                    break None;
+                }
+            }
+            _ => {
+                let known = |child: &&Arc<Dentry>| !is_revalidated(child);
+                let child = child.filter(known).cloned();
+                break Some(Stop { component, child });
+            }
         }
     };
-    (at.clone(), ahead)
+    (at.clone(), stop)
 }
 
 /// Whether names may be looked up in it with nobody asked.
@@ -455,7 +503,13 @@ fn is_open_to(dir: &Arc<Inode>, cred: &Cred) -> bool {
 fn is_plain(child: &Dentry, component: &Component) -> bool {
     let inode = child.inode();
     let fits = inode.is_dir() || component.is_last && !component.slash && !inode.is_symlink();
-    fits && !child.is_mountpoint() && !inode.flags().contains(InodeFlags::REVALIDATE)
+    fits && !child.is_mountpoint() && !is_revalidated(child)
+}
+
+/// Whether the file system is asked each time whether it still is what it was.
+#[inline]
+fn is_revalidated(child: &Dentry) -> bool {
+    child.inode().flags().contains(InodeFlags::REVALIDATE)
 }
 
 fn last_of(name: &[u8]) -> Last {
@@ -559,7 +613,22 @@ pub fn lookup_as(dirfd: i32, path: &[u8], flags: LookupFlags, cred: &Cred) -> Re
         may_be_empty: flags.contains(LookupFlags::EMPTY),
         goal: Goal::Place,
     };
-    Walk::start(cred, &context, &start)?.full(flags)
+    find_place(cred, &context, &start, flags)
+}
+
+/// The place that a path names.
+pub fn find_place(
+    cred: &Cred,
+    context: &FsContext,
+    start: &Start<'_>,
+    flags: LookupFlags,
+) -> Result<Path> {
+    let first = first_stride(cred, context, start)?;
+    // Most often one stride is all.
+    if first.stop.is_none() {
+        return as_asked(first.at, flags);
+    }
+    Walk::after(first, cred, context, start).full(flags)
 }
 
 /// The directory of the last component of a path of the running task.

@@ -40,7 +40,7 @@ impl<'a> Text<'a> {
     /// A component's name. It must be of this text, and no other spliced in since.
     #[inline]
     pub fn name(&self, component: &Component) -> &[u8] {
-        self.all().get(component.range.clone()).unwrap_or_default()
+        component.name(self.all())
     }
 
     /// Replaces what was walked by the text of a symlink.
@@ -65,30 +65,44 @@ impl<'a> Text<'a> {
         self.at == self.all().len()
     }
 
-    /// Finds the next component; `None` when only slashes are left.
+    /// The whole text, and how far it was walked.
     #[inline]
-    pub fn next(&mut self) -> Option<Component> {
-        let all = self.all();
-        let skip_slashes = |mut at: usize| {
-            while all.get(at) == Some(&b'/') {
-                at += 1;
-            }
-            at
-        };
-        let start = skip_slashes(self.at);
-        let rest = all.get(start..).filter(|rest| !rest.is_empty())?;
+    pub fn parts(&mut self) -> (&[u8], &mut usize) {
+        (self.spliced.as_deref().unwrap_or(self.given), &mut self.at)
+    }
+}
+
+impl Component {
+    /// The next one of a text from `at` on, which moves behind it; `None` when only slashes are left.
+    #[inline(always)]
+    pub fn next(text: &[u8], at: &mut usize) -> Option<Self> {
+        let start = skip_slashes(text, *at);
+        let rest = text.get(start..).filter(|rest| !rest.is_empty())?;
         let (len, hash) = hash_component(rest);
         let end = start + len;
-        let after = skip_slashes(end);
-        let is_last = after == all.len();
-        let slash = after != end;
+        let after = skip_slashes(text, end);
+        let is_last = after == text.len();
         // Slashes at the very end stay: put behind a symlink's text, they ask it to be a directory.
-        self.at = if is_last { end } else { after };
-        Some(Component {
+        *at = if is_last { end } else { after };
+        Some(Self {
             range: start..end,
             hash,
             is_last,
-            slash,
+            slash: after != end,
         })
     }
+
+    /// Its name in the text that it was found in.
+    #[inline]
+    pub fn name<'t>(&self, text: &'t [u8]) -> &'t [u8] {
+        text.get(self.range.clone()).unwrap_or_default()
+    }
+}
+
+#[inline(always)]
+fn skip_slashes(text: &[u8], mut at: usize) -> usize {
+    while text.get(at) == Some(&b'/') {
+        at += 1;
+    }
+    at
 }

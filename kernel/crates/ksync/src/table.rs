@@ -140,13 +140,26 @@ impl<T, W, D: Domain> ReadTable<T, W, D> {
         None
     }
 
-    /// Makes room for one more value. Not under a spin lock.
-    pub fn reserve(&self) -> Result<(), NoMemory> {
-        let wanted = match self.lock().chains() {
-            None => FIRST_CHAINS,
-            Some((chains, len)) if len > chains.mask => (chains.mask + 1) * 2,
-            Some(_) => return Ok(()),
-        };
+    /// Locks the table, with room for one more value. Not under a spin lock: it may take memory.
+    #[inline]
+    pub fn lock_for_one(&self) -> Result<TableGuard<'_, T, W, D>, NoMemory> {
+        let guard = self.lock();
+        match guard.chains() {
+            Some((chains, len)) if len <= chains.mask => Ok(guard),
+            Some((chains, _)) => {
+                let wanted = (chains.mask + 1) * 2;
+                drop(guard);
+                self.grow(wanted)
+            }
+            None => {
+                drop(guard);
+                self.grow(FIRST_CHAINS)
+            }
+        }
+    }
+
+    #[cold]
+    fn grow(&self, wanted: usize) -> Result<TableGuard<'_, T, W, D>, NoMemory> {
         let new = Chains::alloc(wanted)?;
         let unused = self.lock().rehang(new);
         if let Some(unused) = unused {
@@ -154,7 +167,7 @@ impl<T, W, D: Domain> ReadTable<T, W, D> {
             // SAFETY: no table leads there, and who had it from one has ended its section.
             unsafe { Chains::free(unused.as_ptr()) };
         }
-        Ok(())
+        Ok(self.lock())
     }
 
     /// Locks the table.
@@ -194,6 +207,10 @@ impl<T> NewEntry<T> {
             removed: null_mut(),
             value,
         }))
+    }
+
+    pub fn value(&self) -> &T {
+        &self.0.value
     }
 }
 
@@ -245,29 +262,38 @@ impl<T, W, D: Domain> TableGuard<'_, T, W, D> {
         }
     }
 
-    /// Puts an entry in, in the place of the one that `is` accepts. There must have been room for it once.
-    pub fn insert(
+    /// Puts an entry in the place of the one of which `is(old, new)` holds. It comes back if there is none.
+    pub fn replace(
         &mut self,
         new: NewEntry<T>,
-        is: impl FnMut(&T) -> bool,
-    ) -> Option<Removed<T, D>> {
-        let hash = new.0.hash;
-        if let Some(link) = self.link(hash, is) {
-            let old = link.load(Ordering::Relaxed);
-            // SAFETY: it hangs in the chain.
-            let next = unsafe { (*old).next.load(Ordering::Relaxed) };
-            new.0.next.store(next, Ordering::Relaxed);
-            link.store(Box::into_raw(new.0), Ordering::Release);
-            return Removed::of(old);
-        }
-        let (chains, _) = self.chains()?;
-        let head = chains.head(hash);
+        mut is: impl FnMut(&T, &T) -> bool,
+    ) -> Result<Removed<T, D>, NewEntry<T>> {
+        let link = self.link(new.0.hash, |old| is(old, new.value()));
+        let found = link.and_then(|link| Some((link, NonNull::new(link.load(Ordering::Relaxed))?)));
+        let Some((link, first)) = found else {
+            return Err(new);
+        };
+        // SAFETY: it hangs in the chain.
+        let next = unsafe { first.as_ref() }.next.load(Ordering::Relaxed);
+        new.0.next.store(next, Ordering::Relaxed);
+        link.store(Box::into_raw(new.0), Ordering::Release);
+        Ok(Removed {
+            first,
+            _domain: PhantomData,
+        })
+    }
+
+    /// Puts an entry in. The table was locked for it.
+    pub fn insert(&mut self, new: NewEntry<T>) {
+        let Some((chains, _)) = self.chains() else {
+            return;
+        };
+        let head = chains.head(new.0.hash);
         new.0
             .next
             .store(head.load(Ordering::Relaxed), Ordering::Relaxed);
         head.store(Box::into_raw(new.0), Ordering::Release);
         self.owned.len += 1;
-        None
     }
 
     /// Takes out the entry that `is` accepts.

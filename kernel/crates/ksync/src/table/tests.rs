@@ -37,11 +37,20 @@ unsafe impl Domain for Threads {
 type Table<T> = ReadTable<T, (), Threads>;
 
 fn put(table: &Table<(u64, u64)>, key: u64, value: u64) -> Option<u64> {
-    table.reserve().unwrap();
     // Few hashes, so that chains are long.
     let entry = NewEntry::new(key % 32, (key, value));
-    let old = table.lock().insert(entry, |other| other.0 == key);
-    old.map(|old| old.iter().next().unwrap().1)
+    let mut guard = table.lock_for_one().unwrap();
+    let old = guard.replace(entry, |old, new| old.0 == new.0);
+    match old {
+        Ok(old) => {
+            drop(guard);
+            Some(old.iter().next().unwrap().1)
+        }
+        Err(entry) => {
+            guard.insert(entry);
+            None
+        }
+    }
 }
 
 fn get(table: &Table<(u64, u64)>, key: u64) -> Option<u64> {
@@ -107,9 +116,8 @@ fn values_are_dropped_once() {
     let drops = Arc::new(AtomicUsize::new(0));
     let table: Table<Counted> = ReadTable::new(());
     for hash in 0..50 {
-        table.reserve().unwrap();
         let entry = NewEntry::new(hash, Counted(drops.clone()));
-        assert!(table.lock().insert(entry, |_| false).is_none());
+        table.lock_for_one().unwrap().insert(entry);
     }
     drop(table.lock().remove(7, |_| true));
     assert_eq!(drops.load(Ordering::Relaxed), 1);
@@ -155,7 +163,6 @@ fn readers_beside_writers() {
             break;
         }
         let key = round * 13 % 211;
-        table.reserve().unwrap();
         let entry = NewEntry::new(
             key,
             Value {
@@ -164,7 +171,11 @@ fn readers_beside_writers() {
                 twice: key * 2,
             },
         );
-        let old = table.lock().insert(entry, |other| other.key == key);
+        let mut guard = table.lock_for_one().unwrap();
+        let old = guard
+            .replace(entry, |old, new| old.key == new.key)
+            .map_err(|entry| guard.insert(entry));
+        drop(guard);
         drop(old);
         let gone = round * 5 % 211;
         let old = table.lock().remove(gone, |other| other.key == gone);
