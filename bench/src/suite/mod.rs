@@ -10,7 +10,7 @@
 //! | `ipc`, `ready` | what processes talk through; waiting for descriptors |
 //! | `sched` | switches between processes, and how soon one wakes |
 //! | `scale` | the same work on 1, 2 and 4 processors |
-//! | `work` | what people wait for, done by the image's programs |
+//! | `work`, `serve` | what people wait for, done by the image's programs; its servers |
 //!
 //! A test runs in a process of its own. It is made (not timed), run with a number of iterations
 //! (timed, clean-up of what an iteration leaves included), and verified (not timed). An iteration
@@ -25,6 +25,7 @@ mod process;
 mod ready;
 mod scale;
 mod sched;
+mod serve;
 mod signal;
 mod syscall;
 mod work;
@@ -145,7 +146,7 @@ pub static GROUPS: &[Group] = &[
     },
     Group {
         name: "work",
-        tests: &[work::TESTS],
+        tests: &[work::TESTS, serve::TESTS],
     },
 ];
 

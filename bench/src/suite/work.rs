@@ -2,7 +2,7 @@
 //!
 //! An iteration runs programs over data that is the same everywhere, and holds their answer against the one
 //! that is known beforehand. What a program leaves behind is removed within the iteration. A test whose
-//! program is not in the image has no figure. Not here, for want of packages: redis, nginx, git.
+//! program is not in the image has no figure. Not here, for want of a package: git. Servers are in [`super::serve`].
 
 use std::fs;
 use std::path::PathBuf;

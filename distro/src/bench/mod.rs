@@ -78,10 +78,13 @@ pub struct BenchArgs {
 }
 
 /// The packages whose programs the group `work` runs, and its tests that need them.
-const WORK_PACKAGES: [&str; 3] = ["make", "sqlite", "tcc"];
-const WORK_TESTS: [&str; 5] = [
+const WORK_PACKAGES: [&str; 5] = ["make", "nginx", "redis", "sqlite", "tcc"];
+const WORK_TESTS: [&str; 8] = [
     "work",
     "make_build",
+    "nginx_small",
+    "redis_get",
+    "redis_set",
     "sqlite_insert",
     "sqlite_select",
     "tcc_compile",

@@ -153,8 +153,8 @@ syscalls! {
     51 getsockname(fd: i32, addr: usize, len: UserPtr<i32>) => socket::sys_getsockname, Full, "";
     52 getpeername(fd: i32, addr: usize, len: UserPtr<i32>) => socket::sys_getpeername, Full, "";
     53 socketpair(family: i32, kind: u32, protocol: i32, fds: UserPtr<[i32; 2]>) => socket::sys_socketpair, Full, "";
-    54 setsockopt(fd: i32, level: i32, option: i32, value: usize, len: i32) => sockopt::sys_setsockopt, Partial, "no pidfds, filters, peek offsets, multicast, error queues, congestion controls, path MTU discovery, corking and quick acknowledgements";
-    55 getsockopt(fd: i32, level: i32, option: i32, value: usize, len: UserPtr<i32>) => sockopt::sys_getsockopt, Partial, "no pidfds, filters, peek offsets, multicast, error queues, congestion controls, path MTU discovery, corking and quick acknowledgements";
+    54 setsockopt(fd: i32, level: i32, option: i32, value: usize, len: i32) => sockopt::sys_setsockopt, Partial, "no pidfds, filters, peek offsets, multicast, error queues, congestion controls, path MTU discovery and quick acknowledgements";
+    55 getsockopt(fd: i32, level: i32, option: i32, value: usize, len: UserPtr<i32>) => sockopt::sys_getsockopt, Partial, "no pidfds, filters, peek offsets, multicast, error queues, congestion controls, path MTU discovery and quick acknowledgements";
     56 clone(flags: usize, stack: usize, parent_tid: usize, child_tid: usize, tls: usize) => process::sys_clone, Full, "";
     57 fork() => process::sys_fork, Full, "";
     58 vfork() => process::sys_vfork, Full, "";

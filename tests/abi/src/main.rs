@@ -143,6 +143,7 @@ const FAMILIES: &[Family] = &[
     ("inet", inet::udp::CASES),
     ("inet", inet::tcp::CASES),
     ("inet", inet::stream::CASES),
+    ("inet", inet::cork::CASES),
     ("inet", inet::raw::CASES),
     ("inet", inet::proc::CASES),
     ("inotify", inotify::CASES),

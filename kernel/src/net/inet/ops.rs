@@ -160,7 +160,7 @@ impl Socket for TcpSocket {
             (SOL_SOCKET, so::KEEPALIVE) => {
                 let on = read_number(value)? != 0;
                 self.settings.set_keep_alive(on);
-                self.apply();
+                self.apply(false);
                 self.common.options.set(option, i32::from(on))
             }
             (SOL_SOCKET, so::REUSEADDR) => {
@@ -170,7 +170,9 @@ impl Socket for TcpSocket {
             }
             (IPPROTO_TCP, option) => {
                 self.settings.set(option, read_number(value)?)?;
-                self.apply();
+                // What waited for more goes, even where the socket stays corked.
+                let push = option == tcp::NODELAY && self.settings.get(option) == Ok(1);
+                self.apply(push);
                 Ok(())
             }
             (IPPROTO_IPV6, ipv6::V6ONLY) => {
@@ -185,7 +187,7 @@ impl Socket for TcpSocket {
                 ) {
                     let any = self.own_address().ip();
                     self.settings.set_hop_limit(self.common.ttl_and_tos(any).0);
-                    self.apply();
+                    self.apply(false);
                 }
                 Ok(())
             }
@@ -194,9 +196,9 @@ impl Socket for TcpSocket {
 }
 
 impl TcpSocket {
-    fn apply(&self) {
+    fn apply(&self, push: bool) {
         if let Some(connection) = self.connection() {
-            connection.apply(&self.settings);
+            connection.apply(&self.settings, push);
         }
     }
 

@@ -6,9 +6,11 @@
 //! | [`udp`] | datagrams |
 //! | [`tcp`] | streams: connecting, accepting, ending |
 //! | [`stream`] | streams: bytes, readiness, files to and from |
+//! | [`cork`] | streams: bytes that wait for more |
 //! | [`raw`] | ICMP and raw packets |
 //! | [`proc`] | `/proc/net` and `/proc/sys/net` |
 
+pub mod cork;
 pub mod interface;
 pub mod proc;
 pub mod raw;

@@ -20,14 +20,16 @@ use abi::{Errno, Result};
 use smoltcp::socket::tcp::{Socket, State};
 use spin::Once;
 
+use super::cork::Cork;
 use super::end::{BOTH, End, state};
 use super::listener::Listener;
 use super::segment::Segment;
 use super::settings::{Limits, Settings};
 use super::stack::Stack;
 use super::table::{self, Key, Kicks};
-use super::timer;
+use super::{timer, transfer};
 use crate::fs::fasync::Band;
+use crate::mm::user::IoSource;
 use crate::mm::{self, PAGE_SIZE};
 use crate::net::inet::ports::Lease;
 use crate::net::unix::{RECEIVE, SEND};
@@ -78,7 +80,28 @@ impl Drop for Charge {
 /// What a connection has while it may send or receive.
 struct Active {
     stack: Stack,
+    cork: Cork,
     _charge: Charge,
+}
+
+impl Active {
+    fn send(&mut self, source: &mut IoSource<'_>, more: bool) -> Option<Result<usize>> {
+        let segment = self.stack.segment_len();
+        let socket = self.stack.socket()?;
+        Some(if self.cork.begin_send(more) {
+            self.cork.take(socket, segment, source)
+        } else {
+            transfer::fill(socket, source)
+        })
+    }
+
+    /// Nothing more will be sent.
+    fn finish(&mut self) {
+        if let Some(socket) = self.stack.socket() {
+            self.cork.release_all(socket);
+            socket.close();
+        }
+    }
 }
 
 /// One connection.
@@ -137,12 +160,15 @@ impl Connection {
         }
         end.send_room.store(size, Ordering::SeqCst);
         end.unacknowledged.store(0, Ordering::SeqCst);
+        let mut cork = Cork::default();
+        cork.set(settings.is_corked(), false);
         Ok(Arc::new(Connection {
             local,
             remote,
             end,
             active: Mutex::new(Some(Active {
                 stack,
+                cork,
                 _charge: charge,
             })),
             input: SpinLock::new(VecDeque::new()),
@@ -207,13 +233,17 @@ impl Connection {
         self.lease.lock().take()
     }
 
-    /// Makes the protocol do what the options say.
-    pub fn apply(&self, settings: &Settings) {
+    /// Makes the protocol do what the options say. `push`: what waits for more to be sent waits no longer.
+    pub fn apply(self: &Arc<Self>, settings: &Settings, push: bool) {
         self.limits.set(settings);
-        let mut active = self.active.lock();
-        if let Some(socket) = active.as_mut().and_then(|active| active.stack.socket()) {
-            settings.apply(socket);
-        }
+        let mut kicks = Kicks::default();
+        self.act_on(&mut kicks, |active| {
+            active.cork.set(settings.is_corked(), push);
+            if let Some(socket) = active.stack.socket() {
+                settings.apply(socket);
+            }
+        });
+        kicks.run();
     }
 
     /// A packet for this connection.
@@ -264,11 +294,16 @@ impl Connection {
         kicks: &mut Kicks,
         act: impl FnOnce(&mut Socket<'static>) -> R,
     ) -> Option<R> {
+        self.act_on(kicks, |active| active.stack.socket().map(act))?
+    }
+
+    fn act_on<R>(
+        self: &Arc<Self>,
+        kicks: &mut Kicks,
+        act: impl FnOnce(&mut Active) -> R,
+    ) -> Option<R> {
         let mut active = self.active.lock();
-        let answer = active
-            .as_mut()
-            .and_then(|active| active.stack.socket())
-            .map(act);
+        let answer = active.as_mut().map(act);
         let done = self.turn(&mut active, kicks);
         drop(active);
         drop(done);
@@ -301,6 +336,7 @@ impl Connection {
         }
         self.see_to_orphan(active);
         if let Some(socket) = active.stack.socket() {
+            active.cork.see_to(socket);
             self.limits.apply(socket);
         }
         active.stack.send_out();
@@ -344,7 +380,8 @@ impl Connection {
     }
 
     fn arm(self: &Arc<Self>, active: &mut Active) {
-        if let Some(at) = active.stack.deadline_ns()
+        let deadlines = [active.stack.deadline_ns(), active.cork.deadline_ns()];
+        if let Some(at) = deadlines.into_iter().flatten().min()
             && at < self.armed_ns.load(Ordering::SeqCst)
         {
             self.armed_ns.store(at, Ordering::SeqCst);
@@ -357,6 +394,7 @@ impl Connection {
         let Some(socket) = active.stack.socket() else {
             return;
         };
+        let held = active.cork.len();
         let end = &self.end;
         let before = end.state();
         let was_writable = end.is_writable();
@@ -367,7 +405,7 @@ impl Connection {
         };
         let readable = socket.recv_queue();
         let had = end.readable.swap(readable, Ordering::SeqCst);
-        let queued = socket.send_queue();
+        let queued = socket.send_queue() + held;
         end.unacknowledged.store(queued, Ordering::SeqCst);
         let room = socket.send_capacity() - queued;
         end.send_room.store(room, Ordering::SeqCst);
@@ -447,6 +485,14 @@ impl Connection {
         }
     }
 
+    /// Takes bytes to be sent, as many as there is room for; `None` if the connection is over.
+    pub fn send(self: &Arc<Self>, source: &mut IoSource<'_>, more: bool) -> Option<Result<usize>> {
+        let mut kicks = Kicks::default();
+        let answer = self.act_on(&mut kicks, |active| active.send(source, more))?;
+        kicks.run();
+        answer
+    }
+
     /// Ends the connection with a reset; nobody has it any more.
     pub fn abandon(self: &Arc<Self>, kicks: &mut Kicks) {
         self.aborted.store(true, Ordering::SeqCst);
@@ -470,7 +516,9 @@ impl Connection {
     /// Sends the end of what this side sends.
     pub fn finish(self: &Arc<Self>) {
         self.end.shut_down(SEND);
-        self.with(|socket| socket.close());
+        let mut kicks = Kicks::default();
+        self.act_on(&mut kicks, Active::finish);
+        kicks.run();
         self.end.wake_all();
     }
 
@@ -479,12 +527,11 @@ impl Connection {
         self.aborted.store(true, Ordering::SeqCst);
         self.orphan.store(true, Ordering::SeqCst);
         self.end.shut_down(BOTH);
-        self.with(|socket| {
-            if socket.recv_queue() != 0 {
-                socket.abort();
-            } else {
-                socket.close();
-            }
+        let mut kicks = Kicks::default();
+        self.act_on(&mut kicks, |active| match active.stack.socket() {
+            Some(socket) if socket.recv_queue() != 0 => socket.abort(),
+            _ => active.finish(),
         });
+        kicks.run();
     }
 }

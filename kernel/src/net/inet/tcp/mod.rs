@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`socket`] | a socket as its owner has it: binding, listening, connecting, closing |
 //! | [`transfer`] | sending and receiving |
+//! | [`cork`] | what is held back because more follows |
 //! | [`end`] | what those who wait see: state, errors, readiness |
 //! | [`settings`] | options |
 //! | [`connection`] | one connection: who runs its protocol, and what comes of it |
@@ -17,6 +18,7 @@
 //! There is no urgent data: `MSG_OOB` answers EOPNOTSUPP to who sends and EINVAL to who receives.
 
 pub mod connection;
+mod cork;
 pub mod end;
 pub mod info;
 pub mod listener;

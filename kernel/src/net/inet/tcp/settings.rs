@@ -1,5 +1,5 @@
 //! The options of one TCP socket: those of `IPPROTO_TCP`, and what of `SOL_SOCKET` the protocol must know. What the
-//! protocol cannot do (`TCP_CORK`, `TCP_QUICKACK`, `TCP_DEFER_ACCEPT`, ...) answers ENOPROTOOPT.
+//! protocol cannot do (`TCP_QUICKACK`, `TCP_DEFER_ACCEPT`, ...) answers ENOPROTOOPT.
 
 use core::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
@@ -25,6 +25,7 @@ const UNACKNOWLEDGED_MS: u64 = 924_600;
 
 pub struct Settings {
     nodelay: AtomicI32,
+    cork: AtomicI32,
     keep_alive: AtomicI32,
     keep_idle_s: AtomicI32,
     keep_interval_s: AtomicI32,
@@ -38,6 +39,7 @@ impl Settings {
     pub fn new() -> Settings {
         Settings {
             nodelay: AtomicI32::new(0),
+            cork: AtomicI32::new(0),
             keep_alive: AtomicI32::new(0),
             keep_idle_s: AtomicI32::new(KEEP_IDLE_S),
             keep_interval_s: AtomicI32::new(KEEP_INTERVAL_S),
@@ -51,6 +53,7 @@ impl Settings {
     fn slot(&self, option: i32) -> Option<&AtomicI32> {
         Some(match option {
             tcp::NODELAY => &self.nodelay,
+            tcp::CORK => &self.cork,
             tcp::KEEPIDLE => &self.keep_idle_s,
             tcp::KEEPINTVL => &self.keep_interval_s,
             tcp::KEEPCNT => &self.keep_count,
@@ -82,7 +85,7 @@ impl Settings {
             return Err(Errno::EINVAL);
         }
         let value = match option {
-            tcp::NODELAY => i32::from(value != 0),
+            tcp::NODELAY | tcp::CORK => i32::from(value != 0),
             _ => value,
         };
         slot.store(value, Ordering::Relaxed);
@@ -96,11 +99,17 @@ impl Settings {
         self.hop_limit.store(i32::from(limit), Ordering::Relaxed);
     }
 
+    /// `TCP_CORK`.
+    pub fn is_corked(&self) -> bool {
+        self.cork.load(Ordering::Relaxed) != 0
+    }
+
     /// A copy, for a connection that is accepted.
     pub fn copy(&self) -> Settings {
         let copy = |slot: &AtomicI32| AtomicI32::new(slot.load(Ordering::Relaxed));
         Settings {
             nodelay: copy(&self.nodelay),
+            cork: copy(&self.cork),
             keep_alive: copy(&self.keep_alive),
             keep_idle_s: copy(&self.keep_idle_s),
             keep_interval_s: copy(&self.keep_interval_s),

@@ -171,6 +171,13 @@ impl Stack {
         Some(self.sockets.get_mut(handle))
     }
 
+    /// Bytes of a full segment.
+    pub fn segment_len(&self) -> usize {
+        /// Of the larger family's addresses, and TCP's own.
+        const HEADERS: usize = 40 + 20;
+        self.wire.mtu - HEADERS
+    }
+
     /// A packet comes in.
     pub fn take_in(&mut self, segment: Segment) {
         self.wire.input = Some(segment);

@@ -16,7 +16,7 @@ use crate::net::message::{Incoming, Outgoing, Patience};
 use crate::net::unix::{RECEIVE, SEND};
 
 /// Takes as much of the source as there is room for.
-fn fill(socket: &mut Socket<'static>, source: &mut IoSource<'_>) -> Result<usize> {
+pub(super) fn fill(socket: &mut Socket<'static>, source: &mut IoSource<'_>) -> Result<usize> {
     let mut total = 0;
     // The room may be in two pieces.
     for _ in 0..2 {
@@ -136,9 +136,8 @@ impl TcpSocket {
             if message.data.remaining() == 0 {
                 return Ok(());
             }
-            let count = connection
-                .with(|socket| fill(socket, message.data))
-                .ok_or(Errno::EPIPE)??;
+            let more = message.flags.contains(MsgFlags::MORE);
+            let count = connection.send(message.data, more).ok_or(Errno::EPIPE)??;
             *sent += count;
             if message.data.remaining() == 0 {
                 return Ok(());
