@@ -65,6 +65,7 @@ mod thread;
 mod timer;
 mod tty;
 mod unix;
+mod walks;
 mod xattr;
 
 use harness::Family;
@@ -152,6 +153,7 @@ const FAMILIES: &[Family] = &[
     ("sched", schedule::CASES),
     ("timer", timer::CASES),
     ("system", system::CASES),
+    ("path", walks::CASES),
     ("xattr", xattr::CASES),
     ("poll", poll::CASES),
     ("rw", rw::CASES),
