@@ -131,6 +131,7 @@ pub fn open(dirfd: i32, path: &[u8], request: &OpenRequest) -> Result<Arc<File>>
         path,
         resolve: request.resolve,
         may_be_empty: false,
+        unseen: false,
         goal: if creates { Goal::Parent } else { Goal::Place },
     };
     if creates {

@@ -85,6 +85,8 @@ pub struct Start<'a> {
     pub path: &'a [u8],
     pub resolve: ResolveFlags,
     pub may_be_empty: bool,
+    /// See [`LookupFlags::UNSEEN`].
+    pub unseen: bool,
     pub goal: Goal,
 }
 
@@ -139,7 +141,7 @@ impl<'a> Walk<'a> {
             stop: first.stop,
             links: 0,
             resolve: start.resolve,
-            unseen: false,
+            unseen: start.unseen,
         }
     }
 
@@ -152,8 +154,12 @@ impl<'a> Walk<'a> {
         if self.text.is_at_end() {
             return None;
         }
-        let (dentry, stop) = stride(&self.at.dentry, &mut self.text, self.goal, self.cred);
-        self.at.dentry = dentry;
+        let rules = Rules {
+            goal: self.goal,
+            crosses: !self.unseen && !self.resolve.contains(ResolveFlags::NO_XDEV),
+        };
+        let (at, stop) = stride(&self.at, &mut self.text, rules, self.cred);
+        self.at = at;
         stop
     }
 
@@ -300,7 +306,6 @@ impl<'a> Walk<'a> {
 
     /// Walks the whole path.
     fn full(mut self, flags: LookupFlags) -> Result<Path> {
-        self.unseen = flags.contains(LookupFlags::UNSEEN);
         while let Some(stop) = self.walk_to_last()? {
             let slash = stop.component.slash;
             match self.text.name(&stop.component) {
@@ -428,11 +433,11 @@ fn first_stride<'a>(cred: &Cred, context: &FsContext, start: &Start<'a>) -> Resu
         return Err(Errno::ENAMETOOLONG);
     }
     let mut text = Text::new(path);
-    let mut from = |place: &Path| {
-        let (dentry, stop) = stride(&place.dentry, &mut text, start.goal, cred);
-        let mount = place.mount.clone();
-        (Path { mount, dentry }, stop)
+    let rules = Rules {
+        goal: start.goal,
+        crosses: !start.unseen && !resolve.contains(ResolveFlags::NO_XDEV),
     };
+    let mut from = |place: &Path| stride(place, &mut text, rules, cred);
     let mut scope = None;
     let (at, stop) = if resolve.intersects(ResolveFlags::BENEATH | ResolveFlags::IN_ROOT) {
         let place = scope_of(context, start.dirfd, path)?;
@@ -454,28 +459,39 @@ fn first_stride<'a>(cred: &Cred, context: &FsContext, start: &Start<'a>) -> Resu
     })
 }
 
-/// Goes from a directory as far as nothing needs a second look. Where that is, and what did, `None` if nothing is left.
-#[inline(always)]
-fn stride(
-    from: &Arc<Dentry>,
-    text: &mut Text<'_>,
+/// What a stride may do.
+#[derive(Clone, Copy)]
+struct Rules {
     goal: Goal,
-    cred: &Cred,
-) -> (Arc<Dentry>, Option<Stop>) {
+    /// Whether it goes over to what is mounted on its way.
+    crosses: bool,
+}
+
+/// Goes from a place as far as nothing needs a second look. Where that is, and what did, `None` if nothing is left.
+#[inline(always)]
+fn stride(from: &Path, text: &mut Text<'_>, rules: Rules, cred: &Cred) -> (Path, Option<Stop>) {
     let (text, walked) = text.parts();
     let section = Section::enter();
-    let mut at = from;
+    let (mut mount, mut at) = (&from.mount, &from.dentry);
     let stop = loop {
         let Some(component) = Component::next(text, walked) else {
             break None;
         };
         let mut child = None;
-        if !(component.is_last && goal == Goal::Parent) && is_open_to(at.inode(), cred) {
+        if !(component.is_last && rules.goal == Goal::Parent) && is_open_to(at.inode(), cred) {
             child = at.glance(&section, component.name(text), component.hash);
         }
-        match child {
-            Some(child) if is_plain(child, &component) => {
-                at = child;
+        let mut next = child.map(|child| (mount, child));
+        if let Some(below) = child
+            && below.is_mountpoint()
+        {
+            let on = rules.crosses.then(|| mount.glance(&section, below));
+            let on = on.flatten().filter(|on| !on.is_marked_unused());
+            next = on.map(|on| (on, &on.root));
+        }
+        match next {
+            Some((next_mount, next)) if is_plain(next, &component) => {
+                (mount, at) = (next_mount, next);
                 if component.is_last {
                     break None;
                 }
@@ -487,7 +503,11 @@ fn stride(
             }
         }
     };
-    (at.clone(), stop)
+    let reached = Path {
+        mount: mount.clone(),
+        dentry: at.clone(),
+    };
+    (reached, stop)
 }
 
 /// Whether names may be looked up in it with nobody asked.
@@ -611,6 +631,7 @@ pub fn lookup_as(dirfd: i32, path: &[u8], flags: LookupFlags, cred: &Cred) -> Re
         path,
         resolve: ResolveFlags::empty(),
         may_be_empty: flags.contains(LookupFlags::EMPTY),
+        unseen: flags.contains(LookupFlags::UNSEEN),
         goal: Goal::Place,
     };
     find_place(cred, &context, &start, flags)
@@ -640,6 +661,7 @@ pub fn lookup_parent(dirfd: i32, path: &[u8]) -> Result<Parent> {
         path,
         resolve: ResolveFlags::empty(),
         may_be_empty: false,
+        unseen: false,
         goal: Goal::Parent,
     };
     Walk::start(&cred, &context, &start)?.parent()

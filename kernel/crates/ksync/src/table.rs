@@ -249,6 +249,32 @@ impl<T, W, D: Domain> TableGuard<'_, T, W, D> {
         unsafe { self.table.search(hash, is) }
     }
 
+    /// How many values there are.
+    pub fn len(&self) -> usize {
+        self.owned.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.owned.len == 0
+    }
+
+    /// The values, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        let heads = self.chains().map(|(chains, _)| chains);
+        let heads = heads
+            .into_iter()
+            .flat_map(|chains| (0..=chains.mask).map(|index| chains.head(index as u64)));
+        heads.flat_map(|head| {
+            let mut at = head.load(Ordering::Relaxed).cast_const();
+            core::iter::from_fn(move || {
+                // SAFETY: with the lock, what hangs in a chain stays.
+                let entry = unsafe { at.as_ref() }?;
+                at = entry.next.load(Ordering::Relaxed);
+                Some(&entry.value)
+            })
+        })
+    }
+
     /// The link to the first entry that `is` accepts.
     fn link(&self, hash: u64, mut is: impl FnMut(&T) -> bool) -> Option<&AtomicPtr<Entry<T>>> {
         let mut link = self.chains()?.0.head(hash);

@@ -15,8 +15,8 @@
 //!
 //! # Invariants
 //! - `links` of mounts and groups change only under [`TREE`], whose guard the functions that change them take;
-//!   readers take the spin lock alone.
-//! - A child in `children` has its `position` there, and its dentry counts one mount more.
+//!   readers take the spin lock alone, and walks find what stands on a place without it.
+//! - A child among `links` has its `position` there, and its dentry counts one mount more.
 //! - A mount outside of every namespace is in no group, copies that are being made aside.
 //! - References that [`TREE`] protected are dropped after it: the last one may take a file system apart.
 //!
@@ -29,18 +29,18 @@ mod tree;
 mod unmount;
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use abi::fs::MountFlags;
 use abi::{Errno, Result};
-use ksync::SpinLock;
+use ksync::{ReadTable, Section};
 
 use crate::fs::dentry::Dentry;
 use crate::fs::superblock::SuperBlock;
-use crate::sync::Mutex;
+use crate::sync::{Mutex, Walks};
 
 pub use namespace::MountNamespace;
 pub use place::Path;
@@ -83,8 +83,6 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 struct Links {
     /// Where it stands; `None` for the top, and once detached.
     position: Option<Path>,
-    /// What stands on it, by the address of the dentry below.
-    children: BTreeMap<usize, Arc<Mount>>,
     propagation: Propagation,
     /// The number of the namespace that it stands in; 0 before that and after.
     namespace: u64,
@@ -101,7 +99,21 @@ pub struct Mount {
     writers: AtomicI64,
     /// Nobody came here since `MNT_EXPIRE` marked it.
     unused: AtomicBool,
-    links: SpinLock<Links>,
+    /// What stands on it, by the dentry below; and where it stands itself.
+    links: ReadTable<Child, Links, Walks>,
+}
+
+/// A mount that stands on another.
+struct Child {
+    /// The address of the dentry below.
+    below: usize,
+    mount: Arc<Mount>,
+}
+
+impl Child {
+    fn is_on(&self, dentry: &Arc<Dentry>) -> bool {
+        self.below == Arc::as_ptr(dentry) as usize
+    }
 }
 
 impl Mount {
@@ -121,9 +133,8 @@ impl Mount {
             flags: AtomicU64::new(flags.bits()),
             writers: AtomicI64::new(0),
             unused: AtomicBool::new(false),
-            links: SpinLock::new(Links {
+            links: ReadTable::new(Links {
                 position: None,
-                children: BTreeMap::new(),
                 propagation: Propagation::Private,
                 namespace: 0,
             }),
@@ -161,13 +172,37 @@ impl Mount {
     }
     /// The mount that stands on `dentry` of this mount.
     pub fn child_at(&self, dentry: &Arc<Dentry>) -> Option<Arc<Mount>> {
-        self.links.lock().children.get(&key(dentry)).cloned()
+        let links = self.links.lock();
+        let child = links.find(hash_of(dentry), |child| child.is_on(dentry))?;
+        Some(child.mount.clone())
     }
+    /// The same without a lock and for as long as the section; one that is just being put there may be missed.
+    #[inline]
+    pub fn glance<'s>(
+        &'s self,
+        section: &'s Section<Walks>,
+        dentry: &Arc<Dentry>,
+    ) -> Option<&'s Arc<Mount>> {
+        let is = |child: &Child| child.is_on(dentry);
+        let child = self.links.find(section, hash_of(dentry), is)?;
+        Some(&child.mount)
+    }
+    /// Whether `MNT_EXPIRE` has to hear of it when somebody comes here.
+    #[inline]
+    pub fn is_marked_unused(&self) -> bool {
+        self.unused.load(Ordering::Relaxed)
+    }
+    /// What stands on it, oldest first.
     fn children(&self) -> Vec<Arc<Mount>> {
-        self.links.lock().children.values().cloned().collect()
+        let mut all: Vec<_> = {
+            let links = self.links.lock();
+            links.iter().map(|child| child.mount.clone()).collect()
+        };
+        all.sort_unstable_by_key(|mount| mount.id);
+        all
     }
     fn has_children(&self) -> bool {
-        !self.links.lock().children.is_empty()
+        !self.links.lock().is_empty()
     }
     fn namespace(&self) -> u64 {
         self.links.lock().namespace
@@ -203,6 +238,8 @@ impl Drop for Mount {
     }
 }
 
-fn key(dentry: &Arc<Dentry>) -> usize {
-    Arc::as_ptr(dentry) as usize
+/// Where a dentry's mount is found: dentries are some hundred bytes apart.
+#[inline]
+fn hash_of(dentry: &Arc<Dentry>) -> u64 {
+    Arc::as_ptr(dentry) as u64 >> 6
 }

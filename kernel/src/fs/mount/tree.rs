@@ -1,14 +1,16 @@
 //! Changes of the tree: mounting, binding, moving, and what these do elsewhere by propagation.
 
+use alloc::alloc::{Layout, handle_alloc_error};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use abi::fs::MountFlags;
 use abi::{Errno, Result};
+use ksync::NewEntry;
 
 use super::propagation::{self, Receiver, Relation};
-use super::{Mount, PER_MOUNT, Path, TREE, Tree, key};
+use super::{Child, Mount, PER_MOUNT, Path, TREE, Tree, hash_of};
 use crate::fs::dentry::Dentry;
 
 /// The most mounts that a tree may have (`fs.mount-max`): shared mounts in shared mounts multiply.
@@ -32,25 +34,24 @@ pub fn set_max_mounts(max: i64) -> Result<()> {
 pub(super) fn attach_locked(mount: &Arc<Mount>, place: &Path) {
     place.dentry.add_mount();
     mount.links.lock().position = Some(place.clone());
-    let old = place
-        .mount
-        .links
-        .lock()
-        .children
-        .insert(key(&place.dentry), mount.clone());
-    debug_assert!(old.is_none(), "a mount always stands on the topmost one");
+    let child = Child {
+        below: Arc::as_ptr(&place.dentry) as usize,
+        mount: mount.clone(),
+    };
+    let entry = NewEntry::new(hash_of(&place.dentry), child);
+    match place.mount.links.lock_for_one() {
+        Ok(mut links) => links.insert(entry),
+        Err(_) => handle_alloc_error(Layout::new::<Child>()),
+    }
 }
 
 /// Takes `mount` from its place. [`TREE`] is held.
 pub(super) fn detach_locked(mount: &Arc<Mount>) {
     let position = mount.links.lock().position.take();
     if let Some(place) = position {
-        let removed = place
-            .mount
-            .links
-            .lock()
-            .children
-            .remove(&key(&place.dentry));
+        let hash = hash_of(&place.dentry);
+        let is = |child: &Child| child.is_on(&place.dentry);
+        let removed = place.mount.links.lock().remove(hash, is);
         place.dentry.remove_mount();
         drop(removed);
     }

@@ -101,8 +101,12 @@ fn retain_takes_out_the_rest() {
     drop(removed);
     assert_eq!(get(&table, 3), Some(0));
     assert_eq!(get(&table, 4), None);
+    let mut keys: Vec<u64> = table.lock().iter().map(|value| value.0).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, (0..100).step_by(3).collect::<Vec<_>>());
+    assert_eq!(table.lock().len(), 34);
     assert_eq!(table.lock().take_all().unwrap().iter().count(), 34);
-    assert!(table.lock().take_all().is_none());
+    assert!(table.lock().take_all().is_none() && table.lock().is_empty());
 }
 
 #[test]
