@@ -55,7 +55,7 @@ fn a_thread_can_be_attached_to() -> Outcome {
     expect_stop(tid, libc::SIGSTOP)?;
     equal(status_of(tid, "TracerPid")?, i64::from(getpid()))?;
     equal(status_of(pid, "TracerPid")?, 0)?;
-    equal(state_of(pid)?, 'S')?;
+    await_state(pid, "S")?;
     ptrace(req::DETACH, tid, 0, 0)?;
     sys!(SYS_kill, pid, libc::SIGKILL)?;
     equal(wait(pid)?, libc::SIGKILL)
