@@ -78,9 +78,10 @@ pub struct BenchArgs {
 }
 
 /// The packages whose programs the group `work` runs, and its tests that need them.
-const WORK_PACKAGES: [&str; 3] = ["make", "sqlite", "tcc"];
-const WORK_TESTS: [&str; 5] = [
+const WORK_PACKAGES: [&str; 4] = ["git", "make", "sqlite", "tcc"];
+const WORK_TESTS: [&str; 6] = [
     "work",
+    "git_status",
     "make_build",
     "sqlite_insert",
     "sqlite_select",
