@@ -78,11 +78,12 @@ pub struct BenchArgs {
 }
 
 /// The packages whose programs the group `work` runs, and its tests that need them.
-const WORK_PACKAGES: [&str; 4] = ["git", "make", "sqlite", "tcc"];
-const WORK_TESTS: [&str; 6] = [
+const WORK_PACKAGES: [&str; 5] = ["git", "make", "python3", "sqlite", "tcc"];
+const WORK_TESTS: [&str; 7] = [
     "work",
     "git_status",
     "make_build",
+    "python_start",
     "sqlite_insert",
     "sqlite_select",
     "tcc_compile",
