@@ -2,7 +2,7 @@
 //!
 //! An iteration runs programs over data that is the same everywhere, and holds their answer against the one
 //! that is known beforehand. What a program leaves behind is removed within the iteration. A test whose
-//! program is not in the image has no figure. Not here, for want of a package: git. Servers are in [`super::serve`].
+//! program is not in the image has no figure. Servers are in [`super::serve`].
 
 use std::fs;
 use std::path::PathBuf;
@@ -81,8 +81,25 @@ pub static TESTS: &[Test] = &[
         "python3 -c 'import json; print(...)'",
         python_start,
     ),
+    Test::new(
+        "git_status",
+        5,
+        "git status --porcelain in 400 files of 20 folders, one changed and one new",
+        git_status,
+    ),
     Test::new("find_root", 3, "find / -xdev | wc -l", find_root),
 ];
+
+/// Makes `tree` a repository with its files committed, of which one changes then.
+const REPOSITORY: &str = "\
+find tree -type f -exec touch -d '2020-01-01 00:00:00' {} +
+cd tree
+git init -q -b main
+git add .
+git -c user.name=bench -c user.email=bench@localhost commit -q -m all
+echo changed > 7/3
+echo new > 9/new
+";
 
 const MIB: usize = 1 << 20;
 
@@ -286,6 +303,22 @@ fn make_build() -> Outcome<Box<dyn Case>> {
 fn python_start() -> Outcome<Box<dyn Case>> {
     let script = "python3 -c 'import json; print(json.dumps([1, 2]))'";
     Script::new(&["python3"], Folder::new()?, script, "[1, 2]")?.boxed()
+}
+
+/// The files' times are older than the index, so that git need not read them but for the one that changed.
+fn git_status() -> Outcome<Box<dyn Case>> {
+    let folder = Folder::new()?;
+    for dir in 0..20 {
+        folder.folders(&format!("tree/{dir}"))?;
+        for file in 0..20 {
+            let text = format!("file {file} of folder {dir}\n").repeat(40);
+            folder.file(&format!("tree/{dir}/{file}"), text.as_bytes())?;
+        }
+    }
+    let script = "cd tree; git status --porcelain";
+    let script = Script::new(&["git"], folder, script, "M 7/3\n?? 9/new")?;
+    script.run_text(REPOSITORY)?;
+    script.boxed()
 }
 
 fn find_root() -> Outcome<Box<dyn Case>> {

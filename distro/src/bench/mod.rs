@@ -78,11 +78,13 @@ pub struct BenchArgs {
 }
 
 /// The packages whose programs the group `work` runs, and its tests that need them.
-const WORK_PACKAGES: [&str; 5] = ["make", "nginx", "redis", "sqlite", "tcc"];
-const WORK_TESTS: [&str; 8] = [
+const WORK_PACKAGES: [&str; 7] = ["git", "make", "nginx", "python3", "redis", "sqlite", "tcc"];
+const WORK_TESTS: [&str; 10] = [
     "work",
+    "git_status",
     "make_build",
     "nginx_small",
+    "python_start",
     "redis_get",
     "redis_set",
     "sqlite_insert",

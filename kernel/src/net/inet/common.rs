@@ -348,7 +348,10 @@ impl Common {
                     -1 => asked.ttl = None,
                     hops => asked.ttl = Some(byte(hops)?),
                 },
-                (IPPROTO_IPV6, ipv6::TCLASS) => asked.tos = Some(byte(number()?)?),
+                (IPPROTO_IPV6, ipv6::TCLASS) => match number()? {
+                    -1 => asked.tos = None,
+                    class => asked.tos = Some(byte(class)?),
+                },
                 (IPPROTO_IP | IPPROTO_IPV6, _) => return Err(Errno::EINVAL),
                 _ => {}
             }

@@ -28,6 +28,7 @@ pub const CASES: &[Case] = cases![
     receive_timeouts,
     disconnecting_gives_the_address_back,
     control_messages_tell_of_the_packet,
+    a_message_may_leave_its_traffic_class_open,
     v6_sockets_take_both,
     v6only_keeps_v4_out,
     shutting_a_datagram_socket_down,
@@ -373,4 +374,39 @@ fn shutting_a_datagram_socket_down() -> Outcome {
     let seen = events(fd)?;
     let wanted = POLLIN | POLLOUT | libc::POLLHUP | libc::POLLRDHUP;
     equal(seen & wanted, wanted)
+}
+
+/// Sends a byte with a control message that asks for a traffic class.
+fn send_in_class(fd: Socket, class: i32, address: &[u8]) -> Sys {
+    let mut byte = [b'x'];
+    let mut iov = [byte.as_mut_ptr() as usize, 1];
+    let level_and_kind = IPPROTO_IPV6 as usize | (libc::IPV6_TCLASS as usize) << 32;
+    let control = [20, level_and_kind, class as u32 as usize];
+    let header = [
+        address.as_ptr() as usize,
+        address.len(),
+        iov.as_mut_ptr() as usize,
+        1,
+        control.as_ptr() as usize,
+        size_of_val(&control),
+        0,
+    ];
+    sys!(SYS_sendmsg, fd, &header, 0)
+}
+
+fn a_message_may_leave_its_traffic_class_open() -> Outcome {
+    up()?;
+    let server = socket(AF_INET6, SOCK_DGRAM, 0)?;
+    bind(server, &local6(0))?;
+    set_option(server, IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1_i32)?;
+    let there = local6(own_port(server)?);
+    let client = socket(AF_INET6, SOCK_DGRAM, 0)?;
+    set_option(client, IPPROTO_IPV6, libc::IPV6_TCLASS, 0x20_i32)?;
+    for (asked, class) in [(0x40, 0x40), (-1, 0x20), (0, 0)] {
+        equal(send_in_class(client, asked, &there)?, 1)?;
+        let told = [67, 0, 0, 0, class, 0, 0, 0];
+        equal(recv_control(server)?.get(12..20), Some(&told[..]))?;
+    }
+    fails(send_in_class(client, -2, &there), EINVAL)?;
+    fails(send_in_class(client, 256, &there), EINVAL)
 }
