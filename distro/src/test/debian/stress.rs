@@ -25,7 +25,7 @@ const CLASSES: [&str; 8] = [
     "os",
 ];
 /// How long each stressor runs, and how long it may take to begin and end.
-const SECONDS: u64 = 1;
+const SECONDS: u64 = 5;
 const LIMIT_S: u64 = 60;
 /// What stress-ng answers when a stressor cannot be run.
 const NO_RESOURCE: i32 = 3;
