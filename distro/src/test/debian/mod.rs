@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`programs`] | `programs/`: gcc, gdb, procps and more, by the scripts of `tests/debian/programs.toml` |
 //! | [`python`] | `python/`: modules of Python's own test suite, method by method |
-//! | [`stress`] | `stress-ng/`: each stressor for a second, with its own checks |
+//! | [`stress`] | `stress-ng/`: each stressor for five seconds, with its own checks |
 //!
 //! It is a suite of its own, as it takes long under emulation.
 

@@ -1,3 +1,5 @@
+//! Tables on the host, where threads stand in for processors.
+
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
