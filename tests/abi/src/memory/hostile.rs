@@ -191,39 +191,37 @@ fn holder(bytes: usize, adjust: &'static [u8]) -> Outcome<i32> {
     Ok(pid)
 }
 
-/// Takes memory a little at a time until a child has died, and answers which. What the child had must be enough for all
-/// that is taken until the taker hears of it.
+/// Takes memory a little at a time until one of these children has died, and answers which.
 fn first_to_die(pids: &[i32]) -> Outcome<i32> {
-    let (read_end, write_end) = pipe()?;
-    // The taker itself must not be chosen.
+    let mut ends = Vec::new();
+    for pid in pids {
+        let fd = sys!(SYS_pidfd_open, *pid, 0)? as i32;
+        ends.push(libc::pollfd {
+            fd,
+            events: libc::POLLIN,
+            revents: 0,
+        });
+    }
+    // The taker itself must not be chosen, and sees for itself when to end: whoever told it might be too late.
     let taker = fork(|| {
         let fd = open(c"/proc/self/oom_score_adj", libc::O_WRONLY).unwrap_or(-1);
         let _ = write(fd, b"-1000");
-        let mut byte = [0];
-        let _ = sys!(SYS_fcntl, read_end, libc::F_SETFL, libc::O_NONBLOCK);
-        while read(read_end, &mut byte) != Ok(1) {
+        while sys!(SYS_poll, ends.as_mut_ptr(), ends.len(), 0) == Ok(0) {
             if let Ok(addr) = map(1 << 20) {
                 (0..1 << 20).step_by(PAGE).for_each(|at| poke(addr + at, 1));
             }
         }
         0
     })?;
+    equal(wait(taker)?, 0)?;
     let mut status = 0;
-    let first = loop {
-        let pid = sys!(SYS_wait4, -1, &mut status, 0, 0)? as i32;
-        if pids.contains(&pid) || pid == taker {
-            break pid;
-        }
-    };
-    write(write_end, b"x")?;
-    if first != taker {
-        wait(taker)?;
-    }
+    let first = sys!(SYS_wait4, -1, &mut status, 0, 0)? as i32;
+    equal(status, libc::SIGKILL)?;
     for pid in pids.iter().filter(|pid| **pid != first) {
         sys!(SYS_kill, *pid, libc::SIGKILL)?;
         wait(*pid)?;
     }
-    equal(status, libc::SIGKILL)?;
+    ends.iter().try_for_each(|end| close(end.fd).map(drop))?;
     Ok(first)
 }
 
