@@ -6,8 +6,8 @@ use core::sync::atomic::Ordering;
 use abi::signal::Signo;
 
 use super::process::{Life, Process, Remains, WaitStatus};
-use super::task::TaskFlags;
-use super::{pid, ptrace, tree};
+use super::task::{Task, TaskFlags};
+use super::{pid, ptrace, tree, wait};
 use crate::ipc::{futex, sem, shm};
 use crate::mm;
 use crate::net::netlink::connector;
@@ -149,6 +149,12 @@ fn become_zombie(process: &Arc<Process>, status: WaitStatus) {
         true => Life::Reaped,
         false => Life::Zombie(status),
     };
+    // With the lock: whoever finds the end takes it before it answers, and has the signal then.
+    let hears = tell_of_end(process, tracee.as_ref(), status);
+    let waiter = match &tracee {
+        Some(leader) => leader.ptrace.tracer().map(|tracer| tracer.process.clone()),
+        None => process.parent(),
+    };
     drop(guard);
     process.exit_event.wake_all();
     stop_orphaned_groups(
@@ -165,28 +171,29 @@ fn become_zombie(process: &Arc<Process>, status: WaitStatus) {
             }
         }
     }
+    if unwanted || !hears && wait::claim(process) {
+        reap(process);
+    }
+    if let Some(waiter) = waiter {
+        waiter.child_events.wake_all();
+    }
+}
+
+/// Sends the signal of a process's end to its tracer, or else its parent. False when there is nobody to wait for it.
+fn tell_of_end(process: &Arc<Process>, tracee: Option<&Arc<Task>>, status: WaitStatus) -> bool {
     if let Some(leader) = tracee {
-        let signo = match ptrace::tracer_is_parent(&leader) {
+        let signo = match ptrace::tracer_is_parent(leader) {
             true => Signo::new(process.exit_signal() as i32),
             false => Some(Signo::CHLD),
         };
         if let Some(signo) = signo {
-            signal::notify_tracer_exit(&leader, signo, status);
+            signal::notify_tracer_exit(leader, signo, status);
         }
-        if let Some(tracer) = leader.ptrace.tracer() {
-            tracer.process.child_events.wake_all();
-        }
-        return;
+        return true;
     }
-    match process.parent() {
-        Some(parent) if unwanted => {
-            signal::notify_parent_exit(process, &parent, status);
-            reap(process);
-            parent.child_events.wake_all();
-        }
-        Some(parent) => notify_parent(process, &parent, status),
-        None => reap(process),
-    }
+    process
+        .parent()
+        .is_some_and(|parent| signal::notify_parent_exit(process, &parent, status))
 }
 
 /// Tells the parent; one that does not care for its children's ends has the zombie reaped at once.

@@ -9,9 +9,9 @@ use abi::{Errno, Result};
 use super::exit;
 use super::pid::Pid;
 use super::process::{Life, Process, WaitStatus};
-use super::ptrace;
 use super::task::Task;
 use super::usage::Rusage;
+use super::{ptrace, tree};
 use crate::sync::current;
 
 bitflags::bitflags! {
@@ -146,10 +146,16 @@ fn scan(parent: &Arc<Process>, which: &Which, options: WaitOptions) -> Result<Op
         || tracees
             .iter()
             .any(|task| !is_reaped(&task.process) && task.ptrace.is_traced());
-    match news {
-        None if !goes_on => Err(Errno::ECHILD),
-        news => Ok(news),
+    if news.is_none() && !goes_on {
+        let_end_be_told();
+        return Err(Errno::ECHILD);
     }
+    Ok(news)
+}
+
+/// An end that was seen without the tree lock is told with it: after this its signal has been sent.
+fn let_end_be_told() {
+    drop(tree::lock());
 }
 
 fn is_reaped(process: &Process) -> bool {
@@ -194,6 +200,7 @@ fn take_trace_news(parent: &Process, task: &Arc<Task>, options: WaitOptions) -> 
     if options.contains(WaitOptions::EXITED)
         && let Some(status) = ptrace::end_of(task)
     {
+        let_end_be_told();
         let waited = waited(News::Ended(status));
         if keep {
             return Some(waited);
@@ -260,7 +267,9 @@ fn take_news(parent: &Process, child: &Arc<Process>, options: WaitOptions) -> Op
         && let Life::Zombie(status) = child.life()
     {
         let usage = whole_usage(child);
-        if !keep {
+        if keep {
+            let_end_be_told();
+        } else {
             if !claim(child) {
                 return None;
             }
@@ -284,7 +293,7 @@ fn take_news(parent: &Process, child: &Arc<Process>, options: WaitOptions) -> Op
 }
 
 /// Makes this thread the one that reaps: two threads may wait for the same child.
-fn claim(child: &Process) -> bool {
+pub(super) fn claim(child: &Process) -> bool {
     let mut links = child.links.lock();
     let claimed = matches!(links.life, Life::Zombie(_));
     if claimed {
