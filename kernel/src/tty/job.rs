@@ -200,13 +200,14 @@ impl Tty {
         self.set_termios(&self.initial);
         let foreground = control.foreground.and_then(|(_, group)| group.upgrade());
         if let Some(session) = control.session.upgrade() {
+            // Before the leader can hear of it, and end: it tells the group then.
+            if let Some(group) = &foreground {
+                LOST.lock().insert(session.id, Arc::downgrade(group));
+            }
             drop(session.lose_tty());
             if let Some(leader) = session.leader() {
                 let _ = signal::send_to_process(&leader, SigInfo::kernel(Signo::HUP));
                 let _ = signal::send_to_process(&leader, SigInfo::kernel(Signo::CONT));
-            }
-            if let Some(group) = &foreground {
-                LOST.lock().insert(session.id, Arc::downgrade(group));
             }
         }
         if let Some(group) = foreground.filter(|_| to_foreground) {
