@@ -13,6 +13,8 @@ use crate::fs::rw;
 use crate::fs::{limits, notify};
 use crate::mm::frame;
 use crate::mm::user::{IoSink, IoSource};
+use crate::signal;
+use crate::sync::current;
 
 /// The most bytes that one step carries.
 const CHUNK: usize = 64 * 1024;
@@ -74,8 +76,8 @@ pub fn copy(
     Ok(total)
 }
 
-/// Takes steps, each from a position and of at most so many bytes, until there are `count`, the input ends, or the
-/// output takes less than the input gave: a step answers both. An error counts only if nothing was copied before.
+/// Takes steps, each from a position and of at most so many bytes, until there are `count`, the input ends, the output
+/// takes less than the input gave (a step answers both), or the task is to die. An error counts only if nothing was copied before.
 fn steps(
     count: usize,
     in_pos: &mut u64,
@@ -90,7 +92,7 @@ fn steps(
         };
         total += put;
         *in_pos += put as u64;
-        if got == 0 || put < got {
+        if got == 0 || put < got || signal::fatal_pending(&current()) {
             break;
         }
     }

@@ -7,7 +7,7 @@ use abi::fs::{
 };
 use abi::{Errno, Result};
 
-use crate::fs::{File, FileKind, pipe, rw, splice};
+use crate::fs::{File, pipe, rw, splice};
 use crate::mm::user::{IoSink, IoSource, UserPtr};
 use crate::task::current;
 
@@ -73,7 +73,8 @@ pub fn sys_sendfile(out_fd: i32, in_fd: i32, offset: UserPtr<i64>, count: usize)
     if output.flags().contains(OpenFlags::APPEND) && output.inode().is_regular() {
         return Err(Errno::EINVAL);
     }
-    if input.inode().is_dir() || input.inode().kind == FileKind::Fifo {
+    // What is read from anything else and not taken would be lost.
+    if input.inode().is_dir() || !input.seekable() {
         return Err(Errno::EINVAL);
     }
     let count = count.min(MAX_RW_COUNT);

@@ -41,6 +41,7 @@ pub const CASES: &[Case] = cases![
     splice_offset_of_a_pipe_is_espipe,
     tee_leaves_the_data,
     vmsplice_writes_memory,
+    sendfile_takes_from_what_can_be_sought_alone,
     sendfile_copies_and_moves_the_offset,
     sendfile_copies_holes_and_odd_places,
     sendfile_to_append_is_einval,
@@ -538,6 +539,31 @@ fn sendfile_to_append_is_einval() -> Outcome {
     let output = open(c"out", libc::O_WRONLY | libc::O_APPEND)?;
     fails(sys!(SYS_sendfile, output, input, 0, 4), libc::EINVAL)?;
     fails(sys!(SYS_sendfile, -1, input, 0, 4), libc::EBADF)
+}
+
+fn sendfile_takes_from_what_can_be_sought_alone() -> Outcome {
+    let output = file_with(c"out", b"")?;
+    let mut pair = [0_i32; 2];
+    sys!(
+        SYS_socketpair,
+        libc::AF_UNIX,
+        libc::SOCK_DGRAM,
+        0,
+        &mut pair
+    )?;
+    write(pair[0], b"packet")?;
+    let (read_end, write_end) = pipe()?;
+    write(write_end, b"bytes")?;
+    let event = sys!(SYS_eventfd2, 7, 0)? as i32;
+    let terminal = open(c"/dev/ptmx", libc::O_RDWR | libc::O_NOCTTY)?;
+    for input in [pair[1], read_end, event, terminal] {
+        fails(sys!(SYS_sendfile, output, input, 0, 4), libc::EINVAL)?;
+        // To itself it would go round and round.
+        fails(sys!(SYS_sendfile, pair[0], input, 0, 1 << 30), libc::EINVAL)?;
+    }
+    // Nothing was taken.
+    equal(read_some(pair[1])?, b"packet".to_vec())?;
+    equal(read_some(read_end)?, b"bytes".to_vec())
 }
 
 fn copy_file_range_copies_within_limits() -> Outcome {
