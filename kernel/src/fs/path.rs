@@ -1,8 +1,8 @@
 //! The path walk: from text to a place.
 //!
-//! A walk goes in strides: over directories of one mount that the cache knows, which the caller may search, without a
-//! lock or a count. Whatever needs a second look ends a stride and takes a step: a symlink, a mount, `..`, a name that
-//! the cache does not know, a refusal. After it the next stride begins.
+//! A walk goes in strides: over directories that the cache knows, and what is mounted on them, which the caller may
+//! search, without a lock or a count. Whatever needs a second look ends a stride and takes a step: a symlink, a mount on
+//! a mount, `..`, a name that the cache does not know, a refusal. After it the next stride begins.
 
 use alloc::sync::Arc;
 

@@ -31,6 +31,14 @@ fn unlink(path: &CStr) -> Sys {
     sys!(SYS_unlinkat, HERE, path, 0)
 }
 
+/// Renames the one to the other, and back.
+fn to_and_fro(round: u32) -> Sys {
+    match round % 2 {
+        0 => rename(c"d/one", c"d/two", 0),
+        _ => rename(c"d/two", c"d/one", 0),
+    }
+}
+
 /// Runs `change` with 0, 1, 2 and so on in a child until `walks` is done here, and for some rounds at least.
 fn beside(change: impl Fn(u32) -> Sys, walks: impl FnOnce() -> Outcome) -> Outcome {
     let stop = map_shared(PAGE)?;
@@ -83,11 +91,7 @@ fn walks_find_what_stays_while_others_come_and_go() -> Outcome {
 fn walks_find_one_of_two_names() -> Outcome {
     mkdir(c"d")?;
     file_with(c"d/one", b"here")?;
-    let swap = |round| match round % 2 {
-        0 => rename(c"d/one", c"d/two", 0),
-        _ => rename(c"d/two", c"d/one", 0),
-    };
-    beside(swap, || {
+    beside(to_and_fro, || {
         let (mut found, mut both) = ([0; 2], 0);
         for _ in 0..WALKS {
             let there = [c"d/one", c"d/two"].map(|name| stat(name).is_ok());
@@ -121,11 +125,7 @@ fn walks_through_a_directory_that_is_renamed() -> Outcome {
     mkdir(c"d/one")?;
     mkdir(c"d/one/e")?;
     file_with(c"d/one/e/file", b"here")?;
-    let swap = |round| match round % 2 {
-        0 => rename(c"d/one", c"d/two", 0),
-        _ => rename(c"d/two", c"d/one", 0),
-    };
-    beside(swap, || {
+    beside(to_and_fro, || {
         let (mut found, mut walks) = (0, 0);
         while walks < WALKS || found == 0 {
             walks += 1;

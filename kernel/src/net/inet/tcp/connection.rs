@@ -488,9 +488,9 @@ impl Connection {
     /// Takes bytes to be sent, as many as there is room for; `None` if the connection is over.
     pub fn send(self: &Arc<Self>, source: &mut IoSource<'_>, more: bool) -> Option<Result<usize>> {
         let mut kicks = Kicks::default();
-        let answer = self.act_on(&mut kicks, |active| active.send(source, more))?;
+        let answer = self.act_on(&mut kicks, |active| active.send(source, more));
         kicks.run();
-        answer
+        answer.flatten()
     }
 
     /// Ends the connection with a reset; nobody has it any more.
