@@ -2,7 +2,8 @@
 //!
 //! `syscall-fuzz [--seed N] [--seeds N] [--calls N] [--procs N]` makes that many random calls from that
 //! many processes at a time, each process ending after its share or when it dies of a call; then the same with the next
-//! seed, if there is to be more than one. Each seed's end is told, so that a run can go on where another ended. The kernel
+//! seed, if there is to be more than one. Each seed's end is told, so that a run can go on where another ended, and what
+//! its children ended with: few calls a child, and an end that most of them share, say that the run tests little. The kernel
 //! may answer what it likes, but children die of expected signals only, and afterwards processes,
 //! files and pipes still work and memory is as free as before. What is wrong is printed; a seed's last
 //! line is `seed S: calls N, children K`, and the status is 0 if nothing is wrong.
@@ -10,18 +11,21 @@
 //! | module | what |
 //! |---|---|
 //! | [`child`] | makes the calls |
+//! | [`ground`] | the file systems that they make them in |
 //! | [`ipc`] | bounds System V objects and queues, and removes them |
 //! | [`table`] | the calls and their arguments |
 //! | [`random`] | random numbers |
 //! | [`sys`] | raw calls |
 
 mod child;
+mod ground;
 mod ipc;
 mod random;
 mod sys;
 mod table;
 
-use std::ffi::CString;
+use std::collections::BTreeMap;
+use std::fmt::{self, Display};
 use std::fs;
 use std::io::Write;
 use std::process::exit;
@@ -29,13 +33,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use child::Child;
+use ground::Ground;
 use random::Random;
 use sys::sys;
 
 /// Calls of one child, if it lives that long.
 const SHARE: u64 = 2000;
-/// A child that makes no call for so long is stuck in one, and is killed.
-const STUCK: Duration = Duration::from_secs(2);
+/// A child that makes no call for so long is stuck in one, or stopped by another, and is killed.
+const STUCK: Duration = Duration::from_millis(500);
 /// What a child may die of: faults, limits, and being killed.
 const EXPECTED: [i32; 9] = [
     libc::SIGSEGV,
@@ -68,6 +73,23 @@ struct Slot {
     since: Instant,
 }
 
+/// How many children ended with each status, as `wait4` tells it.
+#[derive(Default)]
+struct Ends(BTreeMap<i32, u64>);
+
+impl Display for Ends {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (&status, count)) in self.0.iter().enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            match libc::WIFSIGNALED(status) {
+                true => write!(f, "{comma}signal {} {count}", libc::WTERMSIG(status))?,
+                false => write!(f, "{comma}{} {count}", libc::WEXITSTATUS(status))?,
+            }
+        }
+        Ok(())
+    }
+}
+
 fn main() {
     let first = option("--seed", 1);
     let calls = option("--calls", 100_000);
@@ -84,22 +106,23 @@ fn main() {
 fn one_seed(seed: u64, calls: u64, procs: u64) -> bool {
     let mut problems = Vec::new();
     let root = format!("/tmp/syscall-fuzz-{}", std::process::id());
-    prepare(&root);
+    let mut ground = Ground::new(&root);
     // Once for the kernel to set up what it keeps.
     still_works(&mut problems);
     let bounds = ipc::Bounds::set();
     let before = free_kib();
     let start = Instant::now();
-    let (made, children) = run(seed, calls, procs, &root, &mut problems);
-    let _ = std::env::set_current_dir("/");
+    let mut ends = Ends::default();
+    let (made, children) = run(seed, calls, procs, &mut ground, &mut ends, &mut problems);
     ipc::clear(&root);
     drop(bounds);
-    clean_up(&root);
+    drop(ground);
     still_works(&mut problems);
     check_memory(before, &mut problems);
     for problem in &problems {
         println!("wrong: {problem}");
     }
+    println!("seed {seed}: ended with {ends}");
     let rate = made as f64 / start.elapsed().as_secs_f64();
     println!("seed {seed}: calls {made}, children {children}, {rate:.0} calls a second");
     let _ = std::io::stdout().flush();
@@ -118,56 +141,14 @@ fn option(name: &str, default: u64) -> u64 {
     }
 }
 
-/// A folder on a small tmpfs, with something of each kind.
-fn prepare(root: &str) {
-    let _ = fs::create_dir_all(root);
-    let path = CString::new(root).unwrap_or_default();
-    let (kind, data) = (
-        c"tmpfs".as_ptr() as usize,
-        c"size=32m,mode=777".as_ptr() as usize,
-    );
-    let flags = (libc::MS_NOSUID | libc::MS_NODEV) as usize;
-    sys(
-        libc::SYS_mount,
-        &[kind, path.as_ptr() as usize, kind, flags, data],
-    );
-}
-
-fn clean_up(root: &str) {
-    let path = CString::new(root).unwrap_or_default();
-    sys(
-        libc::SYS_umount2,
-        &[path.as_ptr() as usize, libc::MNT_DETACH as usize],
-    );
-    let _ = fs::remove_dir_all(root);
-}
-
-/// What a child finds in its folder.
-fn furnish(folder: &str) {
-    let _ = fs::create_dir_all(format!("{folder}/d"));
-    let _ = std::env::set_current_dir(folder);
-    let _ = fs::write("f", vec![7; 10_000]);
-    let _ = fs::write(
-        "garbage",
-        [&b"\x7fELF\x02\x01\x01"[..], &[0xa5; 300]].concat(),
-    );
-    let _ = fs::write("script", "#!./garbage\n");
-    let _ = std::os::unix::fs::symlink("f", "link");
-    let _ = std::os::unix::fs::symlink("loop", "loop");
-    sys(
-        libc::SYS_mknod,
-        &[
-            c"fifo".as_ptr() as usize,
-            (libc::S_IFIFO | 0o666) as usize,
-            0,
-        ],
-    );
-    for path in [c".", c"d", c"f", c"garbage", c"script"] {
-        sys(libc::SYS_chmod, &[path.as_ptr() as usize, 0o777]);
-    }
-}
-
-fn run(seed: u64, calls: u64, procs: u64, root: &str, problems: &mut Vec<String>) -> (u64, u64) {
+fn run(
+    seed: u64,
+    calls: u64,
+    procs: u64,
+    ground: &mut Ground,
+    ends: &mut Ends,
+    problems: &mut Vec<String>,
+) -> (u64, u64) {
     let prot = (libc::PROT_READ | libc::PROT_WRITE) as usize;
     let flags = (libc::MAP_SHARED | libc::MAP_ANONYMOUS) as usize;
     let page = sys(libc::SYS_mmap, &[0, 4096, prot, flags, usize::MAX, 0]);
@@ -178,13 +159,15 @@ fn run(seed: u64, calls: u64, procs: u64, root: &str, problems: &mut Vec<String>
     // SAFETY: the page was just mapped, stays, and is used as counters only.
     let counts = unsafe { &*(page as *const [AtomicU64; 64]) };
     let mut slots: Vec<Option<Slot>> = (0..procs).map(|_| None).collect();
+    // Groups of children that have ended, which their own children may still be in.
+    let mut orphans = Vec::new();
     let (mut made, mut children, mut told) = (0, 0, 0);
     loop {
         let mut idle = true;
         for (slot, count) in slots.iter_mut().zip(counts) {
             let over = slot
                 .as_mut()
-                .is_some_and(|child| ended(child, count, problems));
+                .is_some_and(|child| ended(child, count, &mut orphans, ends, problems));
             if over {
                 // A wild write to the counter must not count.
                 made += count.load(Ordering::SeqCst).min(SHARE);
@@ -193,17 +176,20 @@ fn run(seed: u64, calls: u64, procs: u64, root: &str, problems: &mut Vec<String>
             if slot.is_none() && made < calls {
                 let share = SHARE.min(calls - made);
                 count.store(0, Ordering::SeqCst);
-                *slot = start(Random::new(seed, children), count, share, root, children);
+                let folder = ground.of_child(children);
+                *slot = start(Random::new(seed, children), count, share, &folder);
                 children += 1;
                 idle = false;
             }
         }
+        orphans.retain(|&group| !reap(-group));
         if made / 50_000 > told {
             told = made / 50_000;
             println!("seed {seed}: {made} calls, {children} children");
             let _ = std::io::stdout().flush();
         }
-        if made >= calls && slots.iter().all(Option::is_none) {
+        // Some have left their group.
+        if made >= calls && slots.iter().all(Option::is_none) && orphans.is_empty() && reap(-1) {
             return (made, children);
         }
         if idle {
@@ -212,13 +198,12 @@ fn run(seed: u64, calls: u64, procs: u64, root: &str, problems: &mut Vec<String>
     }
 }
 
-fn start(random: Random, count: &AtomicU64, share: u64, root: &str, number: u64) -> Option<Slot> {
-    let folder = format!("{root}/{}", number % 8);
+fn start(random: Random, count: &AtomicU64, share: u64, folder: &str) -> Option<Slot> {
     // SAFETY: the program has a single thread.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
         sys(libc::SYS_setpgid, &[0, 0]);
-        furnish(&folder);
+        let _ = std::env::set_current_dir(folder);
         for fd in 0..3 {
             sys(libc::SYS_close, &[fd]);
         }
@@ -236,7 +221,13 @@ fn start(random: Random, count: &AtomicU64, share: u64, root: &str, number: u64)
 }
 
 /// Whether a child has ended; one that is stuck or stopped is killed.
-fn ended(child: &mut Slot, count: &AtomicU64, problems: &mut Vec<String>) -> bool {
+fn ended(
+    child: &mut Slot,
+    count: &AtomicU64,
+    orphans: &mut Vec<i32>,
+    ends: &mut Ends,
+    problems: &mut Vec<String>,
+) -> bool {
     let mut status = 0_i32;
     let options = (libc::WNOHANG | libc::__WALL) as usize;
     let got = sys(
@@ -248,8 +239,9 @@ fn ended(child: &mut Slot, count: &AtomicU64, problems: &mut Vec<String>) -> boo
             libc::SYS_kill,
             &[-child.pid as usize, libc::SIGKILL as usize],
         );
-        // What it started is now ours.
-        while sys(libc::SYS_wait4, &[-child.pid as usize, 0, options]) > 0 {}
+        // What it started is now the fuzzer's.
+        orphans.push(child.pid);
+        *ends.0.entry(status).or_default() += 1;
         let signal = libc::WTERMSIG(status);
         if libc::WIFSIGNALED(status) && !EXPECTED.contains(&signal) && !ALSO.contains(&signal) {
             problems.push(format!("child {} died of signal {signal}", child.pid));
@@ -271,6 +263,18 @@ fn ended(child: &mut Slot, count: &AtomicU64, problems: &mut Vec<String>) -> boo
         child.since = Instant::now();
     }
     false
+}
+
+/// Takes what has ended of `which`, as `wait4` has it; says whether nothing is left of it.
+fn reap(which: i32) -> bool {
+    let options = (libc::WNOHANG | libc::__WALL) as usize;
+    loop {
+        match sys(libc::SYS_wait4, &[which as usize, 0, options]) {
+            0 => return false,
+            got if got < 0 => return true,
+            _ => {}
+        }
+    }
 }
 
 /// Processes, files and pipes work.
