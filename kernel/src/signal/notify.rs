@@ -1,12 +1,13 @@
 //! News of a child for its parent: the contents of SIGCHLD, and whether anybody wants them.
 
 use alloc::sync::Arc;
-
+use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use abi::signal::{SaFlags, SigInfo, Signo, cld, si};
 
 use super::send::send_to_process;
+use crate::sync::current;
 use crate::task::tree::{self, ProcessGroup};
 use crate::task::{Process, Task};
 
@@ -91,13 +92,21 @@ fn end_code(status: u32) -> (i32, i32) {
     }
 }
 
-/// The parent of `process` has ended: its threads get the signals they asked for with PR_SET_PDEATHSIG.
+/// The parent of `process`, or the thread that made it, ends right now: its threads get the signals they asked for with
+/// PR_SET_PDEATHSIG.
 pub fn send_parent_death(process: &Arc<Process>) {
-    for task in process.threads() {
-        let signal = task.parent_death_signal.load(Ordering::Relaxed);
-        if let Some(signo) = Signo::new(signal as i32) {
-            let _ = send_to_process(process, SigInfo::user(signo, si::USER, 0, 0));
-        }
+    let signals: Vec<Signo> = {
+        let shared = process.signal.shared.lock();
+        let wanted = |task: &Arc<Task>| task.parent_death_signal.load(Ordering::Relaxed);
+        let threads = shared.threads.iter();
+        threads
+            .filter_map(|task| Signo::new(wanted(task) as i32))
+            .collect()
+    };
+    for signo in signals {
+        let me = current();
+        let info = SigInfo::user(signo, si::USER, me.process.pid.0, me.cred().uid);
+        let _ = send_to_process(process, info);
     }
 }
 

@@ -1,12 +1,14 @@
 //! The end of threads and processes.
 
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use abi::signal::Signo;
 
 use super::process::{Life, Process, Remains, WaitStatus};
 use super::task::{Task, TaskFlags};
+use super::tree::TreeGuard;
 use super::{pid, ptrace, tree, wait};
 use crate::ipc::{futex, sem, shm};
 use crate::mm;
@@ -96,6 +98,7 @@ fn leave_process(me: &CurrentTask, status: WaitStatus, figures: Option<Ending>) 
     }
     end_as_tracee(me, own_status);
     if !alone {
+        hand_on_children(me);
         super::usage::count_task(uid, false);
         return own_status;
     }
@@ -144,7 +147,7 @@ fn become_zombie(process: &Arc<Process>, status: WaitStatus) {
         && process
             .parent()
             .is_some_and(|parent| !signal::wants_exit(process, &parent));
-    let adopted = tree::reparent_children(&guard, process);
+    let adoption = adopt_children(&guard, process);
     process.links.lock().life = match unwanted {
         true => Life::Reaped,
         false => Life::Zombie(status),
@@ -157,20 +160,8 @@ fn become_zombie(process: &Arc<Process>, status: WaitStatus) {
     };
     drop(guard);
     process.exit_event.wake_all();
-    stop_orphaned_groups(
-        process,
-        adopted.as_ref().map(|(_, children)| children.as_slice()),
-    );
-    if let Some((reaper, children)) = adopted {
-        for child in children {
-            signal::send_parent_death(&child);
-            if let Life::Zombie(status) = child.life()
-                && ptrace::traced_leader(&child).is_none()
-            {
-                notify_parent(&child, &reaper, status);
-            }
-        }
-    }
+    stop_orphaned_groups(process, &adoption.children);
+    adoption.unwanted.iter().for_each(reap);
     if unwanted || !hears && wait::claim(process) {
         reap(process);
     }
@@ -196,20 +187,103 @@ fn tell_of_end(process: &Arc<Process>, tracee: Option<&Arc<Task>>, status: WaitS
         .is_some_and(|parent| signal::notify_parent_exit(process, &parent, status))
 }
 
-/// Tells the parent; one that does not care for its children's ends has the zombie reaped at once.
-fn notify_parent(process: &Arc<Process>, parent: &Arc<Process>, status: WaitStatus) {
-    if !signal::notify_parent_exit(process, parent, status) {
-        reap(process);
-    }
-    parent.child_events.wake_all();
+/// The children of a process that has ended.
+#[derive(Default)]
+struct Adoption {
+    children: Vec<Arc<Process>>,
+    /// Those that have ended, and that who has them now does not want.
+    unwanted: Vec<Arc<Process>>,
 }
 
-/// A zombie is its parent's now that its tracer has waited for it or let it go.
-pub fn notify_parent_now(process: &Arc<Process>, status: WaitStatus) {
-    match process.parent() {
-        Some(parent) => notify_parent(process, &parent, status),
-        None => reap(process),
+/// The children of a process that has ended are another's now, which hears of each end by SIGCHLD, whatever they were
+/// made with.
+fn adopt_children(guard: &TreeGuard, process: &Arc<Process>) -> Adoption {
+    let mut adoption = Adoption::default();
+    let children = tree::take_children(guard, process);
+    if !children.is_empty()
+        && let Some(reaper) = tree::reaper_of(process)
+    {
+        let heir = living_thread(&reaper).unwrap_or_default();
+        for child in &children {
+            *child.maker.lock() = heir.clone();
+            child
+                .exit_signal
+                .store(u32::from(Signo::CHLD.get()), Ordering::Relaxed);
+            let end = untold_end(child);
+            tree::reparent(guard, child, &reaper);
+            signal::send_parent_death(child);
+            if let Some(status) = end
+                && ptrace::traced_leader(child).is_none()
+                && !leave_to_parent(guard, child, status)
+            {
+                adoption.unwanted.push(child.clone());
+            }
+        }
     }
+    adoption.children = children;
+    adoption
+}
+
+/// The children that an ended thread made are another thread's, and get the signals they asked for with
+/// PR_SET_PDEATHSIG.
+fn hand_on_children(me: &CurrentTask) {
+    let process = &me.process;
+    let made_by_me = |child: &&Arc<Process>| child.maker.lock().as_ptr() == &raw const **me;
+    if !process
+        .links
+        .lock()
+        .children
+        .iter()
+        .any(|child| made_by_me(&child))
+    {
+        return;
+    }
+    let guard = tree::lock();
+    let children: Vec<_> = {
+        let links = process.links.lock();
+        links.children.iter().filter(made_by_me).cloned().collect()
+    };
+    // If all others are about to end, too, the process's end says it.
+    if let Some(heir) = living_thread(process) {
+        for child in &children {
+            *child.maker.lock() = heir.clone();
+            signal::send_parent_death(child);
+        }
+    }
+    drop(guard);
+}
+
+/// A thread that can be a parent.
+fn living_thread(process: &Process) -> Option<Weak<Task>> {
+    let shared = process.signal.shared.lock();
+    let mut living = shared
+        .threads
+        .iter()
+        .filter(|thread| !signal::is_exiting(thread));
+    living.next().map(Arc::downgrade)
+}
+
+/// How a process has ended that who is its parent next must hear of. To be asked before that one can wait for it.
+pub fn untold_end(process: &Process) -> Option<WaitStatus> {
+    match process.life() {
+        Life::Zombie(status) => Some(status),
+        _ => None,
+    }
+}
+
+/// A child that has ended is its parent's to wait for now: that one is told, even if it has waited already, which is why
+/// the lock of the tree is held: it has not answered yet. False when the parent does not care for its children's ends:
+/// then the caller reaps it, without the lock.
+pub fn leave_to_parent(_: &TreeGuard, process: &Arc<Process>, status: WaitStatus) -> bool {
+    let parent = process.parent();
+    let wanted = parent
+        .as_ref()
+        .is_some_and(|parent| signal::notify_parent_exit(process, parent, status))
+        || !wait::claim(process);
+    if let Some(parent) = parent {
+        parent.child_events.wake_all();
+    }
+    wanted
 }
 
 /// Takes a zombie out of the world. Until now it has counted for its user's RLIMIT_NPROC: else a parent that
@@ -224,10 +298,10 @@ pub fn reap(process: &Arc<Process>) {
 
 /// A group that the end of this process leaves orphaned while a member is stopped gets SIGHUP and SIGCONT: the
 /// process's own group, and those of its children.
-fn stop_orphaned_groups(process: &Arc<Process>, children: Option<&[Arc<Process>]>) {
+fn stop_orphaned_groups(process: &Arc<Process>, children: &[Arc<Process>]) {
     let own = process.group();
     signal::hang_up_if_orphaned(&own, Some(process));
-    for child in children.unwrap_or_default() {
+    for child in children {
         let group = child.group();
         if !Arc::ptr_eq(&group, &own) {
             signal::hang_up_if_orphaned(&group, None);

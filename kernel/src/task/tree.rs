@@ -126,6 +126,7 @@ pub fn adopt(guard: &TreeGuard, process: &Arc<Process>, parent: Option<&Arc<Proc
     let group = process.group();
     enter_group(guard, process, &group);
     if let Some(parent) = parent {
+        process.links.lock().parent = Arc::downgrade(parent);
         parent.links.lock().children.push(process.clone());
     }
     pid::publish_process(process);
@@ -243,29 +244,19 @@ pub fn is_orphaned(group: &Arc<ProcessGroup>, ignored: Option<&Process>) -> bool
     })
 }
 
-/// Gives the children of an ending process to the nearest living subreaper among its ancestors, or to init. Returns
-/// the new parent and the children it got.
-pub fn reparent_children(
-    _: &TreeGuard,
-    process: &Arc<Process>,
-) -> Option<(Arc<Process>, Vec<Arc<Process>>)> {
-    let children = core::mem::take(&mut process.links.lock().children);
-    if children.is_empty() {
-        return None;
-    }
-    let reaper = reaper_of(process)?;
-    for child in &children {
-        child.links.lock().parent = Arc::downgrade(&reaper);
-    }
-    reaper
-        .links
-        .lock()
-        .children
-        .extend(children.iter().cloned());
-    Some((reaper, children))
+/// Takes the children of an ending process from it; each is for [`reparent`].
+pub fn take_children(_: &TreeGuard, process: &Process) -> Vec<Arc<Process>> {
+    core::mem::take(&mut process.links.lock().children)
 }
 
-fn reaper_of(process: &Arc<Process>) -> Option<Arc<Process>> {
+/// Gives a child that was taken to another parent, who may wait for it at once.
+pub fn reparent(_: &TreeGuard, child: &Arc<Process>, parent: &Arc<Process>) {
+    child.links.lock().parent = Arc::downgrade(parent);
+    parent.links.lock().children.push(child.clone());
+}
+
+/// Who gets the children of an ending process: the nearest living subreaper among its ancestors, or init.
+pub fn reaper_of(process: &Arc<Process>) -> Option<Arc<Process>> {
     let mut ancestor = process.parent();
     while let Some(candidate) = ancestor {
         if candidate.is_subreaper.load(Ordering::Relaxed) && candidate.thread_count() > 0 {

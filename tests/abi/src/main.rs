@@ -89,6 +89,7 @@ const FAMILIES: &[Family] = &[
     ("pairs", pairs::wait::CASES),
     ("pairs", pairs::stop::CASES),
     ("pairs", pairs::memory::CASES),
+    ("pairs", pairs::orphan::CASES),
     ("pairs", pairs::group::CASES),
     ("pairs", pairs::signal::CASES),
     ("signal", signal::action::CASES),

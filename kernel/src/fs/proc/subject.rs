@@ -77,19 +77,19 @@ impl Subject {
     /// What it is now; ESRCH once it is gone.
     pub fn get(&self) -> Result<Target> {
         let process = self.process.upgrade().ok_or(Errno::ESRCH)?;
-        let task = match &self.thread {
-            None => match process.life() {
+        let living = self
+            .thread
+            .as_ref()
+            .and_then(Weak::upgrade)
+            .filter(|task| task.sched.state() != crate::sched::TaskState::Dead);
+        let task = match (&self.thread, living) {
+            (_, Some(task)) => Some(task),
+            (Some(_), None) if self.id != process.pid => return Err(Errno::ESRCH),
+            // As on Linux a process is its first thread, a zombie once that has ended.
+            _ => match process.life() {
                 Life::Reaped => return Err(Errno::ESRCH),
-                // As on Linux a process is its first thread, a zombie once that has ended.
                 _ => process.main_thread().filter(|task| task.is_leader()),
             },
-            Some(thread) => {
-                let task = thread.upgrade().ok_or(Errno::ESRCH)?;
-                if task.sched.state() == crate::sched::TaskState::Dead {
-                    return Err(Errno::ESRCH);
-                }
-                Some(task)
-            }
         };
         Ok(Target {
             id: self.id,

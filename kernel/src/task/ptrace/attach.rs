@@ -13,7 +13,7 @@ use crate::arch;
 use crate::net::netlink::connector;
 use crate::signal;
 use crate::sync::{CurrentTask, current, current_arc};
-use crate::task::process::Life;
+use crate::task::process::WaitStatus;
 use crate::task::tree::{self, TreeGuard};
 use crate::task::{Cap, Cred, Process, Task, exit};
 
@@ -200,40 +200,58 @@ pub fn exit_tracer(me: &CurrentTask) {
     me.process
         .tracee_count
         .fetch_sub(tracees.len(), Ordering::SeqCst);
-    let mut orphans: Vec<Arc<Task>> = Vec::new();
+    let mut unwanted: Vec<Arc<Process>> = Vec::new();
     let mut gone = Vec::new();
     for tracee in &tracees {
         if tracee.ptrace.options().contains(Options::EXITKILL) {
             let _ = signal::force_to_task(tracee, SigInfo::kernel(Signo::KILL));
         }
+        let process = &tracee.process;
+        // A parent has heard of its own child's end; should it want no zombies, there is none now.
+        let has_heard = || {
+            process
+                .parent()
+                .is_some_and(|parent| Arc::ptr_eq(&parent, &me.process))
+                && signal::wants_exit(process, &me.process)
+        };
+        let untold = end_of_leader(tracee).filter(|_| !has_heard());
         gone.push(unlink(&guard, tracee));
-        if tracee.ptrace.ended.load(Ordering::SeqCst) && tracee.is_leader() {
-            orphans.push(tracee.clone());
+        if let Some(status) = untold
+            && !exit::leave_to_parent(&guard, process, status)
+        {
+            unwanted.push(process.clone());
         }
     }
     drop(guard);
     drop(gone);
-    for leader in orphans {
-        let process = &leader.process;
-        // A parent has heard of its own child's end; should it want no zombies, there is none now.
-        let own = process
-            .parent()
-            .is_some_and(|parent| Arc::ptr_eq(&parent, &me.process));
-        if !own || !signal::wants_exit(process, &me.process) {
-            tell_parent_of_zombie(process);
-        }
-    }
+    unwanted.iter().for_each(exit::reap);
 }
 
-/// A process that has ended is no longer traced: its parent hears of it now.
-pub(super) fn tell_parent_of_zombie(process: &Arc<Process>) {
-    if let Life::Zombie(status) = process.life() {
-        exit::notify_parent_now(process, status);
+/// The tracer has waited for a tracee's end: it is let go. A process that has ended is its parent's to wait for now. False
+/// when it was not traced any more.
+pub(super) fn let_go_at_end(task: &Arc<Task>) -> bool {
+    let guard = tree::lock();
+    let untold = end_of_leader(task);
+    let gone = unlink(&guard, task);
+    let wanted = gone.is_none()
+        || untold.is_none_or(|status| exit::leave_to_parent(&guard, &task.process, status));
+    drop(guard);
+    if !wanted {
+        exit::reap(&task.process);
+    }
+    gone.is_some()
+}
+
+/// How a process ended whose main thread is a tracee that has.
+fn end_of_leader(tracee: &Task) -> Option<WaitStatus> {
+    match tracee.is_leader() && tracee.ptrace.ended.load(Ordering::SeqCst) {
+        true => exit::untold_end(&tracee.process),
+        false => None,
     }
 }
 
 /// Unlinks a tracee; false when it was not traced any more.
-pub(super) fn take_link(task: &Arc<Task>) -> bool {
+fn take_link(task: &Arc<Task>) -> bool {
     let guard = tree::lock();
     let gone = unlink(&guard, task);
     drop(guard);

@@ -39,13 +39,7 @@ pub fn end_of(task: &Task) -> Option<WaitStatus> {
 /// The tracer has waited for a tracee's end: it is let go, and a process that is another's child is that one's to wait
 /// for now. False when somebody else was faster.
 pub fn take_end(task: &Arc<Task>) -> bool {
-    if !attach::take_link(task) {
-        return false;
-    }
-    if task.is_leader() {
-        attach::tell_parent_of_zombie(&task.process);
-    }
-    true
+    attach::let_go_at_end(task)
 }
 
 /// Whether a process's main thread has ended, be others left or not.

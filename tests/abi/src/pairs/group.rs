@@ -29,6 +29,7 @@ pub const CASES: &[Case] = cases![
     kill_with_threads_in_calls,
     kill_of_a_stopped_process_with_threads,
     sigterm_with_threads_in_calls,
+    leader_gone_is_seen_by_who_opened_its_files_before,
     leader_gone_and_killed,
     leader_gone_and_signalled,
     last_thread_decides_the_status,
@@ -297,6 +298,34 @@ fn leaderless() -> Outcome<i32> {
     })?;
     await_thread(pid, pid, "Z")?;
     Ok(pid)
+}
+
+fn leader_gone_is_seen_by_who_opened_its_files_before() -> Outcome {
+    let (hold, release) = pipe()?;
+    let pid = fork(|| {
+        let _ = close(release);
+        std::thread::spawn(|| sleep_on());
+        let _ = read_some(hold);
+        let _ = sys!(SYS_exit, 1);
+        0
+    })?;
+    let file = open(
+        &c_string(&format!("/proc/{pid}/task/{pid}/stat")),
+        libc::O_RDONLY,
+    )?;
+    close(release)?;
+    loop {
+        let mut bytes = [0; 512];
+        let len = sys!(SYS_pread64, file, bytes.as_mut_ptr(), bytes.len(), 0)?;
+        if String::from_utf8_lossy(&bytes[..len]).contains(") Z ") {
+            break;
+        }
+        nap();
+    }
+    kill(pid, libc::SIGKILL)?;
+    dies_of(pid, libc::SIGKILL)?;
+    let mut byte = 0_u8;
+    fails(sys!(SYS_pread64, file, &mut byte, 1, 0), libc::ESRCH)
 }
 
 fn leader_gone_and_killed() -> Outcome {

@@ -10,12 +10,14 @@
 //! | [`stop`] | job control |
 //! | [`memory`] | mprotect, munmap and copy-on-write under running threads |
 //! | [`group`] | the end of a process whose threads are all over the kernel |
+//! | [`orphan`] | the end of a parent, or of the thread that forked |
 //! | [`signal`] | signals and threads |
 
 pub mod exec;
 pub mod fork;
 pub mod group;
 pub mod memory;
+pub mod orphan;
 pub mod signal;
 pub mod stop;
 pub mod vfork;
