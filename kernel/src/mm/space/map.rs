@@ -306,6 +306,18 @@ impl AddressSpace {
         self.map.write().place_anywhere(len.ok_or(Errno::ENOMEM)?)
     }
 
+    /// As [`find_room`](Self::find_room), at `addr` if that is free.
+    pub fn find_room_at(&self, addr: usize, len: usize) -> Result<usize> {
+        let end = addr.checked_add(len).filter(|&end| end <= USER_END);
+        let is_free =
+            end.is_some_and(|end| self.map.read().areas.range(addr, end).next().is_none());
+        if is_free {
+            Ok(addr)
+        } else {
+            self.find_room(len)
+        }
+    }
+
     /// Adds an area and tells its object.
     pub(super) fn insert_area(&self, map: &mut Map, area: Area) -> Result<()> {
         let Shown::Object(place) = &area.content else {

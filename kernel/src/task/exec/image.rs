@@ -23,6 +23,8 @@ const STACK_START: usize = 132 * 1024;
 const IMAGE_RANDOM_BITS: u32 = 28;
 /// Random bits of the stack's place, in pages.
 const STACK_RANDOM_BITS: u32 = 22;
+/// Random bits of how far brk begins from what is before it, in pages.
+const BRK_RANDOM_BITS: u32 = 13;
 
 /// A built address space that nobody runs in yet.
 pub(super) struct Image {
@@ -100,8 +102,13 @@ pub(super) fn build(me: &CurrentTask, program: &Program, personality: u32) -> Re
         image.start = base.wrapping_add(plan.header.entry as usize);
     }
     image.map_stack(plan)?;
-    image.vdso = super::vdso::map(&image.space)?;
-    image.describe(plan, bias, random_pages);
+    image.vdso = super::vdso::map(&image.space, stack_top, random_pages(16) / PAGE_SIZE)?;
+    // A program without an interpreter lies among the mappings, where brk could not grow far.
+    let data_end = match (plan.header.position_independent, &program.interpreter) {
+        (true, None) if randomize => PIE_BASE,
+        _ => bias.wrapping_add(plan.end as usize),
+    };
+    image.describe(plan, bias, data_end + random_pages(BRK_RANDOM_BITS));
     Ok(image)
 }
 
@@ -194,16 +201,15 @@ impl Image {
         Ok(())
     }
 
-    /// Tells the space what lies where, and where brk begins: behind the data, a random way off.
-    fn describe(&self, plan: &Plan, bias: usize, random_pages: impl Fn(u32) -> usize) {
+    /// Tells the space what lies where, and where brk begins.
+    fn describe(&self, plan: &Plan, bias: usize, brk: usize) {
         let at = |addr: u64| bias.wrapping_add(addr as usize);
-        let brk = at(plan.end).next_multiple_of(PAGE_SIZE) + random_pages(13);
         self.space.set_exec_info(ExecInfo {
             start_code: at(plan.code.0),
             end_code: at(plan.code.1),
             start_data: at(plan.data.0),
             end_data: at(plan.data.1),
-            start_brk: brk,
+            start_brk: brk.next_multiple_of(PAGE_SIZE),
             start_stack: self.stack_top,
             ..ExecInfo::default()
         });

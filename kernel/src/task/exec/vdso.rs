@@ -10,7 +10,7 @@ use crate::arch;
 use crate::mm::space::Mappers;
 use crate::mm::{
     AddressSpace, Backing, FrameRef, MapRequest, MappedFile, MemoryObject, ObjectKind, PAGE_SIZE,
-    PhysAddr,
+    PhysAddr, USER_END,
 };
 
 /// Pages of the kernel's image that user space may see.
@@ -72,11 +72,15 @@ fn pages(name: &'static str, start: PhysAddr, len: usize) -> Arc<KernelPages> {
     })
 }
 
-/// Maps the vDSO somewhere and returns the address of its ELF header.
+/// What a page table maps: the vDSO lies within the same as the stack's end, which has one anyway.
+const NEAR: usize = 2 << 20;
+
+/// Maps the vDSO above the stack as Linux does, or somewhere else if there is no room, and returns the address of its ELF
+/// header. `random` is any number, for where above.
 ///
 /// # Errors
 /// `ENOMEM`.
-pub(super) fn map(space: &AddressSpace) -> Result<usize> {
+pub(super) fn map(space: &AddressSpace, stack_top: usize, random: usize) -> Result<usize> {
     let vdso = VDSO.call_once(|| {
         let (start, len) = arch::vdso::image();
         Vdso {
@@ -84,7 +88,10 @@ pub(super) fn map(space: &AddressSpace) -> Result<usize> {
             image: pages("[vdso]", start, len),
         }
     });
-    let base = space.find_room(PAGE_SIZE + vdso.image.len)?;
+    let len = PAGE_SIZE + vdso.image.len;
+    let last = (stack_top + len).next_multiple_of(NEAR).min(USER_END) - len;
+    let pages = last.saturating_sub(stack_top) / PAGE_SIZE + 1;
+    let base = space.find_room_at(stack_top + random % pages * PAGE_SIZE, len)?;
     map_pages(space, base, &vdso.clock, Prot::READ)?;
     map_pages(
         space,

@@ -16,6 +16,8 @@ pub const CASES: &[Case] = cases![
     brk_moves_and_stays,
     brk_memory_is_new_after_shrinking,
     growsdown_grows,
+    brk_of_a_program_without_interpreter_has_room,
+    vdso_lies_above_the_stack,
     stack_grows_to_its_limit,
     populate_makes_resident,
     rlimit_as_is_enomem,
@@ -121,15 +123,36 @@ fn brk_memory_is_new_after_shrinking() -> Outcome {
 }
 
 fn growsdown_grows() -> Outcome {
-    let base = map(64 * PAGE)?;
-    sys!(SYS_munmap, base, 64 * PAGE)?;
-    let top = base + 32 * PAGE;
+    // With room below: 256 pages under it stay free of others.
+    let base = map(1024 * PAGE)?;
+    sys!(SYS_munmap, base, 1024 * PAGE)?;
+    let top = base + 512 * PAGE;
     let flags = ANON | FIXED | libc::MAP_GROWSDOWN;
     sys!(SYS_mmap, top, PAGE, RW, flags, -1, 0)?;
     poke(top, 1);
     poke(top - 1, 1);
     poke(top - PAGE - 1, 1);
     equal(peek(top - PAGE - 1), 1)
+}
+
+fn brk_of_a_program_without_interpreter_has_room() -> Outcome {
+    let brk = sys!(SYS_brk, 0)?;
+    check(
+        brk < growsdown_grows as *const () as usize,
+        "brk lies above the program, among the mappings",
+    )?;
+    equal(sys!(SYS_brk, brk + (64 << 20))?, brk + (64 << 20))
+}
+
+fn vdso_lies_above_the_stack() -> Outcome {
+    let local = 0_u8;
+    // SAFETY: reads the auxiliary vector.
+    let vdso = unsafe { libc::getauxval(libc::AT_SYSINFO_EHDR) } as usize;
+    let stack = std::ptr::from_ref(&local) as usize;
+    check(
+        vdso > stack && vdso - stack < 16 << 20,
+        "the vDSO is elsewhere",
+    )
 }
 
 fn stack_grows_to_its_limit() -> Outcome {
