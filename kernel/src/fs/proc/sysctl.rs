@@ -8,7 +8,7 @@ use super::text::{Text, number};
 use crate::device::random;
 use crate::mm::{promise, tunables};
 use crate::system::{self, NAME_LEN};
-use crate::task::{Cap, coredump, pid, seccomp};
+use crate::task::{Cap, coredump, exec, pid, seccomp};
 use crate::{fs, log, mm, net, task, tty};
 
 pub static NODES: &[Node] = &[
@@ -243,8 +243,15 @@ static KERNEL: &[Node] = &[
     Node::Writable("printk", 0o644, printk, set_printk),
     Node::Dir("pty", PTY),
     Node::Dir("random", RANDOM),
-    // Stack, mappings, images and the heap.
-    Node::File("randomize_va_space", 0o444, |out| out.bytes(b"2\n")),
+    Node::Writable(
+        "randomize_va_space",
+        0o644,
+        |out| writeln!(out, "{}", exec::randomization()),
+        |bytes| {
+            exec::set_randomization(number(bytes)?);
+            Ok(())
+        },
+    ),
     Node::Dir("seccomp", SECCOMP),
     sysvipc::SEM,
     sysvipc::SEM_NEXT_ID,

@@ -1,6 +1,7 @@
 //! A new address space with a program in it.
 
 use alloc::sync::Arc;
+use core::sync::atomic::{AtomicI32, Ordering};
 
 use abi::mman::{MapFlags, Prot};
 use abi::{Errno, Result};
@@ -25,6 +26,20 @@ const IMAGE_RANDOM_BITS: u32 = 28;
 const STACK_RANDOM_BITS: u32 = 22;
 /// Random bits of how far brk begins from what is before it, in pages.
 const BRK_RANDOM_BITS: u32 = 13;
+
+/// See [`randomization`].
+static RANDOMIZATION: AtomicI32 = AtomicI32::new(2);
+
+/// `kernel.randomize_va_space`: with 0 programs, mappings and stack always lie at the same places, with more than 1
+/// brk begins a random way off, too.
+pub fn randomization() -> i32 {
+    RANDOMIZATION.load(Ordering::Relaxed)
+}
+
+/// Sets `kernel.randomize_va_space`, for programs to come.
+pub fn set_randomization(value: i32) {
+    RANDOMIZATION.store(value, Ordering::Relaxed);
+}
 
 /// A built address space that nobody runs in yet.
 pub(super) struct Image {
@@ -64,7 +79,11 @@ pub(super) fn build(me: &CurrentTask, program: &Program, personality: u32) -> Re
     if let Some(old) = me.mm() {
         space.inherit_wishes(&old);
     }
-    let randomize = personality & ADDR_NO_RANDOMIZE == 0;
+    let randomization = match personality & ADDR_NO_RANDOMIZE {
+        0 => RANDOMIZATION.load(Ordering::Relaxed),
+        _ => 0,
+    };
+    let randomize = randomization != 0;
     let random_pages = |bits: u32| match randomize {
         true => (random::next_u64() & ((1 << bits) - 1)) as usize * PAGE_SIZE,
         false => 0,
@@ -104,11 +123,16 @@ pub(super) fn build(me: &CurrentTask, program: &Program, personality: u32) -> Re
     image.map_stack(plan)?;
     image.vdso = super::vdso::map(&image.space, stack_top, random_pages(16) / PAGE_SIZE)?;
     // A program without an interpreter lies among the mappings, where brk could not grow far.
+    let randomize_brk = randomization > 1;
     let data_end = match (plan.header.position_independent, &program.interpreter) {
-        (true, None) if randomize => PIE_BASE,
+        (true, None) if randomize_brk => PIE_BASE,
         _ => bias.wrapping_add(plan.end as usize),
     };
-    image.describe(plan, bias, data_end + random_pages(BRK_RANDOM_BITS));
+    let brk_offset = match randomize_brk {
+        true => random_pages(BRK_RANDOM_BITS),
+        false => 0,
+    };
+    image.describe(plan, bias, data_end + brk_offset);
     Ok(image)
 }
 

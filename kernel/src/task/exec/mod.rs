@@ -39,6 +39,7 @@ use crate::signal::{self, GroupExit};
 use crate::sync::{CurrentTask, current};
 
 pub use args::Strings;
+pub use image::{randomization, set_randomization};
 
 /// What execve is called with.
 pub struct ExecRequest {

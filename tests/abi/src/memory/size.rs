@@ -3,6 +3,7 @@
 use super::{ANON, FIXED, RW, mincore};
 use crate::cases;
 use crate::check::*;
+use crate::core::with_settings;
 use crate::harness::Case;
 use crate::sys::*;
 
@@ -18,6 +19,7 @@ pub const CASES: &[Case] = cases![
     growsdown_grows,
     brk_of_a_program_without_interpreter_has_room,
     vdso_lies_above_the_stack,
+    layout_is_as_random_as_the_system_says,
     stack_grows_to_its_limit,
     populate_makes_resident,
     rlimit_as_is_enomem,
@@ -153,6 +155,45 @@ fn vdso_lies_above_the_stack() -> Outcome {
         vdso > stack && vdso - stack < 16 << 20,
         "the vDSO is elsewhere",
     )
+}
+
+/// A new program's areas: begin and end, and the name.
+fn layout() -> Outcome<Vec<(String, String)>> {
+    let output = std::process::Command::new("/bin/cat")
+        .args(["/proc/self/maps"])
+        .output();
+    let text = output.map_err(|_| failure("cat does not run"))?.stdout;
+    let text = String::from_utf8_lossy(&text);
+    let rows = text.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        let range = words.next()?.to_owned();
+        Some((range, words.nth(4).unwrap_or("").to_owned()))
+    });
+    Ok(rows.collect())
+}
+
+/// Whether brk begins where the program's data end.
+fn brk_is_next(layout: &[(String, String)]) -> bool {
+    layout.windows(2).any(|rows| {
+        let (before, heap) = (&rows[0].0, &rows[1].0);
+        rows[0].1 != "[heap]"
+            && rows[1].1 == "[heap]"
+            && before.split('-').nth(1) == heap.split('-').next()
+    })
+}
+
+fn layout_is_as_random_as_the_system_says() -> Outcome {
+    for (value, same, next) in [("0", true, true), ("1", false, true), ("2", false, false)] {
+        with_settings(&[("kernel/randomize_va_space", value)], || {
+            let (one, other) = (layout()?, layout()?);
+            equal((value, one == other), (value, same))?;
+            equal(
+                (value, brk_is_next(&one) && brk_is_next(&other)),
+                (value, next),
+            )
+        })?;
+    }
+    Ok(())
 }
 
 fn stack_grows_to_its_limit() -> Outcome {
