@@ -1,8 +1,10 @@
-//! The machine's names, and what Ctrl-Alt-Del does.
+//! The machine's names, what Ctrl-Alt-Del does, and what a number is that `/proc/sys` sets.
 
 use alloc::format;
 use alloc::string::String;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use abi::{Errno, Result};
 
 use crate::sync::SpinLock;
 
@@ -47,6 +49,43 @@ const fn padded(text: &[u8]) -> [u8; NAME_LEN] {
 static HOSTNAME: SpinLock<[u8; NAME_LEN]> = SpinLock::new(padded(b"(none)"));
 static DOMAINNAME: SpinLock<[u8; NAME_LEN]> = SpinLock::new(padded(b"(none)"));
 static CTRL_ALT_DEL_REBOOTS: AtomicBool = AtomicBool::new(true);
+
+/// A number that `/proc/sys` shows and sets.
+pub struct Setting {
+    value: AtomicUsize,
+    least: usize,
+    most: usize,
+}
+
+impl Setting {
+    /// One that begins as `value`, and may be set from `least` to `most`.
+    pub const fn new(value: usize, (least, most): (usize, usize)) -> Self {
+        Self {
+            value: AtomicUsize::new(value),
+            least,
+            most,
+        }
+    }
+
+    /// What it is now.
+    #[inline]
+    pub fn get(&self) -> usize {
+        self.value.load(Ordering::Relaxed)
+    }
+
+    /// Sets it.
+    ///
+    /// # Errors
+    /// `EINVAL` beyond what it may be.
+    pub fn set(&self, value: i64) -> Result<()> {
+        let value = usize::try_from(value).map_err(|_| Errno::EINVAL)?;
+        if !(self.least..=self.most).contains(&value) {
+            return Err(Errno::EINVAL);
+        }
+        self.value.store(value, Ordering::Relaxed);
+        Ok(())
+    }
+}
 
 /// The host's name, filled with NULs.
 pub fn hostname() -> [u8; NAME_LEN] {

@@ -10,6 +10,7 @@ use vfs::FdMap;
 
 use crate::fs::dnotify;
 use crate::fs::file::{File, FileMode};
+use crate::system::Setting;
 use crate::task;
 use crate::task::rlimit::Resource;
 
@@ -46,13 +47,14 @@ pub struct FdTable {
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
-/// The highest number of descriptors, whatever the limit says (`fs.nr_open`).
-pub const NR_OPEN: usize = 1 << 20;
+/// `fs.nr_open`: the highest number of descriptors, whatever the limit says.
+pub static NR_OPEN: Setting = Setting::new(1 << 20, (64, i32::MAX as usize & !63));
 
 /// The soft limit of the running process, as a bound for new numbers.
 fn limit() -> usize {
     let soft = task::current().process.rlimits.soft(Resource::Nofile);
-    usize::try_from(soft).map_or(NR_OPEN, |soft| soft.min(NR_OPEN))
+    let most = NR_OPEN.get();
+    usize::try_from(soft).map_or(most, |soft| soft.min(most))
 }
 
 /// Why a change of a table under its lock did not come about.
@@ -65,7 +67,7 @@ enum Lack {
 impl Inner {
     /// An empty table with room for `n` numbers.
     fn with_room(n: usize) -> Result<Self> {
-        let size = n.next_power_of_two().max(64).min(NR_OPEN.max(n));
+        let size = n.next_power_of_two().max(64).min(NR_OPEN.get().max(n));
         let mut inner = Self::default();
         inner
             .files

@@ -35,14 +35,15 @@ use super::path::{self, LookupFlags};
 use super::perm;
 use crate::mm::user::{IoSink, UserPtr};
 use crate::sync::{Mutex, PollTable, SpinLock, WaitQueue};
+use crate::system::Setting;
 use crate::task;
 
-/// `fs.inotify.max_queued_events`.
-pub const MAX_QUEUED: usize = 16384;
+/// `fs.inotify.max_queued_events`, of queues to come.
+pub static MAX_QUEUED: Setting = Setting::new(16384, (0, i32::MAX as usize));
 /// `fs.inotify.max_user_instances`.
-pub const MAX_INSTANCES: usize = 128;
-/// `fs.inotify.max_user_watches`: the least that Linux sets by the size of memory.
-pub const MAX_WATCHES: usize = 8192;
+pub static MAX_INSTANCES: Setting = Setting::new(128, (0, i32::MAX as usize));
+/// `fs.inotify.max_user_watches`; at first the least that Linux sets by the size of memory.
+pub static MAX_WATCHES: Setting = Setting::new(8192, (0, i32::MAX as usize));
 
 /// Queues and watches of each user.
 static USERS: Mutex<BTreeMap<u32, Usage>> = Mutex::new(BTreeMap::new());
@@ -56,9 +57,13 @@ struct Usage {
 /// Changes what a user has, unless that is more than the limits allow.
 fn charge(user: u32, change: impl FnOnce(&mut Usage)) -> Option<()> {
     let mut users = USERS.lock();
-    let mut usage = users.get(&user).copied().unwrap_or_default();
+    let before = users.get(&user).copied().unwrap_or_default();
+    let mut usage = before;
     change(&mut usage);
-    if usage.instances > MAX_INSTANCES || usage.watches > MAX_WATCHES {
+    let exceeds = |now: usize, before: usize, most: &Setting| now > before && now > most.get();
+    if exceeds(usage.instances, before.instances, &MAX_INSTANCES)
+        || exceeds(usage.watches, before.watches, &MAX_WATCHES)
+    {
         return None;
     }
     if usage.instances == 0 && usage.watches == 0 {
@@ -117,6 +122,7 @@ pub struct Inotify {
     readers: WaitQueue,
     fasync: FasyncList,
     user: u32,
+    max_queued: usize,
     this: Weak<Inotify>,
 }
 
@@ -236,10 +242,10 @@ impl Inotify {
                 core::mem::swap(&mut room, &mut queue.events);
             }
         }
-        if queue.events.len() > MAX_QUEUED {
+        if queue.events.len() > self.max_queued {
             return;
         }
-        if queue.events.len() == MAX_QUEUED {
+        if queue.events.len() == self.max_queued {
             event = Queued {
                 wd: -1,
                 mask: IN_Q_OVERFLOW,
@@ -497,6 +503,7 @@ pub fn create(flags: OpenFlags) -> Result<Arc<File>> {
         readers: WaitQueue::new(),
         fasync: FasyncList::default(),
         user,
+        max_queued: MAX_QUEUED.get(),
         this: this.clone(),
     });
     super::anon_file("inotify", inotify, flags & OpenFlags::NONBLOCK)

@@ -30,8 +30,22 @@ use crate::task::{self, Cap};
 
 /// Pages kept for the next write, so that a steady stream allocates nothing.
 const SPARE_PAGES: usize = 2;
-/// The largest capacity without CAP_SYS_RESOURCE (`fs.pipe-max-size`).
-pub const MAX_SIZE: usize = 1 << 20;
+static MAX_SIZE: AtomicUsize = AtomicUsize::new(1 << 20);
+
+/// `fs.pipe-max-size`: the largest capacity without CAP_SYS_RESOURCE.
+pub fn max_size() -> usize {
+    MAX_SIZE.load(Ordering::Relaxed)
+}
+
+/// Sets `fs.pipe-max-size`, to what a pipe of so many bytes has.
+///
+/// # Errors
+/// `EINVAL` for more than any pipe may have.
+pub fn set_max_size(bytes: u32) -> Result<()> {
+    let buffers = buffers_for(bytes as usize).ok_or(Errno::EINVAL)?;
+    MAX_SIZE.store(buffers * PAGE, Ordering::Relaxed);
+    Ok(())
+}
 
 /// The ring and pages to be used again.
 pub struct State {
@@ -281,7 +295,7 @@ impl Pipe {
         let mut state = self.state.lock();
         let grows = buffers > state.ring.capacity();
         let privileged = task::current().my_cred().capable(Cap::SYS_RESOURCE);
-        if grows && buffers * PAGE > MAX_SIZE && !privileged {
+        if grows && buffers * PAGE > max_size() && !privileged {
             return Err(Errno::EPERM);
         }
         let was_full = state.ring.is_full();

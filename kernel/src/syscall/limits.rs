@@ -4,13 +4,11 @@ use abi::resource::{Rlimit64, RusageAbi};
 use abi::{Errno, Result};
 use alloc::sync::Arc;
 
+use crate::fs::fd::NR_OPEN;
 use crate::mm::user::UserPtr;
 use crate::task::rlimit::{Resource, Rlimit};
 use crate::task::usage::Rusage;
 use crate::task::{self, Cap, Pid, Process, current};
-
-/// What `fs.nr_open` allows RLIMIT_NOFILE to be.
-const NR_OPEN: u64 = 1 << 20;
 
 pub fn sys_getrlimit(resource: u32, limit: usize) -> Result<usize> {
     let resource = Resource::from_raw(resource).ok_or(Errno::EINVAL)?;
@@ -67,7 +65,7 @@ fn set(process: &Process, resource: Resource, new: Rlimit64) -> Result<()> {
     if new.soft > new.hard {
         return Err(Errno::EINVAL);
     }
-    if resource == Resource::Nofile && new.hard > NR_OPEN {
+    if resource == Resource::Nofile && new.hard > NR_OPEN.get() as u64 {
         return Err(Errno::EPERM);
     }
     let may_raise = current().my_cred().capable(Cap::SYS_RESOURCE);

@@ -19,10 +19,11 @@ use crate::fs::{
     NewSuperBlock, Path, SuperBlock, SuperOps, chrdev, superblock,
 };
 use crate::sync::SpinLock;
+use crate::system::Setting;
 
 pub(super) const DEVPTS_MAGIC: i64 = 0x1cd1;
 /// As `/proc/sys/kernel/pty/max`.
-pub const MAX_PTYS: usize = 4096;
+pub static MAX_PTYS: Setting = Setting::new(4096, (0, i32::MAX as usize));
 /// Inode numbers: the root is 1, `ptmx` 2, a slave its number plus this.
 pub(super) const FIRST_INO: u64 = 3;
 

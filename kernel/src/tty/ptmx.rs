@@ -75,7 +75,7 @@ impl Devices {
             0 => NUMBERS,
             max => max,
         };
-        if COUNT.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_PTYS {
+        if COUNT.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_PTYS.get() {
             COUNT.fetch_sub(1, Ordering::Relaxed);
             return Err(Errno::ENOSPC);
         }

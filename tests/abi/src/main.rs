@@ -56,6 +56,7 @@ mod rw;
 mod sched;
 mod schedule;
 mod seccomp;
+mod settings;
 mod sigio;
 mod signal;
 mod swap;
@@ -152,6 +153,7 @@ const FAMILIES: &[Family] = &[
     ("cred", cred::CASES),
     ("sched", sched::CASES),
     ("sched", schedule::CASES),
+    ("settings", settings::CASES),
     ("timer", timer::CASES),
     ("system", system::CASES),
     ("path", walks::CASES),

@@ -11,6 +11,18 @@ use crate::system::{self, NAME_LEN};
 use crate::task::{Cap, coredump, exec, pid, seccomp};
 use crate::{fs, log, mm, net, task, tty};
 
+/// A file that shows and sets a [`system::Setting`].
+macro_rules! setting {
+    ($name:literal, $setting:path) => {
+        Node::Writable(
+            $name,
+            0o644,
+            |out| writeln!(out, "{}", $setting.get()),
+            |bytes| $setting.set(number(bytes)?),
+        )
+    };
+}
+
 pub static NODES: &[Node] = &[
     Node::Dir("fs", FS),
     Node::Dir("kernel", KERNEL),
@@ -66,12 +78,15 @@ static FS: &[Node] = &[
         |bytes| fs::mount::set_max_mounts(number(bytes)?),
     ),
     Node::Dir("mqueue", sysvipc::MQUEUE),
-    Node::File("nr_open", 0o444, |out| writeln!(out, "{}", fs::fd::NR_OPEN)),
+    setting!("nr_open", fs::fd::NR_OPEN),
     Node::File("overflowgid", 0o444, overflow_id),
     Node::File("overflowuid", 0o444, overflow_id),
-    Node::File("pipe-max-size", 0o444, |out| {
-        writeln!(out, "{}", fs::pipe::MAX_SIZE)
-    }),
+    Node::Writable(
+        "pipe-max-size",
+        0o644,
+        |out| writeln!(out, "{}", fs::pipe::max_size()),
+        |bytes| fs::pipe::set_max_size(number(bytes)?),
+    ),
     Node::Writable(
         "suid_dumpable",
         0o644,
@@ -81,15 +96,9 @@ static FS: &[Node] = &[
 ];
 
 static INOTIFY: &[Node] = &[
-    Node::File("max_queued_events", 0o444, |out| {
-        writeln!(out, "{}", fs::inotify::MAX_QUEUED)
-    }),
-    Node::File("max_user_instances", 0o444, |out| {
-        writeln!(out, "{}", fs::inotify::MAX_INSTANCES)
-    }),
-    Node::File("max_user_watches", 0o444, |out| {
-        writeln!(out, "{}", fs::inotify::MAX_WATCHES)
-    }),
+    setting!("max_queued_events", fs::inotify::MAX_QUEUED),
+    setting!("max_user_instances", fs::inotify::MAX_INSTANCES),
+    setting!("max_user_watches", fs::inotify::MAX_WATCHES),
 ];
 
 static NET: &[Node] = &[
@@ -264,9 +273,7 @@ static KERNEL: &[Node] = &[
 ];
 
 static PTY: &[Node] = &[
-    Node::File("max", 0o444, |out| {
-        writeln!(out, "{}", tty::devpts::MAX_PTYS)
-    }),
+    setting!("max", tty::devpts::MAX_PTYS),
     Node::File("nr", 0o444, |out| writeln!(out, "{}", tty::devpts::count())),
 ];
 
