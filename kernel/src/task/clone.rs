@@ -330,7 +330,10 @@ fn new_process(me: &CurrentTask, pid: Pid, args: &CloneArgs) -> Result<Arc<Proce
     process.exit_signal.store(exit_signal, Ordering::Relaxed);
     *process.maker.lock() = match args.flags.contains(CloneFlags::PARENT) {
         true => old.maker.lock().clone(),
-        false => Arc::downgrade(&crate::sync::current_arc()),
+        false => {
+            me.set_flags(TaskFlags::PARENT);
+            Arc::downgrade(&crate::sync::current_arc())
+        }
     };
     Ok(process)
 }

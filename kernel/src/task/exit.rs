@@ -203,7 +203,7 @@ fn adopt_children(guard: &TreeGuard, process: &Arc<Process>) -> Adoption {
     if !children.is_empty()
         && let Some(reaper) = tree::reaper_of(process)
     {
-        let heir = living_thread(&reaper).unwrap_or_default();
+        let heir = next_parent(&reaper).unwrap_or_default();
         for child in &children {
             *child.maker.lock() = heir.clone();
             child
@@ -227,24 +227,18 @@ fn adopt_children(guard: &TreeGuard, process: &Arc<Process>) -> Adoption {
 /// The children that an ended thread made are another thread's, and get the signals they asked for with
 /// PR_SET_PDEATHSIG.
 fn hand_on_children(me: &CurrentTask) {
-    let process = &me.process;
-    let made_by_me = |child: &&Arc<Process>| child.maker.lock().as_ptr() == &raw const **me;
-    if !process
-        .links
-        .lock()
-        .children
-        .iter()
-        .any(|child| made_by_me(&child))
-    {
+    if !me.flags().contains(TaskFlags::PARENT) {
         return;
     }
+    let process = &me.process;
+    let made_by_me = |child: &&Arc<Process>| child.maker.lock().as_ptr() == &raw const **me;
     let guard = tree::lock();
     let children: Vec<_> = {
         let links = process.links.lock();
         links.children.iter().filter(made_by_me).cloned().collect()
     };
     // If all others are about to end, too, the process's end says it.
-    if let Some(heir) = living_thread(process) {
+    if let Some(heir) = next_parent(process) {
         for child in &children {
             *child.maker.lock() = heir.clone();
             signal::send_parent_death(child);
@@ -253,14 +247,16 @@ fn hand_on_children(me: &CurrentTask) {
     drop(guard);
 }
 
-/// A thread that can be a parent.
-fn living_thread(process: &Process) -> Option<Weak<Task>> {
+/// The thread of a process that gets the children of one that has ended.
+fn next_parent(process: &Process) -> Option<Weak<Task>> {
     let shared = process.signal.shared.lock();
     let mut living = shared
         .threads
         .iter()
         .filter(|thread| !signal::is_exiting(thread));
-    living.next().map(Arc::downgrade)
+    let next = living.next()?;
+    next.set_flags(TaskFlags::PARENT);
+    Some(Arc::downgrade(next))
 }
 
 /// How a process has ended that who is its parent next must hear of. To be asked before that one can wait for it.

@@ -53,6 +53,8 @@ bitflags::bitflags! {
         const IO_FLUSHER = 256;
         /// Made a System V segment that its exit may orphan.
         const MADE_SEGMENT = 512;
+        /// Has made children, or was given them.
+        const PARENT = 1024;
     }
 }
 
