@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Deref;
 use core::sync::atomic::Ordering;
 
 use abi::{Errno, Result};
@@ -119,19 +120,7 @@ pub fn wait(which: &Which, options: WaitOptions) -> Result<Option<Waited>> {
 
 /// One look at the children.
 fn scan(parent: &Arc<Process>, which: &Which, options: WaitOptions) -> Result<Option<Waited>> {
-    let children: Vec<Arc<Process>> = {
-        let links = parent.links.lock();
-        links
-            .children
-            .iter()
-            .filter(|child| matches(child, which, options))
-            .cloned()
-            .collect()
-    };
-    let children: Vec<Arc<Process>> = match options.contains(WaitOptions::NOTHREAD) {
-        true => children.into_iter().filter(is_mine).collect(),
-        false => children,
-    };
+    let children = Matching::of(parent, which, options);
     let tracees = tracees(parent, which, options);
     let news = children
         .iter()
@@ -151,6 +140,47 @@ fn scan(parent: &Arc<Process>, which: &Which, options: WaitOptions) -> Result<Op
         return Err(Errno::ECHILD);
     }
     Ok(news)
+}
+
+/// The children that a wait is for. One for a single child, which is most of them, makes no list.
+enum Matching {
+    One(Option<Arc<Process>>),
+    Many(Vec<Arc<Process>>),
+}
+
+impl Matching {
+    fn of(parent: &Process, which: &Which, options: WaitOptions) -> Matching {
+        let mine =
+            |child: &Arc<Process>| !options.contains(WaitOptions::NOTHREAD) || is_mine(child);
+        let links = parent.links.lock();
+        let mut matching = links
+            .children
+            .iter()
+            .filter(|child| matches(child, which, options));
+        match which {
+            Which::Pid(_) | Which::Process(_) => {
+                let one = matching.next().cloned();
+                drop(links);
+                Matching::One(one.filter(mine))
+            }
+            Which::Any | Which::Group(_) => {
+                let mut all: Vec<_> = matching.cloned().collect();
+                drop(links);
+                all.retain(mine);
+                Matching::Many(all)
+            }
+        }
+    }
+}
+
+impl Deref for Matching {
+    type Target = [Arc<Process>];
+    fn deref(&self) -> &[Arc<Process>] {
+        match self {
+            Matching::One(child) => child.as_slice(),
+            Matching::Many(children) => children,
+        }
+    }
 }
 
 /// An end that was seen without the tree lock is told with it: after this its signal has been sent.
