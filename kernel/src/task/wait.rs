@@ -142,7 +142,7 @@ fn scan(parent: &Arc<Process>, which: &Which, options: WaitOptions) -> Result<Op
     Ok(news)
 }
 
-/// The children that a wait is for. One for a single child, which is most of them, makes no list.
+/// The children that a wait is for. Most waits are for one child, and make no list.
 enum Matching {
     One(Option<Arc<Process>>),
     Many(Vec<Arc<Process>>),
