@@ -415,10 +415,11 @@ impl Inode {
     pub fn set_size(&self, size: u64) {
         self.size.store(size, Ordering::Release);
     }
-    /// Replaces the permission bits.
+    /// Replaces the permission bits. What `stat` shows as the type stays, be it none.
     pub fn set_mode(&self, mode: u32) {
-        let bits = self.kind.mode_bits() | (mode & abi_fs::S_IALLUGO);
-        self.mode.store(bits, Ordering::Relaxed);
+        let kept = self.mode.load(Ordering::Relaxed) & !abi_fs::S_IALLUGO;
+        self.mode
+            .store(kept | (mode & abi_fs::S_IALLUGO), Ordering::Relaxed);
     }
     /// Drops the type bits from what `stat` shows: the inode of anonymous files has none.
     pub fn set_anonymous(&self) {

@@ -28,6 +28,7 @@ pub const CASES: &[Case] = cases![
     unlinked_entries_can_be_excluded,
     a_short_buffer_is_einval,
     a_full_queue_tells_of_its_overflow,
+    a_change_of_mode_leaves_it_a_queue,
 ];
 
 /// Watch, mask, whether there is a cookie, name.
@@ -304,4 +305,16 @@ fn a_full_queue_tells_of_its_overflow() -> Outcome {
     equal(events.len(), max + 1)?;
     let last = some(events.last(), "an event")?;
     equal((last.0, last.1), (-1, IN_Q_OVERFLOW))
+}
+
+fn a_change_of_mode_leaves_it_a_queue() -> Outcome {
+    let fd = queue()?;
+    watch(fd, c".", IN_CREATE)?;
+    close(file_with(c"new", b"")?)?;
+    sys!(SYS_fchmod, fd, 0o600)?;
+    // The inode of such files has no type, before and after.
+    equal(fstat(fd)?.st_mode, 0o600)?;
+    let mut pending = 0_i32;
+    sys!(SYS_ioctl, fd, libc::FIONREAD, &mut pending)?;
+    equal(std::hint::black_box(pending), 32)
 }
