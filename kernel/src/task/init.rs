@@ -12,7 +12,7 @@ use super::cred::Cred;
 use super::initargs::InitArguments;
 use super::pid;
 use super::process::{Process, kernel_process};
-use super::rlimit::Rlimits;
+use super::rlimit::{self, Rlimits};
 use super::task::{NewTask, Task, TaskFlags, comm_of};
 use super::tree::{self, Session};
 use super::{exec, usage};
@@ -69,6 +69,7 @@ fn spawn_init() -> Result<()> {
     let tid = pid::allocate()?;
     let group = Session::create(tid);
     let ram = mm::stats().total * mm::PAGE_SIZE as u64;
+    usage::THREADS_MAX.set(rlimit::threads_max(ram) as i64)?;
     let process = Process::new(
         tid,
         Weak::new(),

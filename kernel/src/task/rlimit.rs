@@ -60,11 +60,16 @@ pub struct Rlimits {
     hard: IrqSpinLock<[u64; COUNT]>,
 }
 
+/// How many threads a machine with so much memory is to have.
+pub fn threads_max(ram_bytes: u64) -> u64 {
+    // One costs its stack and structures; Linux lets them take an eighth of memory.
+    (ram_bytes / (8 * 32 * 1024)).clamp(20, 1 << 22)
+}
+
 impl Rlimits {
     /// What init starts with, given the machine's memory: Linux's defaults.
     pub fn initial(ram_bytes: u64) -> Rlimits {
-        // A task costs its stack and structures; Linux lets them take an eighth of memory.
-        let tasks = (ram_bytes / (8 * 32 * 1024)).clamp(20, 1 << 22) / 2;
+        let tasks = threads_max(ram_bytes) / 2;
         let mut limits = [Rlimit {
             soft: INFINITY,
             hard: INFINITY,

@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use alloc::collections::BTreeMap;
 
 use crate::sync::SpinLock;
+use crate::system::Setting;
 
 /// What `getrusage(2)` and `times(2)` report.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
@@ -180,8 +181,35 @@ pub struct ProcessUsage {
     pub children: SpinLock<Rusage>,
 }
 
-/// Threads of each user, alive or not yet waited for, for RLIMIT_NPROC.
-static TASKS_OF: SpinLock<BTreeMap<u32, u64>> = SpinLock::new(BTreeMap::new());
+/// `kernel.threads-max`: how many threads there may be at once. What the machine's memory allows is set at boot.
+pub static THREADS_MAX: Setting = Setting::new(usize::MAX, (1, 0x3fff_ffff));
+
+/// Threads, alive or not yet waited for.
+struct Threads {
+    /// Of each user, for RLIMIT_NPROC.
+    of: BTreeMap<u32, u64>,
+    total: u64,
+}
+
+impl Threads {
+    fn count(&mut self, uid: u32, added: bool) {
+        let change = |count: u64| match added {
+            true => count + 1,
+            false => count.saturating_sub(1),
+        };
+        self.total = change(self.total);
+        let count = self.of.entry(uid).or_insert(0);
+        *count = change(*count);
+        if *count == 0 {
+            self.of.remove(&uid);
+        }
+    }
+}
+
+static THREADS: SpinLock<Threads> = SpinLock::new(Threads {
+    of: BTreeMap::new(),
+    total: 0,
+});
 
 /// A thread that is counted and yet to come; it is counted out again if it does not.
 pub struct TaskSlot {
@@ -189,15 +217,15 @@ pub struct TaskSlot {
 }
 
 impl TaskSlot {
-    /// Counts one more of the user's, zombies included; `None` at the limit. Looking and counting are one step, or two
-    /// that fork at once would both take the last place.
+    /// Counts one more of the user's, zombies included; `None` at the limit, or at that of all threads. Looking and
+    /// counting are one step, or two that fork at once would both take the last place.
     pub fn take(uid: u32, limit: u64) -> Option<TaskSlot> {
-        let mut tasks = TASKS_OF.lock();
-        let count = tasks.entry(uid).or_insert(0);
-        if *count >= limit {
+        let mut threads = THREADS.lock();
+        let mine = threads.of.get(&uid).copied().unwrap_or(0);
+        if mine >= limit || threads.total >= THREADS_MAX.get() as u64 {
             return None;
         }
-        *count += 1;
+        threads.count(uid, true);
         Some(TaskSlot { uid })
     }
 
@@ -215,16 +243,7 @@ impl Drop for TaskSlot {
 
 /// Counts a thread in or out.
 pub fn count_task(uid: u32, added: bool) {
-    let mut tasks = TASKS_OF.lock();
-    let count = tasks.entry(uid).or_insert(0);
-    *count = if added {
-        *count + 1
-    } else {
-        count.saturating_sub(1)
-    };
-    if *count == 0 {
-        tasks.remove(&uid);
-    }
+    THREADS.lock().count(uid, added);
 }
 
 /// The calling thread became another user's.

@@ -16,6 +16,7 @@ pub const CASES: &[Case] = cases![
     pipe_size_of_a_user_is_bounded,
     pipe_size_is_a_power_of_two,
     descriptors_of_a_process_are_bounded,
+    threads_are_bounded,
     numbers_out_of_range_are_einval,
 ];
 
@@ -118,6 +119,22 @@ fn descriptors_of_a_process_are_bounded() -> Outcome {
         fails(sys!(SYS_fcntl, 0, libc::F_DUPFD, 128), EINVAL)?;
         equal(sys!(SYS_fcntl, 0, libc::F_DUPFD, 127)?, 127)
     })
+}
+
+fn threads_are_bounded() -> Outcome {
+    const NAME: &str = "kernel/threads-max";
+    let before = text_of("/proc/sys/kernel/threads-max")?;
+    let most: i64 = some(before.trim().parse().ok(), "no number")?;
+    check(most >= 20, "room for hardly a thread")?;
+    set(NAME, "1")?;
+    // Not even root may have more; those that there are stay.
+    let answer = fork(|| 0);
+    set(NAME, before.trim())?;
+    fails(answer, libc::EAGAIN)?;
+    let pid = fork(|| 0)?;
+    equal(wait(pid)?, 0)?;
+    fails(set(NAME, "0"), EINVAL)?;
+    fails(set(NAME, "1073741824"), EINVAL)
 }
 
 fn numbers_out_of_range_are_einval() -> Outcome {

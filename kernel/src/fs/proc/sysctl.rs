@@ -269,6 +269,7 @@ static KERNEL: &[Node] = &[
     sysvipc::SHMALL,
     sysvipc::SHMMAX,
     sysvipc::SHMMNI,
+    setting!("threads-max", task::usage::THREADS_MAX),
     Node::File("version", 0o444, |out| writeln!(out, "{}", system::VERSION)),
 ];
 
