@@ -7,10 +7,10 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use sched::{Room, RunQueue};
 
 use super::state::{SleepKind, TaskState};
-use super::{balance, tick};
+use super::{balance, deadline, tick};
 use crate::arch::{self, cpu::CpuId};
 use crate::mm;
-use crate::sync::{HandOverLock, IrqGuard, PerCpu, SpinGuard, current};
+use crate::sync::{HandOverLock, IrqGuard, PerCpu, SpinGuard, current, current_arc};
 use crate::task::{self, Task};
 use crate::time;
 
@@ -74,6 +74,8 @@ static IDLE_MASK: AtomicU64 = AtomicU64::new(0);
 static TASKS: AtomicUsize = AtomicUsize::new(0);
 /// So many have room in every queue of a CPU that was up when it was last made.
 static ROOM: AtomicUsize = AtomicUsize::new(0);
+/// So many deadline tasks have room in every queue.
+static DEADLINE_ROOM: AtomicUsize = AtomicUsize::new(0);
 const LEAST_ROOM: usize = 64;
 /// Tasks ever started.
 static SPAWNED: AtomicU64 = AtomicU64::new(0);
@@ -141,6 +143,7 @@ pub fn start_on_this_cpu(idle: Arc<Task>) {
     let here = arch::cpu::current_id();
     // The room made so far is not this CPU's.
     ROOM.store(0, Ordering::Release);
+    DEADLINE_ROOM.store(0, Ordering::Release);
     let mut cpu = lock(here);
     idle.sched.set(TaskState::Running);
     idle.sched.set_cpu(here);
@@ -184,6 +187,9 @@ pub fn cond_resched() {
 
 /// Ends the running task for good.
 pub fn exit_current() -> ! {
+    if current().sched.is_deadline() {
+        super::params::give_up_reservation(&current_arc());
+    }
     TASKS.fetch_sub(1, Ordering::Relaxed);
     current().sched.set(TaskState::Dead);
     schedule();
@@ -208,13 +214,21 @@ fn schedule_with(yielding: bool) {
     let prev_runs = prev.sched.bits() == TaskState::Running as u32;
     let prev_idles = cpu.is_idle();
     let evicted = prev_runs && !prev_idles && prev.sched.affinity() & here.bit() == 0;
-    if prev_runs && !prev_idles && !evicted && cpu.queue.is_empty() {
+    let stays = prev_runs && !prev_idles && !evicted;
+    if deadline::wait_elsewhere(here) {
+        deadline::pull(&mut cpu, here);
+    }
+    let pauses = stays && prev.sched.is_deadline() && deadline::pauses(&prev, now, yielding);
+    if stays && !pauses && cpu.queue.is_empty() {
+        if prev.sched.is_deadline() {
+            deadline::set_look(&cpu, &prev, now);
+        }
         return;
     }
     let Some(prev_arc) = cpu.running.take() else {
         return;
     };
-    if prev_runs && !prev_idles && !evicted {
+    if stays {
         let mut entity = prev.sched.entity.lock();
         if yielding {
             // To the end of the slice: everybody with an earlier deadline goes first.
@@ -234,6 +248,10 @@ fn schedule_with(yielding: bool) {
         None => prev_arc.clone(),
     };
     next.sched.since_ns.store(now, Ordering::Relaxed);
+    deadline::note_waiting(&cpu, here);
+    if deadline::concerns(&cpu, &prev, &next) {
+        deadline::set_look(&cpu, &next, now);
+    }
     if !prev_runs && prev.sched.rt_ticks.load(Ordering::Relaxed) != 0 {
         prev.sched.rt_ticks.store(0, Ordering::Relaxed);
     }
@@ -342,10 +360,25 @@ fn make_room(tasks: usize) {
         return;
     }
     let size = tasks.next_power_of_two().max(LEAST_ROOM);
+    grow_queues(size, 0);
+    // Pairs with the load above: who sees it need not look at the queues.
+    ROOM.fetch_max(size, Ordering::Release);
+}
+
+/// The same for so many deadline tasks.
+pub(super) fn make_deadline_room(tasks: usize) {
+    if tasks > DEADLINE_ROOM.load(Ordering::Acquire) {
+        let size = tasks.next_power_of_two().max(LEAST_ROOM);
+        grow_queues(0, size);
+        DEADLINE_ROOM.fetch_max(size, Ordering::Release);
+    }
+}
+
+fn grow_queues(tasks: usize, deadlines: usize) {
     // Those that are still to come up have no tasks, and get theirs with the first after that.
     for cpu in arch::cpu::all() {
         let room = loop {
-            match Room::new(size) {
+            match Room::new(tasks, deadlines) {
                 Ok(room) => break room,
                 Err(_) => cond_resched(),
             }
@@ -355,8 +388,6 @@ fn make_room(tasks: usize) {
         drop(locked);
         drop(unused);
     }
-    // Pairs with the load above: who sees it need not look at the queues.
-    ROOM.fetch_max(size, Ordering::Release);
 }
 
 /// Makes a new task runnable.

@@ -1,8 +1,10 @@
 //! What the scheduler keeps with a task.
 
-use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicI16, AtomicU32, AtomicU64, Ordering};
 
-use sched::{Entity, Params, SleepWord};
+use sched::{Entity, Params, Prio, SleepWord};
+
+use super::deadline;
 
 use crate::arch::cpu::CpuId;
 use crate::sync::IrqSpinLock;
@@ -64,7 +66,7 @@ pub struct SchedState {
     cpu: AtomicU32,
     pub(super) entity: IrqSpinLock<Entity>,
     /// The task's own priority on Linux's scale, for a look without the lock.
-    own_prio: AtomicU8,
+    own_prio: AtomicI16,
     affinity: AtomicU64,
     /// Monotonic time of the last accounting while it runs, or since which it stands in a queue.
     pub(super) since_ns: AtomicU64,
@@ -79,7 +81,7 @@ impl SchedState {
             state: SleepWord::new(TaskState::Uninterruptible as u32),
             cpu: AtomicU32::new(cpu.0),
             entity: IrqSpinLock::new(Entity::new(params)),
-            own_prio: AtomicU8::new(params.prio()),
+            own_prio: AtomicI16::new(params.prio()),
             affinity: AtomicU64::new(affinity),
             since_ns: AtomicU64::new(0),
             rt_ticks: AtomicU32::new(0),
@@ -128,19 +130,26 @@ impl SchedState {
 
     /// The task's own priority on Linux's scale (see `Params::prio`), without what it inherits.
     #[inline]
-    pub fn own_prio(&self) -> u8 {
+    pub fn own_prio(&self) -> Prio {
         self.own_prio.load(Ordering::Relaxed)
     }
 
-    pub(super) fn note_prio(&self, prio: u8) {
+    /// Whether its policy is SCHED_DEADLINE.
+    #[inline]
+    pub(super) fn is_deadline(&self) -> bool {
+        self.own_prio() == sched::DEADLINE_PRIO
+    }
+
+    pub(super) fn note_prio(&self, prio: Prio) {
         self.own_prio.store(prio, Ordering::Relaxed);
     }
 
-    /// It is put into a queue from outside of its CPU: there it begins to wait.
+    /// It is put into a queue from outside of its CPU: there it begins to wait. Answers the time.
     #[inline]
-    pub(super) fn note_queued(&self) {
-        self.since_ns
-            .store(crate::time::monotonic_ns(), Ordering::Relaxed);
+    pub(super) fn note_queued(&self) -> u64 {
+        let now = crate::time::monotonic_ns();
+        self.since_ns.store(now, Ordering::Relaxed);
+        now
     }
 
     /// The CPUs it may run on, a bit each.
@@ -151,5 +160,13 @@ impl SchedState {
 
     pub(super) fn set_affinity(&self, mask: u64) {
         self.affinity.store(mask, Ordering::Relaxed);
+    }
+}
+
+impl Drop for SchedState {
+    fn drop(&mut self) {
+        if self.is_deadline() {
+            deadline::release(&self.entity.lock().params);
+        }
     }
 }

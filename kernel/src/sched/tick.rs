@@ -2,7 +2,10 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use ::sched::Class;
+
 use super::core::{Cpu, lock, nr_running};
+use super::deadline;
 use crate::arch::{self, cpu::CpuId};
 use crate::sync::{PerCpu, SpinLock, current};
 use crate::task::Task;
@@ -76,32 +79,43 @@ pub fn tick(from_user: bool) {
     if cpu.is_idle() {
         return;
     }
-    let over = charge(&mut cpu, &task, time::monotonic_ns());
-    let entity = *task.sched.entity.lock();
-    if (over && !cpu.queue.is_empty()) || cpu.queue.should_preempt(&entity) {
+    let now = time::monotonic_ns();
+    let over = charge(&mut cpu, &task, now);
+    let is_deadline = task.sched.is_deadline();
+    let mut entity = task.sched.entity.lock();
+    if (over && (is_deadline || !cpu.queue.is_empty()))
+        || cpu.queue.should_preempt(&entity)
+        || (!is_deadline && deadline::wait_elsewhere(here))
+    {
         task.arch.mark(arch::WORK_RESCHED);
+    }
+    let nice = entity.params.nice;
+    let is_realtime = matches!(entity.class(), Class::Realtime(_));
+    let overran = entity.take_overrun();
+    drop(entity);
+    if is_deadline {
+        deadline::set_look(&cpu, &task, now);
     }
     drop(cpu);
     let ticks = TICKS.of(here);
     let (mine, cpus) = if from_user {
-        let cpus = if entity.params.nice > 0 {
-            &ticks.nice
-        } else {
-            &ticks.user
-        };
+        let cpus = if nice > 0 { &ticks.nice } else { &ticks.user };
         (&task.usage.user_ticks, cpus)
     } else {
         (&task.usage.system_ticks, &ticks.system)
     };
-    let rt_ticks = match entity.realtime() {
-        Some(_) => task.sched.rt_ticks.fetch_add(1, Ordering::Relaxed) + 1,
-        None => 0,
+    let rt_ticks = match is_realtime {
+        true => task.sched.rt_ticks.fetch_add(1, Ordering::Relaxed) + 1,
+        false => 0,
     };
     mine.fetch_add(1, Ordering::Relaxed);
     cpus.fetch_add(1, Ordering::Relaxed);
     signal::cpu_timers_tick(&task, from_user, TICK_NS);
     if rt_ticks > 0 {
         signal::realtime_tick(&task, u64::from(rt_ticks) * TICK_NS);
+    }
+    if overran {
+        signal::deadline_overrun(&task);
     }
     update_load();
 }

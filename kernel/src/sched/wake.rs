@@ -3,10 +3,12 @@
 use alloc::sync::Arc;
 
 use super::core::{Cpu, idle_mask, lock, lock_of};
+use super::deadline;
 use super::state::TaskState;
 use crate::arch::{self, cpu::CpuId};
 use crate::sync::current;
 use crate::task::Task;
+use crate::time;
 
 /// The states a condition's wake-up ends.
 const SLEEPING: u32 = TaskState::Interruptible as u32
@@ -81,7 +83,11 @@ pub fn wake_state(task: &Arc<Task>, states: u32) -> bool {
         return true;
     }
     let old = task.sched.cpu();
-    let target = choose_cpu(task);
+    let is_deadline = task.sched.is_deadline();
+    let target = match is_deadline {
+        true => wake_deadline(task),
+        false => choose_cpu(task),
+    };
     if target != old {
         task.sched.set_cpu(target);
         drop(cpu);
@@ -91,7 +97,25 @@ pub fn wake_state(task: &Arc<Task>, states: u32) -> bool {
         enqueue_woken(&mut cpu, task, false);
     }
     preempt_if_better(&cpu, target);
+    if is_deadline && target == arch::cpu::current_id() {
+        deadline::set_look(&cpu, &current(), time::monotonic_ns());
+    }
     true
+}
+
+/// Gives a deadline task that wakes up its budget, and says where it goes: one that waits for its next period stays with
+/// this CPU, which has the timer.
+#[cold]
+fn wake_deadline(task: &Arc<Task>) -> CpuId {
+    let mut entity = task.sched.entity.lock();
+    entity.wake(time::monotonic_ns());
+    match entity.resumes_ns() {
+        Some(_) => arch::cpu::current_id(),
+        None => {
+            drop(entity);
+            choose_cpu(task)
+        }
+    }
 }
 
 fn enqueue_woken(cpu: &mut Cpu, task: &Arc<Task>, moved: bool) {
@@ -139,6 +163,10 @@ pub(super) fn choose_cpu(task: &Task) -> CpuId {
 /// Marks the CPU for rescheduling if its queue holds somebody better than who runs.
 pub(super) fn preempt_if_better(cpu: &Cpu, id: CpuId) {
     let Some(running) = &cpu.running else { return };
+    deadline::note_waiting(cpu, id);
+    if cpu.queue.first_deadline().is_some() {
+        deadline::spread(cpu, id);
+    }
     if !cpu.is_idle() && !cpu.queue.should_preempt(&running.sched.entity.lock()) {
         return;
     }

@@ -203,6 +203,11 @@ pub fn realtime_tick(task: &Task, ran_ns: u64) {
     timer::cpu::realtime_tick(task, ran_ns);
 }
 
+/// A task has used up its reserved budget, and wants to know. In interrupt context.
+pub fn deadline_overrun(task: &Task) {
+    timer::cpu::deadline_overrun(task);
+}
+
 /// The tick found `task` running for `tick_ns`: charges interval timers and limits on CPU time. In interrupt context.
 pub fn cpu_timers_tick(task: &Task, from_user: bool, tick_ns: u64) {
     timer::cpu::tick(task, from_user, tick_ns);

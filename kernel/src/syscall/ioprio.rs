@@ -50,7 +50,7 @@ fn effective(task: &Task) -> u32 {
     let params = sched::params_of(task);
     let class = match params.policy {
         Policy::Idle => CLASS_IDLE,
-        Policy::Fifo | Policy::RoundRobin => CLASS_RT,
+        Policy::Fifo | Policy::RoundRobin | Policy::Deadline => CLASS_RT,
         Policy::Normal | Policy::Batch => CLASS_BE,
     };
     // Forty nice values make eight levels.

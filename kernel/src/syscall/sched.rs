@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use ::sched::{Params, Policy};
+use ::sched::{Params, Policy, Reservation};
 use abi::{Errno, Result};
 
 use super::process::read_extensible;
@@ -106,8 +106,8 @@ pub fn sys_setpriority(which: u32, who: u32, nice: i32) -> Result<usize> {
             failed = Some(Errno::EACCES);
         } else {
             params.nice = nice;
-            // As on Linux, not what others inherit from it: that follows sched_setscheduler alone.
-            sched::set_params(&task, params);
+            // As on Linux, not what others inherit from it: that follows sched_setscheduler alone. A reservation stays.
+            sched::set_params(&task, params)?;
         }
     }
     failed.map_or(Ok(0), Err)
@@ -126,39 +126,71 @@ fn check_change(task: &Task, old: &Params, new: &Params) -> Result<()> {
     let raises_rt = new.policy.is_realtime()
         && (new.policy != old.policy && rt_limit == 0
             || new.priority > old.priority && u64::from(new.priority) > rt_limit);
+    let reserves = new.policy == Policy::Deadline;
     let leaves_idle = old.policy == Policy::Idle
         && new.policy != Policy::Idle
         && nice_limit < (20 - i64::from(old.nice)) as u64;
     let unreset = old.reset_on_fork && !new.reset_on_fork;
-    if !owns(&cred, task) || raises_nice || raises_rt || leaves_idle || unreset {
+    if !owns(&cred, task) || raises_nice || raises_rt || reserves || leaves_idle || unreset {
         return Err(Errno::EPERM);
     }
     Ok(())
 }
 
+/// What is asked for, besides the policy.
+#[derive(Clone, Copy)]
+struct Wanted {
+    priority: i32,
+    nice: i8,
+    reservation: Reservation,
+}
+
 /// The parameters that these values make, if the caller may give them to the task.
-fn checked(task: &Arc<Task>, policy: i32, priority: i32, nice: i8) -> Result<Params> {
+fn checked(task: &Arc<Task>, policy: i32, wanted: Wanted) -> Result<Params> {
     let reset_on_fork = policy & SCHED_RESET_ON_FORK != 0;
     let policy = Policy::from_raw((policy & !SCHED_RESET_ON_FORK) as u32).ok_or(Errno::EINVAL)?;
     let range = if policy.is_realtime() { 1..=99 } else { 0..=0 };
-    if !range.contains(&priority) {
+    if !range.contains(&wanted.priority) {
         return Err(Errno::EINVAL);
     }
+    let reserves = policy == Policy::Deadline;
+    if reserves && !wanted.reservation.is_valid() {
+        return Err(Errno::EINVAL);
+    }
+    let old = sched::params_of(task);
     let new = Params {
         policy,
-        nice,
-        priority: priority as u8,
+        // Kept, without effect, under the policies that come before the fair ones.
+        nice: match policy.is_fair() {
+            true => wanted.nice,
+            false => old.nice,
+        },
+        priority: wanted.priority as u8,
         reset_on_fork,
+        reservation: match reserves {
+            true => wanted.reservation,
+            false => Reservation::NONE,
+        },
     };
-    check_change(task, &sched::params_of(task), &new)?;
+    check_change(task, &old, &new)?;
+    // A reservation is kept by all CPUs together. One that stays as it is was looked at before.
+    let stays = old.policy == policy && old.reservation == new.reservation;
+    let everywhere = sched::affinity(task) == arch::cpu::online_mask();
+    if reserves && !stays && !everywhere {
+        return Err(Errno::EPERM);
+    }
     Ok(new)
 }
 
-/// `nice` is kept when `None`.
-fn set_scheduler(task: &Arc<Task>, policy: i32, priority: i32, nice: Option<i8>) -> Result<usize> {
-    let nice = nice.unwrap_or_else(|| sched::params_of(task).nice);
-    let new = checked(task, policy, priority, nice)?;
-    futex::set_params(task, new);
+/// Sets policy and priority; the nice value stays.
+fn set_scheduler(task: &Arc<Task>, policy: i32, priority: i32) -> Result<usize> {
+    // Without a reservation, so that this is no way to SCHED_DEADLINE.
+    let wanted = Wanted {
+        priority,
+        nice: sched::params_of(task).nice,
+        reservation: Reservation::NONE,
+    };
+    futex::set_params(task, checked(task, policy, wanted)?)?;
     Ok(0)
 }
 
@@ -174,7 +206,7 @@ pub fn sys_sched_setparam(pid: Pid, param: usize) -> Result<usize> {
     } else {
         0
     };
-    set_scheduler(&task, params.policy as i32 | reset, priority, None)
+    set_scheduler(&task, params.policy as i32 | reset, priority)
 }
 
 pub fn sys_sched_getparam(pid: Pid, param: usize) -> Result<usize> {
@@ -191,7 +223,7 @@ pub fn sys_sched_setscheduler(pid: Pid, policy: i32, param: usize) -> Result<usi
         return Err(Errno::EINVAL);
     }
     let priority = UserPtr::<i32>::from(param).read()?;
-    set_scheduler(&target(pid)?, policy, priority, None)
+    set_scheduler(&target(pid)?, policy, priority)
 }
 
 pub fn sys_sched_getscheduler(pid: Pid) -> Result<usize> {
@@ -212,7 +244,7 @@ pub fn sys_sched_get_priority_min(policy: i32) -> Result<usize> {
     priority_bound(policy, 1)
 }
 
-/// SCHED_DEADLINE is a policy that has no priorities, whether or not a task may have it.
+/// SCHED_DEADLINE has no priorities.
 fn priority_bound(policy: i32, realtime: usize) -> Result<usize> {
     match policy {
         1 | 2 => Ok(realtime),
@@ -224,7 +256,7 @@ fn priority_bound(policy: i32, realtime: usize) -> Result<usize> {
 pub fn sys_sched_rr_get_interval(pid: Pid, interval: usize) -> Result<usize> {
     let params = sched::params_of(&*target(pid)?);
     let ns: i64 = match params.policy {
-        Policy::Fifo => 0,
+        Policy::Fifo | Policy::Deadline => 0,
         Policy::RoundRobin => 100_000_000,
         _ => ::sched::BASE_SLICE_NS as i64,
     };
@@ -258,9 +290,9 @@ pub fn sys_sched_getaffinity(pid: Pid, len: u32, mask: usize) -> Result<usize> {
 const ATTR_SIZE_VER0: usize = 48;
 const ATTR_SIZE_VER1: usize = 56;
 const FLAG_RESET_ON_FORK: u64 = 1;
-/// Of SCHED_DEADLINE; without a meaning for the others, which take them.
+/// Of SCHED_DEADLINE, where it is refused: nobody gets more than was reserved. The others take it without a meaning.
 const FLAG_RECLAIM: u64 = 2;
-/// See `FLAG_RECLAIM`.
+/// Of SCHED_DEADLINE; the others take it without a meaning.
 const FLAG_DL_OVERRUN: u64 = 4;
 const FLAG_KEEP_POLICY: u64 = 8;
 const FLAG_KEEP_PARAMS: u64 = 16;
@@ -325,31 +357,45 @@ pub fn sys_sched_setattr(pid: Pid, attr: usize, flags: u32) -> Result<usize> {
     } else {
         policy
     };
-    let (nice, priority) = match attr_flags & FLAG_KEEP_PARAMS != 0 {
-        true => (old.nice, u32::from(old.priority)),
-        false => (nice, priority),
-    };
+    let kept = attr_flags & FLAG_KEEP_PARAMS != 0;
     let policy = i32::try_from(wanted).map_err(|_| Errno::EINVAL)?;
-    let priority = i32::try_from(priority).map_err(|_| Errno::EINVAL)?;
-    let policy = policy | if reset { SCHED_RESET_ON_FORK } else { 0 };
-    if attr_flags & FLAG_KEEP_PARAMS != 0 {
-        return keep_params(&task, policy, priority);
+    if policy == Policy::Deadline as i32 && !kept && attr_flags & FLAG_RECLAIM != 0 {
+        return Err(Errno::EINVAL);
     }
-    set_scheduler(&task, policy, priority, Some(nice))
+    let policy = policy | if reset { SCHED_RESET_ON_FORK } else { 0 };
+    if kept {
+        return keep_params(&task, policy);
+    }
+    let wanted = Wanted {
+        priority: i32::try_from(priority).map_err(|_| Errno::EINVAL)?,
+        nice,
+        reservation: Reservation {
+            runtime_ns: words[3],
+            deadline_ns: words[4],
+            // Without one it is as long as the time to the deadline.
+            period_ns: if words[5] == 0 { words[4] } else { words[5] },
+            tells_overruns: attr_flags & FLAG_DL_OVERRUN != 0,
+        },
+    };
+    futex::set_params(&task, checked(&task, policy, wanted)?)?;
+    Ok(0)
 }
 
-/// SCHED_FLAG_KEEP_PARAMS: policy and priority are looked at, and nothing but the reset on fork changes.
-fn keep_params(task: &Arc<Task>, policy: i32, priority: i32) -> Result<usize> {
+/// SCHED_FLAG_KEEP_PARAMS: the policy is looked at with the present parameters, and nothing but the reset on fork
+/// changes.
+fn keep_params(task: &Arc<Task>, policy: i32) -> Result<usize> {
     let old = sched::params_of(task);
-    let new = checked(task, policy, priority, old.nice)?;
-    let reset_on_fork = new.reset_on_fork;
-    futex::set_params(
-        task,
-        Params {
-            reset_on_fork,
-            ..old
-        },
-    );
+    let present = Wanted {
+        priority: i32::from(old.priority),
+        nice: old.nice,
+        reservation: old.reservation,
+    };
+    let reset_on_fork = checked(task, policy, present)?.reset_on_fork;
+    let params = Params {
+        reset_on_fork,
+        ..old
+    };
+    futex::set_params(task, params)?;
     Ok(0)
 }
 
@@ -362,16 +408,19 @@ pub fn sys_sched_getattr(pid: Pid, attr: usize, size: u32, flags: u32) -> Result
     let len = size.min(ATTR_SIZE_VER1);
     let mut words = [0u64; ATTR_SIZE_VER1 / 8];
     words[0] = len as u64 | u64::from(params.policy as u32) << 32;
-    words[1] = if params.reset_on_fork {
-        FLAG_RESET_ON_FORK
-    } else {
-        0
+    if params.reset_on_fork {
+        words[1] |= FLAG_RESET_ON_FORK;
+    }
+    if params.reservation.tells_overruns {
+        words[1] |= FLAG_DL_OVERRUN;
+    }
+    let nice = match params.policy {
+        Policy::Fifo | Policy::RoundRobin | Policy::Deadline => 0,
+        _ => params.nice,
     };
-    let nice = if params.policy.is_realtime() {
-        0
-    } else {
-        params.nice
-    };
+    words[3] = params.reservation.runtime_ns;
+    words[4] = params.reservation.deadline_ns;
+    words[5] = params.reservation.period_ns;
     words[2] = u64::from(i32::from(nice) as u32) | u64::from(params.priority) << 32;
     let mut bytes = [0; ATTR_SIZE_VER1];
     for (chunk, word) in bytes.chunks_exact_mut(8).zip(words) {

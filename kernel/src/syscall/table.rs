@@ -413,7 +413,7 @@ syscalls! {
     311 process_vm_writev(pid: Pid, local: usize, local_count: usize, remote: usize, remote_count: usize, flags: usize) => remote::sys_process_vm_writev, Full, "";
     312 kcmp(pid1: Pid, pid2: Pid, kind: i32, idx1: usize, idx2: usize) => remote::sys_kcmp, Full, "";
     313 finit_module;
-    314 sched_setattr(pid: Pid, attr: usize, flags: u32) => sched::sys_sched_setattr, Partial, "SCHED_DEADLINE is no policy; utilisation clamps answer EOPNOTSUPP";
+    314 sched_setattr(pid: Pid, attr: usize, flags: u32) => sched::sys_sched_setattr, Partial, "a deadline task cannot reclaim; utilisation clamps answer EOPNOTSUPP";
     315 sched_getattr(pid: Pid, attr: usize, size: u32, flags: u32) => sched::sys_sched_getattr, Full, "";
     316 renameat2(old_dir: i32, old: UserCStr, new_dir: i32, new: UserCStr, flags: u32) => path::sys_renameat2, Partial, "no whiteouts";
     317 seccomp(operation: u32, flags: u32, args: usize) => seccomp::sys_seccomp, Full, "";

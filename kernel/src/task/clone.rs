@@ -4,7 +4,7 @@ use alloc::sync::{Arc, Weak};
 use core::sync::atomic::Ordering;
 
 use abi::{Errno, Result};
-use sched::{Params, Policy};
+use sched::{Params, Policy, Reservation};
 
 use super::pid::{self, Pid};
 use super::process::Process;
@@ -234,6 +234,7 @@ fn check_limits(me: &CurrentTask) -> Result<TaskSlot> {
 /// Builds the child with everything it has, not known to anybody yet.
 fn build(me: &CurrentTask, args: &CloneArgs) -> Result<Arc<Task>> {
     let flags = args.flags;
+    let (params, affinity) = child_params(me)?;
     let shared_mm = flags.contains(CloneFlags::VM);
     let mm = match shared_mm {
         true => me.my_mm().clone(),
@@ -254,7 +255,6 @@ fn build(me: &CurrentTask, args: &CloneArgs) -> Result<Arc<Task>> {
     };
     let process = process.inspect_err(|_| pid::release(tid))?;
     let drop_alt_stack = shared_mm && !flags.contains(CloneFlags::VFORK);
-    let (params, affinity) = child_params(me);
     let child = Task::new(NewTask {
         tid,
         process,
@@ -339,13 +339,17 @@ fn new_process(me: &CurrentTask, pid: Pid, args: &CloneArgs) -> Result<Arc<Proce
 }
 
 /// What the child is scheduled by: the parent's parameters, unless it asked for a reset.
-fn child_params(me: &CurrentTask) -> (Params, u64) {
+///
+/// # Errors
+/// `EAGAIN` from a deadline task without that: there is no half of a reservation.
+fn child_params(me: &CurrentTask) -> Result<(Params, u64)> {
     let mut params = scheduler::params_of(me);
     if params.reset_on_fork {
-        if params.policy.is_realtime() {
+        if params.policy.is_realtime() || params.policy == Policy::Deadline {
             params = Params {
                 policy: Policy::Normal,
                 nice: 0,
+                reservation: Reservation::NONE,
                 ..params
             };
         }
@@ -353,7 +357,10 @@ fn child_params(me: &CurrentTask) -> (Params, u64) {
         params.priority = 0;
         params.reset_on_fork = false;
     }
-    (params, me.sched.affinity())
+    match params.policy {
+        Policy::Deadline => Err(Errno::EAGAIN),
+        _ => Ok((params, me.sched.affinity())),
+    }
 }
 
 /// The child returns 0 from the call, on its own stack and with its own thread pointer if it asked for these.

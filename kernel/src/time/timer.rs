@@ -64,7 +64,7 @@ fn make_room(timers: &CpuTimers, entries: usize) {
 
 /// Sets the hardware to fire at `deadline` unless it fires before that already. With interrupts off.
 #[inline]
-pub(super) fn program(deadline: u64) {
+pub fn program(deadline: u64) {
     let timers = &TIMERS[cpu::current_id().index()];
     if deadline < timers.programmed.load(Ordering::Relaxed) {
         set_hardware(timers, deadline, clock::monotonic_ns());
@@ -130,12 +130,14 @@ pub(crate) fn interrupt(regs: &UserRegs) {
         }
     }
     let next_sample = profile::interrupt(now, regs);
+    let next_look = crate::sched::deadline_interrupt(now);
     let next_tick = tick::interrupt(now, regs.user_mode());
     let next = timers
         .queue
         .lock()
         .first()
         .unwrap_or(u64::MAX)
+        .min(next_look)
         .min(next_tick)
         .min(next_sample);
     now = clock::monotonic_ns();

@@ -24,6 +24,7 @@ mod caps;
 mod chattr;
 mod core;
 mod cred;
+mod deadline;
 mod devpts;
 mod dnotify;
 mod event;
@@ -164,6 +165,7 @@ const FAMILIES: &[Family] = &[
     ("tty", tty::pair::CASES),
     ("tty", tty::job::CASES),
     ("tty", tty::hangup::CASES),
+    ("deadline", deadline::CASES),
     ("dnotify", dnotify::CASES),
     ("rtc", rtc::CASES),
     ("caps", caps::CASES),

@@ -40,31 +40,31 @@ const FIFO: i32 = libc::SCHED_FIFO;
 const RR: i32 = libc::SCHED_RR;
 const IDLE: i32 = libc::SCHED_IDLE;
 
-fn set_policy(pid: i32, policy: i32, priority: i32) -> Sys {
+pub fn set_policy(pid: i32, policy: i32, priority: i32) -> Sys {
     sys!(SYS_sched_setscheduler, pid, policy, &priority)
 }
 
 /// All of the case's processes share one CPU from here on.
-fn on_one_cpu() -> Sys {
+pub fn on_one_cpu() -> Sys {
     let mut mask = [0_u64; 16];
     sys!(SYS_sched_getaffinity, 0, 128, mask.as_mut_ptr())?;
     let one = mask[0] & mask[0].wrapping_neg();
     sys!(SYS_sched_setaffinity, 0, 8, &one)
 }
 
-fn cpu_ns(clock: i32) -> Sys<i64> {
+pub fn cpu_ns(clock: i32) -> Sys<i64> {
     let mut time = zeroed::<libc::timespec>();
     sys!(SYS_clock_gettime, clock, &mut time)?;
     Ok(time.tv_sec * 1_000_000_000 + time.tv_nsec)
 }
 
 /// The CPU clock of a process, or of a thread.
-fn clock_of(pid: i32, is_thread: bool) -> i32 {
+pub fn clock_of(pid: i32, is_thread: bool) -> i32 {
     (!pid << 3) | 2 | i32::from(is_thread) << 2
 }
 
 /// A child that spins, with a policy.
-fn spinner(policy: i32, priority: i32) -> Outcome<i32> {
+pub fn spinner(policy: i32, priority: i32) -> Outcome<i32> {
     let pid = fork(|| {
         loop {
             std::hint::spin_loop();
@@ -74,7 +74,7 @@ fn spinner(policy: i32, priority: i32) -> Outcome<i32> {
     Ok(pid)
 }
 
-fn end(pid: i32) -> Outcome {
+pub fn end(pid: i32) -> Outcome {
     sys!(SYS_kill, pid, libc::SIGKILL)?;
     equal(wait(pid)?, libc::SIGKILL)
 }
@@ -88,7 +88,7 @@ fn end_both(one: i32, other: i32) -> Outcome {
     end(other)
 }
 
-fn sleep_ms(ms: i64) -> Sys {
+pub fn sleep_ms(ms: i64) -> Sys {
     let time = libc::timespec {
         tv_sec: ms / 1000,
         tv_nsec: ms % 1000 * 1_000_000,
@@ -241,30 +241,31 @@ fn schedule_rttime_counts_from_the_last_sleep() -> Outcome {
 /// `struct sched_attr` with the clamps.
 #[repr(C)]
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
-struct Attr {
-    size: u32,
-    policy: u32,
-    flags: u64,
-    nice: i32,
-    priority: u32,
-    runtime: u64,
-    deadline: u64,
-    period: u64,
-    clamp_min: u32,
-    clamp_max: u32,
+pub struct Attr {
+    pub size: u32,
+    pub policy: u32,
+    pub flags: u64,
+    pub nice: i32,
+    pub priority: u32,
+    pub runtime: u64,
+    pub deadline: u64,
+    pub period: u64,
+    pub clamp_min: u32,
+    pub clamp_max: u32,
 }
 
-fn set_attr(attr: &Attr) -> Sys {
+pub fn set_attr(attr: &Attr) -> Sys {
     sys!(SYS_sched_setattr, 0, attr, 0)
 }
 
-fn get_attr(size: u32) -> Sys<Attr> {
+pub fn get_attr(size: u32) -> Sys<Attr> {
     let mut attr = Attr::default();
     sys!(SYS_sched_getattr, 0, &mut attr, size, 0)?;
     Ok(std::hint::black_box(attr))
 }
 
-const V0: Attr = Attr {
+/// All zeroes, in the first version of the structure.
+pub const V0: Attr = Attr {
     size: 48,
     policy: 0,
     flags: 0,

@@ -9,6 +9,8 @@ use alloc::collections::VecDeque;
 
 use smallvec::SmallVec;
 
+use crate::pi::Prio;
+
 /// Who waits for what.
 #[derive(Debug)]
 pub struct Waiter<K, W> {
@@ -16,14 +18,15 @@ pub struct Waiter<K, W> {
     /// Wakes only those that name a common bit.
     pub bitset: u32,
     /// Lower goes first: see [`ORDINARY`].
-    pub rank: u8,
+    pub rank: Prio,
     /// The priority-inheriting futex that a call may move it to, and nothing else may be done with it.
     pub target: Option<K>,
     pub who: W,
 }
 
-/// The rank of all tasks that are not real-time ones. Those have theirs below: 99 less the priority.
-pub const ORDINARY: u8 = 100;
+/// The rank of all tasks that are not real-time ones. Those have theirs below: 99 less the priority, and -1 for deadline
+/// tasks.
+pub const ORDINARY: Prio = 100;
 
 /// A waiter was met that the call is not made for: one that waits to be moved to a priority-inheriting futex, or one that
 /// does not.

@@ -4,19 +4,22 @@
 //! priority among those who wait first for what it holds, and passes it on to whom it waits for itself: chains are
 //! followed up to [`MAX_DEPTH`] tasks, and one that leads back to its start is refused.
 //!
-//! Priorities are Linux's: 0..=99 for real-time tasks, the lower the sooner, 100..=139 for the others. Among waiters all
-//! that are not real-time count alike.
+//! Priorities are Linux's, the lower the sooner: -1 for deadline tasks, 0..=99 for real-time ones, 100..=139 for the
+//! others. Among waiters all that are not real-time count alike.
 
 use alloc::collections::BTreeMap;
 
 use smallvec::SmallVec;
 
+/// A priority.
+pub type Prio = i16;
+
 /// How many tasks a chain of waiting may have.
 pub const MAX_DEPTH: usize = 1024;
 /// No priority inherited: worse than any.
-pub const NOTHING: u8 = 140;
+pub const NOTHING: Prio = 140;
 /// The first that is not a real-time priority.
-const FIRST_ORDINARY: u8 = 100;
+const FIRST_ORDINARY: Prio = 100;
 
 /// A task as the graph knows it.
 pub trait Member: Clone {
@@ -29,10 +32,10 @@ pub trait Member: Clone {
 pub struct Deadlock;
 
 /// What tasks inherit from now on: to be applied in order.
-pub type Changes<T> = SmallVec<[(T, u8); 4]>;
+pub type Changes<T> = SmallVec<[(T, Prio); 4]>;
 
 /// A waiter's place: rank, then order of arrival.
-type Place = (u8, u64);
+type Place = (Prio, u64);
 
 #[derive(Debug)]
 struct Lock<T> {
@@ -45,14 +48,14 @@ struct Lock<T> {
 #[derive(Debug)]
 struct Node<K, T> {
     task: T,
-    own: u8,
-    inherited: u8,
+    own: Prio,
+    inherited: Prio,
     waits: Option<(K, Place)>,
     owns: SmallVec<[K; 2]>,
 }
 
 impl<K, T> Node<K, T> {
-    fn effective(&self) -> u8 {
+    fn effective(&self) -> Prio {
         self.own.min(self.inherited)
     }
 }
@@ -95,7 +98,7 @@ impl<K, T> Default for Graph<K, T> {
     }
 }
 
-fn rank_of(priority: u8) -> u8 {
+fn rank_of(priority: Prio) -> Prio {
     priority.min(FIRST_ORDINARY)
 }
 
@@ -136,8 +139,8 @@ impl<K: Ord + Copy, T: Member> Graph<K, T> {
     pub fn wait(
         &mut self,
         key: K,
-        owner: (&T, u8),
-        (task, own): (&T, u8),
+        owner: (&T, Prio),
+        (task, own): (&T, Prio),
         changes: &mut Changes<T>,
     ) -> Result<(), Deadlock> {
         let holder = self.holder(key, owner.0).clone();
@@ -217,7 +220,7 @@ impl<K: Ord + Copy, T: Member> Graph<K, T> {
     }
 
     /// The task's own priority changed.
-    pub fn set_own(&mut self, task: &T, own: u8, changes: &mut Changes<T>) {
+    pub fn set_own(&mut self, task: &T, own: Prio, changes: &mut Changes<T>) {
         let Some(node) = self.nodes.get_mut(&task.id()) else {
             return;
         };
@@ -230,18 +233,18 @@ impl<K: Ord + Copy, T: Member> Graph<K, T> {
         }
     }
 
-    fn arrive(&mut self, rank: u8) -> Place {
+    fn arrive(&mut self, rank: Prio) -> Place {
         self.arrivals = self.arrivals.wrapping_add(1);
         (rank, self.arrivals)
     }
 
-    fn effective_of(&self, task: &T, own: u8) -> u8 {
+    fn effective_of(&self, task: &T, own: Prio) -> Prio {
         self.nodes
             .get(&task.id())
             .map_or(own, |node| own.min(node.inherited))
     }
 
-    fn node(&mut self, task: &T, own: u8) -> &mut Node<K, T> {
+    fn node(&mut self, task: &T, own: Prio) -> &mut Node<K, T> {
         let node = self.nodes.entry(task.id()).or_insert_with(|| Node {
             task: task.clone(),
             own,
@@ -293,7 +296,7 @@ impl<K: Ord + Copy, T: Member> Graph<K, T> {
     }
 
     /// The best priority among the first waiters of all that the task owns.
-    fn best_waiter(&self, id: usize) -> u8 {
+    fn best_waiter(&self, id: usize) -> Prio {
         let Some(node) = self.nodes.get(&id) else {
             return NOTHING;
         };
@@ -363,8 +366,8 @@ mod tests {
     /// Tasks 0..10 with what they inherit, as a kernel keeps it.
     struct World {
         graph: G,
-        own: [u8; 10],
-        inherited: [u8; 10],
+        own: [Prio; 10],
+        inherited: [Prio; 10],
     }
 
     impl World {
@@ -531,7 +534,7 @@ mod tests {
                 0 => drop(w.hand_over(key)),
                 1 => drop(w.cancel(task)),
                 2 => {
-                    let own = 80 + random(40) as u8;
+                    let own = 80 + random(40) as Prio;
                     w.own[task] = own;
                     w.with(|graph, changes| graph.set_own(&task, own, changes));
                 }

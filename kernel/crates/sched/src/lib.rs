@@ -4,8 +4,9 @@
 //! |---|---|
 //! | `params` | what `sched_setattr(2)` sets: [`Policy`], nice, priority, and the weight that follows |
 //! | `fair` | earliest virtual deadline first, after EEVDF (Stoica and Abdel-Wahab, 1995) |
+//! | `deadline` | SCHED_DEADLINE: earliest deadline first, in constant bandwidth servers |
 //! | `rt` | SCHED_FIFO and SCHED_RR |
-//! | `heap` | what both stand in |
+//! | `heap` | what all stand in |
 //! | `sleep` | [`SleepWord`]: how a sleeper and its wakers agree |
 //! | `queue` | [`RunQueue`]: the classes in order |
 //!
@@ -17,6 +18,7 @@
 
 extern crate alloc;
 
+mod deadline;
 mod fair;
 mod heap;
 mod params;
@@ -29,7 +31,8 @@ mod atomic {
     pub use core::sync::atomic::{AtomicU32, Ordering, fence};
 }
 
+pub use deadline::{Reservation, Server};
 pub use fair::{BASE_SLICE_NS, FairKey};
-pub use params::{NICE_0_WEIGHT, NOT_INHERITED, Params, Policy, weight_of};
-pub use queue::{Entity, Room, RunQueue};
+pub use params::{DEADLINE_PRIO, NICE_0_WEIGHT, NOT_INHERITED, Params, Policy, Prio, weight_of};
+pub use queue::{Class, Entity, Room, RunQueue};
 pub use sleep::SleepWord;

@@ -1,5 +1,7 @@
 //! Scheduling parameters as user space sets them.
 
+use crate::deadline::Reservation;
+
 /// The scheduling policies of `sched(7)`; the values are the ABI's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
@@ -14,6 +16,8 @@ pub enum Policy {
     Batch = 3,
     /// SCHED_IDLE.
     Idle = 5,
+    /// SCHED_DEADLINE.
+    Deadline = 6,
 }
 
 impl Policy {
@@ -25,13 +29,19 @@ impl Policy {
             2 => Policy::RoundRobin,
             3 => Policy::Batch,
             5 => Policy::Idle,
+            6 => Policy::Deadline,
             _ => return None,
         })
     }
 
-    /// Whether tasks of this policy run before all fair ones.
+    /// Whether it is one of the two with priorities, which run before all fair ones.
     pub fn is_realtime(self) -> bool {
         matches!(self, Policy::Fifo | Policy::RoundRobin)
+    }
+
+    /// Whether tasks of this policy share what others leave, by nice values.
+    pub fn is_fair(self) -> bool {
+        matches!(self, Policy::Normal | Policy::Batch | Policy::Idle)
     }
 }
 
@@ -49,6 +59,8 @@ pub struct Params {
     pub priority: u8,
     /// Children start with SCHED_OTHER and nice 0.
     pub reset_on_fork: bool,
+    /// What a deadline task reserves; [`Reservation::NONE`] for the others.
+    pub reservation: Reservation,
 }
 
 impl Params {
@@ -58,14 +70,16 @@ impl Params {
         nice: 0,
         priority: 0,
         reset_on_fork: false,
+        reservation: Reservation::NONE,
     };
 
-    /// Linux's one scale of priorities: 0..=99 for real-time policies, the lower the sooner, 100..=139 for the others.
-    pub fn prio(&self) -> u8 {
-        if self.policy.is_realtime() {
-            99 - self.priority.min(99)
-        } else {
-            (120 + i16::from(self.nice.clamp(-20, 19))) as u8
+    /// Linux's one scale of priorities, the lower the sooner: -1 for deadline tasks, 0..=99 for real-time policies,
+    /// 100..=139 for the others.
+    pub fn prio(&self) -> Prio {
+        match self.policy {
+            Policy::Deadline => DEADLINE_PRIO,
+            Policy::Fifo | Policy::RoundRobin => 99 - Prio::from(self.priority.min(99)),
+            _ => 120 + Prio::from(self.nice.clamp(-20, 19)),
         }
     }
 
@@ -79,15 +93,14 @@ impl Params {
     }
 }
 
+/// A priority on the scale of [`Params::prio`].
+pub type Prio = i16;
+/// The priority of all deadline tasks.
+pub const DEADLINE_PRIO: Prio = -1;
 /// No priority inherited: worse than any of [`Params::prio`].
-pub const NOT_INHERITED: u8 = 140;
-/// Priorities below are real-time ones.
-const FIRST_ORDINARY: u8 = 100;
-
-/// The real-time priority (1..=99) that `prio` on Linux's scale stands for, if it does for one.
-pub(crate) fn realtime_of(prio: u8) -> Option<u8> {
-    (prio < FIRST_ORDINARY).then(|| 99 - prio)
-}
+pub const NOT_INHERITED: Prio = 140;
+/// Priorities below, down to 0, are real-time ones.
+pub(crate) const FIRST_ORDINARY: Prio = 100;
 
 /// The weight of nice 0.
 pub const NICE_0_WEIGHT: u64 = 1024;
@@ -129,8 +142,9 @@ mod tests {
             policy,
             nice,
             priority,
-            reset_on_fork: false,
+            ..Params::DEFAULT
         };
+        assert_eq!(params(Policy::Deadline, 0, 0).prio(), -1);
         assert_eq!(params(Policy::Fifo, 0, 99).prio(), 0);
         assert_eq!(params(Policy::RoundRobin, 0, 1).prio(), 98);
         assert_eq!(params(Policy::Normal, -20, 0).prio(), 100);

@@ -3,18 +3,33 @@
 use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
 
+use crate::deadline::{self, Server, TimeQueue};
 use crate::fair::{self, FairKey, FairQueue, before};
-use crate::params::{NOT_INHERITED, Params, Policy, realtime_of};
+use crate::params::{DEADLINE_PRIO, FIRST_ORDINARY, NOT_INHERITED, Params, Policy, Prio};
 use crate::rt::{self, RtQueue};
 
 /// In each period of so long ...
 const REALTIME_PERIOD_NS: u64 = 1_000_000_000;
-/// ... real-time tasks may run for so long before the others get the rest, if there are any: one that never sleeps does
+/// ... real-time tasks, deadline tasks among them, may run for so long before the others get the rest, if there are any: one that never sleeps does
 /// not take the machine with it. Linux's defaults.
 const REALTIME_RUNTIME_NS: u64 = 950_000_000;
 
 /// A round-robin task's turn.
 const RR_SLICE_NS: u64 = 100_000_000;
+
+/// The real-time priority of one who holds what a deadline task waits for: over all deadline tasks, as long as that lasts.
+const LIFTED: u8 = 100;
+
+/// In which class a task stands now, and where.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Class {
+    /// By absolute deadline, in nanoseconds.
+    Deadline(u64),
+    /// By priority: 1..=99, and above these the one that deadline tasks wait for.
+    Realtime(u8),
+    /// By virtual deadline.
+    Fair,
+}
 
 /// A task's scheduling state: its parameters and its standing. The kernel keeps it with the task, under the lock of
 /// the run queue the task belongs to.
@@ -23,9 +38,13 @@ pub struct Entity {
     /// What user space set.
     pub params: Params,
     /// The best priority among those who wait for what the task holds, on the scale of [`Params::prio`].
-    pub inherited: u8,
+    pub inherited: Prio,
     /// The standing in the fair class.
     pub key: FairKey,
+    /// The standing in the deadline class.
+    server: Server,
+    /// The budget was used up, and the task wants to know.
+    overran: bool,
     /// What is left of a round-robin turn.
     rr_left_ns: u64,
     /// The turn is used up: the next place is behind the equals.
@@ -42,24 +61,96 @@ impl Entity {
                 vruntime: 0,
                 deadline: 0,
             },
+            server: Server {
+                left_ns: 0,
+                until_ns: 0,
+                resumes_ns: 0,
+            },
+            overran: false,
             rr_left_ns: RR_SLICE_NS,
             turn_is_over: false,
         }
     }
 
     /// The priority that counts: the task's own, or a better one that it inherits.
-    pub fn prio(&self) -> u8 {
+    pub fn prio(&self) -> Prio {
         self.params.prio().min(self.inherited)
     }
 
-    /// The real-time priority, own or inherited; `None` for one of the fair class.
+    /// The class, own or by what it inherits.
     #[inline]
-    pub fn realtime(&self) -> Option<u8> {
-        if self.inherited == NOT_INHERITED {
-            let own = self.params.policy.is_realtime();
-            return own.then_some(self.params.priority);
+    pub fn class(&self) -> Class {
+        match self.prio() {
+            FIRST_ORDINARY.. => Class::Fair,
+            _ if self.inherited < 0 => Class::Realtime(LIFTED),
+            DEADLINE_PRIO => Class::Deadline(self.server.until_ns),
+            prio => Class::Realtime((99 - prio) as u8),
         }
-        realtime_of(self.prio())
+    }
+
+    /// Gives the task other parameters at `now_ns`. A reservation starts with a whole budget, but what is used of one stays
+    /// so under the next.
+    pub fn set_params(&mut self, params: Params, now_ns: u64) {
+        let had_reservation = self.params.policy == Policy::Deadline;
+        self.params = params;
+        self.key.open_slice(&params);
+        if params.policy == Policy::Deadline && !had_reservation {
+            self.server.start(&params.reservation, now_ns);
+        }
+    }
+
+    /// The task inherits a priority from now on, or another one.
+    pub fn inherit(&mut self, prio: Prio, now_ns: u64) {
+        self.inherited = prio;
+        // Who is waited for does not wait for its next period.
+        if self.inherited < 0 && self.params.policy == Policy::Deadline {
+            self.server.refill(&self.params.reservation, now_ns);
+        }
+    }
+
+    /// A deadline task wakes up.
+    pub fn wake(&mut self, now_ns: u64) {
+        if let Class::Deadline(_) = self.class() {
+            self.server.wake(&self.params.reservation, now_ns);
+        }
+    }
+
+    /// A deadline task that ran and would go on waits for its next period if its budget is used up, or if it yields.
+    pub fn pause(&mut self, now_ns: u64, yields: bool) {
+        if let Class::Deadline(_) = self.class() {
+            self.server.pause(&self.params.reservation, now_ns, yields);
+        }
+    }
+
+    /// A deadline task's next period has begun.
+    pub fn resume(&mut self, now_ns: u64) {
+        self.server.refill(&self.params.reservation, now_ns);
+    }
+
+    /// When a deadline task that waits for its next period may run again.
+    pub fn resumes_ns(&self) -> Option<u64> {
+        match (self.class(), self.server.resumes_ns) {
+            (Class::Deadline(_), 1..) => Some(self.server.resumes_ns),
+            _ => None,
+        }
+    }
+
+    /// When a deadline task's budget ends if it runs from now on.
+    pub fn ends_ns(&self, now_ns: u64) -> Option<u64> {
+        match self.class() {
+            Class::Deadline(_) => Some(self.server.ends_ns(now_ns)),
+            _ => None,
+        }
+    }
+
+    /// What is left of a deadline task's budget, and its absolute deadline, in nanoseconds.
+    pub fn budget(&self) -> (i64, u64) {
+        (self.server.left_ns, self.server.until_ns)
+    }
+
+    /// Whether a budget was used up since the last call, of a task that wants to know.
+    pub fn take_overrun(&mut self) -> bool {
+        core::mem::take(&mut self.overran)
     }
 
     /// Whether a round-robin turn has ended since the last call.
@@ -69,11 +160,15 @@ impl Entity {
 
     /// Charges time; says whether others should get a turn.
     pub fn charge(&mut self, ran_ns: u64) -> bool {
-        match self.params.policy {
-            Policy::Fifo => false,
-            // Who is lifted into the real-time class keeps the CPU like SCHED_FIFO, unless it takes turns by its own policy.
-            Policy::Normal | Policy::Batch | Policy::Idle if self.realtime().is_some() => false,
-            Policy::RoundRobin => {
+        match (self.params.policy, self.class()) {
+            (Policy::Deadline, Class::Deadline(_)) => {
+                let used_up = self.server.charge(ran_ns);
+                self.overran |= used_up && self.params.reservation.tells_overruns;
+                used_up
+            }
+            // Who is waited for by deadline tasks has no budget meanwhile.
+            (Policy::Fifo | Policy::Deadline, _) => false,
+            (Policy::RoundRobin, _) => {
                 self.rr_left_ns = self.rr_left_ns.saturating_sub(ran_ns);
                 let used_up = self.rr_left_ns == 0;
                 if used_up {
@@ -82,6 +177,8 @@ impl Entity {
                 }
                 used_up
             }
+            // Who is lifted into the real-time class keeps the CPU like SCHED_FIFO, unless it takes turns by its own policy.
+            (_, Class::Realtime(_)) => false,
             _ => self.key.charge(ran_ns, &self.params),
         }
     }
@@ -89,28 +186,36 @@ impl Entity {
 
 /// Memory for a queue, made outside of its lock.
 pub struct Room<T> {
+    deadline: Vec<deadline::Item<T>>,
+    paused: Vec<deadline::Item<T>>,
     rt: Vec<rt::Item<T>>,
     fair: Vec<fair::Item<T>>,
 }
 
 impl<T> Room<T> {
-    /// For `total` tasks of whatever class.
+    /// For `total` tasks of whatever class but the deadline class, and `deadlines` of that.
     ///
     /// # Errors
     /// When there is no memory for it.
-    pub fn new(total: usize) -> Result<Room<T>, TryReserveError> {
+    pub fn new(total: usize, deadlines: usize) -> Result<Room<T>, TryReserveError> {
         let mut room = Room {
+            deadline: Vec::new(),
+            paused: Vec::new(),
             rt: Vec::new(),
             fair: Vec::new(),
         };
+        room.deadline.try_reserve_exact(deadlines)?;
+        room.paused.try_reserve_exact(deadlines)?;
         room.rt.try_reserve_exact(total)?;
         room.fair.try_reserve_exact(total)?;
         Ok(room)
     }
 }
 
-/// The runnable tasks of one CPU but the one that runs.
+/// The runnable tasks of one CPU but the one that runs, and the deadline tasks that wait there for their next period.
 pub struct RunQueue<T> {
+    deadline: TimeQueue<T>,
+    paused: TimeQueue<T>,
     rt: RtQueue<T>,
     fair: FairQueue<T>,
     /// When the present period began, and how long real-time tasks have run in it.
@@ -121,6 +226,8 @@ impl<T> RunQueue<T> {
     /// An empty queue; allocates nothing.
     pub const fn new() -> RunQueue<T> {
         RunQueue {
+            deadline: TimeQueue::new(),
+            paused: TimeQueue::new(),
             rt: RtQueue::new(),
             fair: FairQueue::new(),
             period: (0, 0),
@@ -129,18 +236,35 @@ impl<T> RunQueue<T> {
 
     /// How many wait for the CPU.
     pub fn len(&self) -> usize {
-        self.rt.len() + self.fair.len()
+        self.deadline.len() + self.rt.len() + self.fair.len()
     }
 
     /// Whether nobody waits.
     pub fn is_empty(&self) -> bool {
-        self.rt.highest().is_none() && self.fair.len() == 0
+        self.deadline.len() == 0 && self.rt.highest().is_none() && self.fair.len() == 0
+    }
+
+    /// How many deadline tasks wait for the CPU.
+    pub fn deadlines(&self) -> usize {
+        self.deadline.len()
+    }
+
+    /// The earliest deadline among those that wait for the CPU.
+    pub fn first_deadline(&self) -> Option<u64> {
+        self.deadline.first_ns()
+    }
+
+    /// When the next of those that wait for their next period may run.
+    pub fn next_resumption(&self) -> Option<u64> {
+        self.paused.first_ns()
     }
 
     /// Takes over memory for more tasks. What is given back is not needed any more, to be dropped after unlock.
     #[must_use = "memory is given back outside of the lock"]
     pub fn grow(&mut self, room: Room<T>) -> Room<T> {
         Room {
+            deadline: self.deadline.grow(room.deadline),
+            paused: self.paused.grow(room.paused),
             rt: self.rt.grow(room.rt),
             fair: self.fair.grow(room.fair),
         }
@@ -158,16 +282,23 @@ impl<T> RunQueue<T> {
         entity.key.open_slice(&entity.params);
     }
 
-    /// Adds a runnable task. `preempted`: it was running and has not used up its turn.
+    /// Adds a task. `preempted`: it was running and has not used up its turn.
     pub fn enqueue(&mut self, entity: &Entity, value: T, preempted: bool) {
-        match entity.realtime() {
-            Some(priority) => self.rt.push(priority, value, preempted),
-            None => self.fair.push(entity.key, value),
+        match entity.class() {
+            Class::Deadline(until) => match entity.resumes_ns() {
+                Some(at) => self.paused.push(at, value),
+                None => self.deadline.push(until, value),
+            },
+            Class::Realtime(priority) => self.rt.push(priority, value, preempted),
+            Class::Fair => self.fair.push(entity.key, value),
         }
     }
 
     /// Takes the task that should run next.
     pub fn pick(&mut self) -> Option<T> {
+        if self.deadline.len() > 0 && !self.holds_lifted() {
+            return self.deadline.pop();
+        }
         if self.realtime_is_out() {
             return self.fair.pop().map(|(_, value)| value);
         }
@@ -176,38 +307,67 @@ impl<T> RunQueue<T> {
             .or_else(|| self.fair.pop().map(|(_, value)| value))
     }
 
+    /// Takes the deadline task that should run next.
+    pub fn pick_deadline(&mut self) -> Option<T> {
+        self.deadline.pop()
+    }
+
+    /// Takes a task whose next period has begun by `now_ns`: it is to be resumed and enqueued again.
+    pub fn pick_resumed(&mut self, now_ns: u64) -> Option<T> {
+        self.paused.first_ns().filter(|at| *at <= now_ns)?;
+        self.paused.pop()
+    }
+
     /// The task that runs did so for `ran_ns` until `now_ns`: what real-time tasks use of their share.
     pub fn account(&mut self, running: &Entity, ran_ns: u64, now_ns: u64) {
         if now_ns.saturating_sub(self.period.0) >= REALTIME_PERIOD_NS {
             self.period = (now_ns, 0);
         }
-        if running.realtime().is_some() {
+        if running.class() != Class::Fair {
             self.period.1 += ran_ns;
         }
     }
 
     /// Real-time tasks have used up their share, and others wait.
     fn realtime_is_out(&self) -> bool {
-        self.period.1 >= REALTIME_RUNTIME_NS && self.fair.len() > 0
+        self.period.1 >= REALTIME_RUNTIME_NS && self.fair.len() > 0 && !self.holds_lifted()
     }
 
-    /// Takes out a queued task.
+    /// Whether somebody waits here for the CPU for whom a deadline task waits.
+    fn holds_lifted(&self) -> bool {
+        self.rt.highest() == Some(LIFTED)
+    }
+
+    /// Takes out a task that waits for the CPU.
     pub fn remove(&mut self, wanted: impl Fn(&T) -> bool) -> Option<T> {
         self.fair
             .remove(&wanted)
             .map(|(_, value)| value)
-            .or_else(|| self.rt.remove(wanted))
+            .or_else(|| self.rt.remove(&wanted))
+            .or_else(|| self.deadline.remove(wanted))
+    }
+
+    /// Takes out a task that waits for the CPU or for its next period.
+    pub fn take_out(&mut self, wanted: impl Fn(&T) -> bool) -> Option<T> {
+        self.remove(&wanted).or_else(|| self.paused.remove(wanted))
     }
 
     /// Whether a queued task should run instead of `running`.
     pub fn should_preempt(&self, running: &Entity) -> bool {
-        match (self.rt.highest(), running.realtime()) {
-            (_, Some(_)) if self.realtime_is_out() => true,
-            (Some(highest), Some(mine)) => highest > mine,
+        match (self.deadline.first_ns(), running.class()) {
+            (_, Class::Realtime(LIFTED)) => return false,
+            (_, Class::Deadline(_)) if self.holds_lifted() => return true,
+            (first, Class::Deadline(mine)) => return first.is_some_and(|first| first < mine),
+            (Some(_), _) => return true,
+            (None, _) => {}
+        }
+        match (self.rt.highest(), running.class()) {
+            (_, Class::Realtime(_)) if self.realtime_is_out() => true,
+            (Some(highest), Class::Realtime(mine)) => highest > mine,
             // What runs has it because the real-time tasks have had their share; only the next period is theirs again.
-            (Some(_), None) => self.period.1 < REALTIME_RUNTIME_NS,
-            (None, Some(_)) => false,
-            (None, None) => self.fair.peek().is_some_and(|key| {
+            (Some(_), _) => self.period.1 < REALTIME_RUNTIME_NS || self.holds_lifted(),
+            (None, Class::Realtime(_)) => false,
+            (None, _) => self.fair.peek().is_some_and(|key| {
                 running.params.policy == Policy::Idle || before(key.deadline, running.key.deadline)
             }),
         }
@@ -241,14 +401,93 @@ impl<T> Default for RunQueue<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deadline::Reservation;
 
     fn entity(policy: Policy, nice: i8, priority: u8) -> Entity {
         Entity::new(Params {
             policy,
             nice,
             priority,
-            reset_on_fork: false,
+            ..Params::DEFAULT
         })
+    }
+
+    fn deadline_entity(runtime_ms: u64, period_ms: u64, now: u64) -> Entity {
+        let mut entity = entity(Policy::Normal, 0, 0);
+        let reservation = Reservation {
+            runtime_ns: runtime_ms * 1_000_000,
+            deadline_ns: period_ms * 1_000_000,
+            period_ns: period_ms * 1_000_000,
+            tells_overruns: true,
+        };
+        let params = Params {
+            policy: Policy::Deadline,
+            reservation,
+            ..entity.params
+        };
+        entity.set_params(params, now);
+        entity
+    }
+
+    #[test]
+    fn deadlines_come_first_and_keep_to_their_budgets() {
+        const MS: u64 = 1_000_000;
+        let mut queue = RunQueue::new();
+        let mut tasks = [
+            deadline_entity(2, 10, 0),
+            deadline_entity(10, 40, 0),
+            entity(Policy::Fifo, 0, 99),
+            entity(Policy::Normal, 0, 0),
+        ];
+        let mut got = [0; 4];
+        for (index, task) in tasks.iter_mut().enumerate() {
+            queue.place(task, false);
+            queue.enqueue(task, index, false);
+        }
+        let mut running = queue.pick().expect("a task");
+        assert_eq!(running, 0);
+        for now in (1..=400).map(|ms| ms * MS) {
+            got[running] += 1;
+            let over = tasks[running].charge(MS);
+            queue.account(&tasks[running], MS, now);
+            while let Some(index) = queue.pick_resumed(now) {
+                tasks[index].resume(now);
+                queue.enqueue(&tasks[index], index, false);
+            }
+            if over || queue.should_preempt(&tasks[running]) {
+                tasks[running].pause(now, false);
+                queue.enqueue(&tasks[running], running, true);
+                running = queue.pick().expect("a task");
+            }
+        }
+        assert!((79..=81).contains(&got[0]), "{got:?}");
+        assert!((99..=101).contains(&got[1]), "{got:?}");
+        assert_eq!(got[3], 0);
+        assert!(tasks[0].take_overrun() && !tasks[0].take_overrun());
+    }
+
+    #[test]
+    fn who_holds_what_a_deadline_task_waits_for_goes_before_all() {
+        let mut queue = RunQueue::new();
+        let mut holder = entity(Policy::Normal, 0, 0);
+        queue.enqueue(&deadline_entity(1, 10, 0), "deadline", false);
+        holder.inherit(DEADLINE_PRIO, 0);
+        queue.enqueue(&holder, "holder", false);
+        assert!(queue.should_preempt(&deadline_entity(1, 5, 0)));
+        assert!(!queue.should_preempt(&holder));
+        assert_eq!(queue.pick(), Some("holder"));
+        holder.inherit(NOT_INHERITED, 0);
+        assert!(queue.should_preempt(&holder));
+        // One that waits for its next period does so no more.
+        let mut paused = deadline_entity(1, 10, 0);
+        paused.charge(1_000_000);
+        paused.pause(1_000_000, false);
+        assert_eq!(paused.resumes_ns(), Some(10_000_000));
+        paused.inherit(DEADLINE_PRIO, 2_000_000);
+        assert_eq!(
+            (paused.resumes_ns(), paused.charge(50_000_000)),
+            (None, false)
+        );
     }
 
     /// Runs the queue for `total` turns of one millisecond; says how many each task got.
@@ -336,7 +575,7 @@ mod tests {
         let mut holder = entity(Policy::Idle, 19, 0);
         let rival = entity(Policy::Fifo, 0, 10);
         holder.inherited = 99 - 20;
-        assert_eq!((holder.prio(), holder.realtime()), (79, Some(20)));
+        assert_eq!((holder.prio(), holder.class()), (79, Class::Realtime(20)));
         queue.enqueue(&rival, "rival", false);
         queue.enqueue(&holder, "holder", false);
         assert!(!queue.should_preempt(&holder) && queue.should_preempt(&rival));
@@ -344,7 +583,7 @@ mod tests {
         assert!(!holder.charge(1_000_000_000));
         // An ordinary priority lifts nobody into the real-time class.
         holder.inherited = 110;
-        assert_eq!((holder.prio(), holder.realtime()), (110, None));
+        assert_eq!((holder.prio(), holder.class()), (110, Class::Fair));
     }
 
     #[test]
@@ -378,7 +617,7 @@ mod tests {
     fn a_queue_with_room_does_not_allocate() {
         let mut queue = RunQueue::new();
         queue.enqueue(&entity(Policy::Fifo, 0, 5), 0, false);
-        drop(queue.grow(Room::new(64).expect("memory")));
+        drop(queue.grow(Room::new(64, 0).expect("memory")));
         let place = |queue: &RunQueue<u32>| format!("{:p}", queue.rt_room());
         let before = place(&queue);
         for n in 1..64 {

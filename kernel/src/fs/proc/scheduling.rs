@@ -33,7 +33,7 @@ fn ms(out: &mut Text, name: &str, ns: u64) -> Result<()> {
     writeln!(out, "{name:<45}:{whole:>14}.{part:06}")
 }
 
-fn count(out: &mut Text, name: &str, value: u64) -> Result<()> {
+fn count(out: &mut Text, name: &str, value: i64) -> Result<()> {
     writeln!(out, "{name:<45}:{value:>21}")
 }
 
@@ -50,12 +50,17 @@ pub fn sched(target: &Target, out: &mut Text) -> Result<()> {
     let involuntary = usage.involuntary_switches.load(Ordering::Relaxed);
     ms(out, "se.vruntime", vruntime)?;
     ms(out, "se.sum_exec_runtime", task.cpu_time_ns())?;
-    count(out, "nr_switches", voluntary + involuntary)?;
-    count(out, "nr_voluntary_switches", voluntary)?;
-    count(out, "nr_involuntary_switches", involuntary)?;
-    count(out, "se.load.weight", weight)?;
-    count(out, "policy", target.params().policy as u64)?;
-    count(out, "prio", u64::from(sched::prio_of(task)))
+    count(out, "nr_switches", (voluntary + involuntary) as i64)?;
+    count(out, "nr_voluntary_switches", voluntary as i64)?;
+    count(out, "nr_involuntary_switches", involuntary as i64)?;
+    count(out, "se.load.weight", weight as i64)?;
+    count(out, "policy", target.params().policy as i64)?;
+    count(out, "prio", i64::from(sched::prio_of(task)))?;
+    if let Some((left, until)) = sched::budget_of(task) {
+        count(out, "dl.runtime", left)?;
+        count(out, "dl.deadline", until as i64)?;
+    }
+    Ok(())
 }
 
 /// `timers`: the POSIX timers of a process.

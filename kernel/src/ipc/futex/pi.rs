@@ -15,7 +15,7 @@ use ::futex::Graph;
 use ::futex::pi::{Changes, Member};
 use abi::futex::{FUTEX_OWNER_DIED, FUTEX_TID_MASK, FUTEX_WAITERS};
 use abi::{Errno, Result};
-use sched::Params;
+use sched::{Params, Prio};
 
 use super::sleeper::{self, Ended};
 use super::{Futex, table};
@@ -43,7 +43,7 @@ impl Member for Party {
 }
 
 impl Party {
-    fn own_prio(&self) -> u8 {
+    fn own_prio(&self) -> Prio {
         self.0.sched.own_prio()
     }
 }
@@ -374,12 +374,16 @@ pub fn exit(me: &CurrentTask, is_end: bool) {
 }
 
 /// Changes a task's scheduling parameters, and what others inherit from it.
-pub fn set_params(task: &Arc<Task>, params: Params) {
+///
+/// # Errors
+/// `EBUSY` when they reserve more time than is left; nothing has changed.
+pub fn set_params(task: &Arc<Task>, params: Params) -> Result<()> {
     let mut graph = Locked::lock();
-    scheduler::set_params(task, params);
+    scheduler::set_params(task, params)?;
     let mut changes = Changes::new();
     graph
         .0
         .set_own(&Party(task.clone()), params.prio(), &mut changes);
     apply(changes);
+    Ok(())
 }

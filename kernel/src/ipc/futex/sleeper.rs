@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 use ::futex::{ORDINARY, Woken};
+use ::sched::Prio;
 
 use super::table;
 use super::waitv::Vector;
@@ -66,7 +67,7 @@ impl Sleeper {
 }
 
 /// The place in a bucket that a task's own priority gives it.
-pub(super) fn rank_of(task: &Task) -> u8 {
+pub(super) fn rank_of(task: &Task) -> Prio {
     task.sched.own_prio().min(ORDINARY)
 }
 

@@ -156,3 +156,8 @@ pub fn realtime_tick(task: &Task, ran_ns: u64) {
         let _ = send_to_process(process, SigInfo::kernel(Signo::XCPU));
     }
 }
+
+/// SCHED_FLAG_DL_OVERRUN: SIGXCPU to the process.
+pub fn deadline_overrun(task: &Task) {
+    let _ = send_to_process(&task.process, SigInfo::kernel(Signo::XCPU));
+}
