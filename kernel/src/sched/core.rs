@@ -233,7 +233,7 @@ fn schedule_with(yielding: bool) {
         if yielding {
             // To the end of the slice: everybody with an earlier deadline goes first.
             entity.key.vruntime = entity.key.vruntime.max(entity.key.deadline);
-            let params = entity.params;
+            let params = *entity.params();
             entity.key.open_slice(&params);
         }
         let keeps_place = !entity.take_turn_over() && !yielding;

@@ -14,7 +14,7 @@ use crate::time;
 
 /// The parameters of a task.
 pub fn params_of(task: &Task) -> Params {
-    task.sched.entity.lock().params
+    *task.sched.entity.lock().params()
 }
 
 /// The priority that a task runs by, its own or one inherited, on Linux's scale (see `Params::prio`).
@@ -25,13 +25,13 @@ pub fn prio_of(task: &Task) -> Prio {
 /// The standing in the fair class, and the weight, for `/proc`.
 pub fn standing_of(task: &Task) -> (u64, u64) {
     let entity = task.sched.entity.lock();
-    (entity.key.vruntime, entity.params.weight())
+    (entity.key.vruntime, entity.params().weight())
 }
 
 /// What is left of a deadline task's budget, and its absolute deadline, in nanoseconds; `None` for another.
 pub fn budget_of(task: &Task) -> Option<(i64, u64)> {
     let entity = task.sched.entity.lock();
-    (entity.params.policy == Policy::Deadline).then(|| entity.budget())
+    (entity.params().policy == Policy::Deadline).then(|| entity.budget())
 }
 
 /// Changes the parameters; a queued task moves to its new place.
@@ -44,7 +44,7 @@ pub fn set_params(task: &Arc<Task>, params: Params) -> Result<()> {
         deadline::prepare();
     }
     let exchanged = change(task, |entity, now| {
-        let exchanged = deadline::exchange(&entity.params, &params)?;
+        let exchanged = deadline::exchange(entity.params(), &params)?;
         entity.set_params(params, now);
         Ok(exchanged)
     });
@@ -76,7 +76,7 @@ fn change<R>(task: &Arc<Task>, change: impl FnOnce(&mut Entity, u64) -> R) -> R 
     let mut entity = task.sched.entity.lock();
     let now = time::monotonic_ns();
     let result = change(&mut entity, now);
-    task.sched.note_prio(entity.params.prio());
+    task.sched.note_prio(entity.params().prio());
     if let Some(task) = queued {
         cpu.queue.enqueue(&entity, task.clone(), false);
     }

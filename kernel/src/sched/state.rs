@@ -166,7 +166,7 @@ impl SchedState {
 impl Drop for SchedState {
     fn drop(&mut self) {
         if self.is_deadline() {
-            deadline::release(&self.entity.lock().params);
+            deadline::release(self.entity.lock().params());
         }
     }
 }

@@ -89,7 +89,7 @@ pub fn tick(from_user: bool) {
     {
         task.arch.mark(arch::WORK_RESCHED);
     }
-    let nice = entity.params.nice;
+    let nice = entity.params().nice;
     let is_realtime = matches!(entity.class(), Class::Realtime(_));
     let overran = entity.take_overrun();
     drop(entity);

@@ -75,11 +75,11 @@ impl Params {
 
     /// Linux's one scale of priorities, the lower the sooner: -1 for deadline tasks, 0..=99 for real-time policies,
     /// 100..=139 for the others.
-    pub fn prio(&self) -> Prio {
+    pub const fn prio(&self) -> Prio {
         match self.policy {
             Policy::Deadline => DEADLINE_PRIO,
-            Policy::Fifo | Policy::RoundRobin => 99 - Prio::from(self.priority.min(99)),
-            _ => 120 + Prio::from(self.nice.clamp(-20, 19)),
+            Policy::Fifo | Policy::RoundRobin => 99 - self.priority as Prio,
+            _ => 120 + self.nice as Prio,
         }
     }
 

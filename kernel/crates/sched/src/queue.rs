@@ -31,14 +31,35 @@ pub enum Class {
     Fair,
 }
 
+/// A class, without the place in it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Rank {
+    Deadline,
+    Realtime(u8),
+    Fair,
+}
+
+impl Rank {
+    const fn of(params: &Params, inherited: Prio) -> Rank {
+        let own = params.prio();
+        match if own < inherited { own } else { inherited } {
+            FIRST_ORDINARY.. => Rank::Fair,
+            _ if inherited < 0 => Rank::Realtime(LIFTED),
+            DEADLINE_PRIO => Rank::Deadline,
+            prio => Rank::Realtime((99 - prio) as u8),
+        }
+    }
+}
+
 /// A task's scheduling state: its parameters and its standing. The kernel keeps it with the task, under the lock of
 /// the run queue the task belongs to.
 #[derive(Clone, Copy, Debug)]
 pub struct Entity {
-    /// What user space set.
-    pub params: Params,
+    params: Params,
     /// The best priority among those who wait for what the task holds, on the scale of [`Params::prio`].
-    pub inherited: Prio,
+    inherited: Prio,
+    /// What follows from these two.
+    rank: Rank,
     /// The standing in the fair class.
     pub key: FairKey,
     /// The standing in the deadline class.
@@ -57,6 +78,7 @@ impl Entity {
         Entity {
             params,
             inherited: NOT_INHERITED,
+            rank: Rank::of(&params, NOT_INHERITED),
             key: FairKey {
                 vruntime: 0,
                 deadline: 0,
@@ -72,6 +94,11 @@ impl Entity {
         }
     }
 
+    /// What user space set.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
     /// The priority that counts: the task's own, or a better one that it inherits.
     pub fn prio(&self) -> Prio {
         self.params.prio().min(self.inherited)
@@ -80,11 +107,10 @@ impl Entity {
     /// The class, own or by what it inherits.
     #[inline]
     pub fn class(&self) -> Class {
-        match self.prio() {
-            FIRST_ORDINARY.. => Class::Fair,
-            _ if self.inherited < 0 => Class::Realtime(LIFTED),
-            DEADLINE_PRIO => Class::Deadline(self.server.until_ns),
-            prio => Class::Realtime((99 - prio) as u8),
+        match self.rank {
+            Rank::Fair => Class::Fair,
+            Rank::Realtime(priority) => Class::Realtime(priority),
+            Rank::Deadline => Class::Deadline(self.server.until_ns),
         }
     }
 
@@ -93,6 +119,7 @@ impl Entity {
     pub fn set_params(&mut self, params: Params, now_ns: u64) {
         let had_reservation = self.params.policy == Policy::Deadline;
         self.params = params;
+        self.rank = Rank::of(&params, self.inherited);
         self.key.open_slice(&params);
         if params.policy == Policy::Deadline && !had_reservation {
             self.server.start(&params.reservation, now_ns);
@@ -102,6 +129,7 @@ impl Entity {
     /// The task inherits a priority from now on, or another one.
     pub fn inherit(&mut self, prio: Prio, now_ns: u64) {
         self.inherited = prio;
+        self.rank = Rank::of(&self.params, prio);
         // Who is waited for does not wait for its next period.
         if self.inherited < 0 && self.params.policy == Policy::Deadline {
             self.server.refill(&self.params.reservation, now_ns);
@@ -160,15 +188,14 @@ impl Entity {
 
     /// Charges time; says whether others should get a turn.
     pub fn charge(&mut self, ran_ns: u64) -> bool {
-        match (self.params.policy, self.class()) {
-            (Policy::Deadline, Class::Deadline(_)) => {
+        match (self.rank, self.params.policy) {
+            (Rank::Fair, _) => self.key.charge(ran_ns, &self.params),
+            (Rank::Deadline, _) => {
                 let used_up = self.server.charge(ran_ns);
                 self.overran |= used_up && self.params.reservation.tells_overruns;
                 used_up
             }
-            // Who is waited for by deadline tasks has no budget meanwhile.
-            (Policy::Fifo | Policy::Deadline, _) => false,
-            (Policy::RoundRobin, _) => {
+            (Rank::Realtime(_), Policy::RoundRobin) => {
                 self.rr_left_ns = self.rr_left_ns.saturating_sub(ran_ns);
                 let used_up = self.rr_left_ns == 0;
                 if used_up {
@@ -177,9 +204,9 @@ impl Entity {
                 }
                 used_up
             }
-            // Who is lifted into the real-time class keeps the CPU like SCHED_FIFO, unless it takes turns by its own policy.
-            (_, Class::Realtime(_)) => false,
-            _ => self.key.charge(ran_ns, &self.params),
+            // Who is lifted into the real-time class keeps the CPU like SCHED_FIFO, unless it takes turns by its own policy,
+            // and has no budget meanwhile.
+            (Rank::Realtime(_), _) => false,
         }
     }
 }
@@ -574,7 +601,7 @@ mod tests {
         let mut queue = RunQueue::new();
         let mut holder = entity(Policy::Idle, 19, 0);
         let rival = entity(Policy::Fifo, 0, 10);
-        holder.inherited = 99 - 20;
+        holder.inherit(99 - 20, 0);
         assert_eq!((holder.prio(), holder.class()), (79, Class::Realtime(20)));
         queue.enqueue(&rival, "rival", false);
         queue.enqueue(&holder, "holder", false);
@@ -582,7 +609,7 @@ mod tests {
         assert_eq!(queue.pick(), Some("holder"));
         assert!(!holder.charge(1_000_000_000));
         // An ordinary priority lifts nobody into the real-time class.
-        holder.inherited = 110;
+        holder.inherit(110, 0);
         assert_eq!((holder.prio(), holder.class()), (110, Class::Fair));
     }
 
