@@ -215,8 +215,9 @@ fn schedule_with(yielding: bool) {
     let prev_idles = cpu.is_idle();
     let evicted = prev_runs && !prev_idles && prev.sched.affinity() & here.bit() == 0;
     let stays = prev_runs && !prev_idles && !evicted;
-    if deadline::wait_elsewhere(here) {
-        deadline::pull(&mut cpu, here);
+    if balance::wait_elsewhere(here) {
+        let urgency = stays.then(|| prev.sched.entity.lock().urgency());
+        balance::pull(&mut cpu, here, urgency.flatten());
     }
     let pauses = stays && prev.sched.is_deadline() && deadline::pauses(&prev, now, yielding);
     if stays && !pauses && cpu.queue.is_empty() {
@@ -248,7 +249,7 @@ fn schedule_with(yielding: bool) {
         None => prev_arc.clone(),
     };
     next.sched.since_ns.store(now, Ordering::Relaxed);
-    deadline::note_waiting(&cpu, here);
+    balance::note_waiting(&cpu, here);
     if deadline::concerns(&cpu, &prev, &next) {
         deadline::set_look(&cpu, &next, now);
     }

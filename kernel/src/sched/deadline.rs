@@ -1,5 +1,4 @@
-//! SCHED_DEADLINE on several CPUs: what all reservations together may take, when a CPU looks at its deadline tasks, and
-//! how those with the earliest deadlines get CPUs wherever they wait.
+//! SCHED_DEADLINE on several CPUs: what all reservations together may take, and when a CPU looks at its deadline tasks.
 //!
 //! Budgets and deadlines are the crate `sched`'s. A CPU has one time at which it looks: when the running task's budget
 //! ends, or the next period of one that waits for it begins. That comes with the CPU's timer and not with the tick, so
@@ -10,15 +9,14 @@
 //! - [`RESERVED`] is the sum over all tasks whose policy is SCHED_DEADLINE; it changes with the policy, under the task's
 //!   run queue, and with the end of the task's last reference.
 
-use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use abi::{Errno, Result};
-use sched::{Class, Params, Policy, Reservation};
+use sched::{Params, Policy, Reservation};
 
 use super::core::{self as queues, Cpu};
 use super::{tick, wake};
-use crate::arch::{self, cpu::CpuId};
+use crate::arch;
 use crate::sync::{PerCpu, current};
 use crate::task::Task;
 use crate::time::timer;
@@ -32,8 +30,6 @@ static RESERVED: AtomicU64 = AtomicU64::new(0);
 static TASKS: AtomicUsize = AtomicUsize::new(0);
 /// When each CPU looks next.
 static LOOKS: PerCpu<AtomicU64> = crate::per_cpu!(AtomicU64::new(u64::MAX));
-/// The CPUs in whose queues deadline tasks wait for the CPU, a bit each: a hint.
-static WAITING: AtomicU64 = AtomicU64::new(0);
 
 fn bandwidth(params: &Params) -> u64 {
     match params.policy {
@@ -134,95 +130,4 @@ fn look(now: u64) -> u64 {
     }
     wake::preempt_if_better(&cpu, here);
     set_look(&cpu, &running, now)
-}
-
-/// Keeps the hint of who waits where; under the queue's lock.
-#[inline]
-pub(super) fn note_waiting(cpu: &Cpu, id: CpuId) {
-    let waits = cpu.queue.first_deadline().is_some();
-    if waits != (WAITING.load(Ordering::Relaxed) & id.bit() != 0) {
-        match waits {
-            true => WAITING.fetch_or(id.bit(), Ordering::Relaxed),
-            false => WAITING.fetch_and(!id.bit(), Ordering::Relaxed),
-        };
-    }
-}
-
-/// Whether deadline tasks wait for another CPU than this one.
-#[inline]
-pub(super) fn wait_elsewhere(here: CpuId) -> bool {
-    WAITING.load(Ordering::Relaxed) & !here.bit() != 0
-}
-
-/// Takes over the deadline task that waits for another CPU with the earliest deadline of all, if none here has an earlier
-/// one. The caller holds its own queue, so others are only tried. Deadline tasks may run anywhere.
-#[cold]
-pub(super) fn pull(own: &mut Cpu, here: CpuId) {
-    let mut best = (own.queue.first_deadline().unwrap_or(u64::MAX), None);
-    for id in others(here) {
-        let first = queues::try_lock(id).and_then(|cpu| cpu.queue.first_deadline());
-        if let Some(first) = first.filter(|first| *first < best.0) {
-            best = (first, Some(id));
-        }
-    }
-    let Some(mut other) = best.1.and_then(queues::try_lock) else {
-        return;
-    };
-    // It may have found another CPU meanwhile.
-    if other.queue.first_deadline() != Some(best.0) {
-        return;
-    }
-    if let (Some(id), Some(task)) = (best.1, other.queue.pick_deadline()) {
-        note_waiting(&other, id);
-        task.sched.set_cpu(here);
-        let entity = *task.sched.entity.lock();
-        own.queue.enqueue(&entity, task, false);
-    }
-}
-
-fn others(here: CpuId) -> impl Iterator<Item = CpuId> {
-    (0..arch::cpu::online() as u32)
-        .map(CpuId)
-        .filter(move |id| *id != here)
-}
-
-/// More deadline tasks are runnable here than the CPU can run: has another CPU switch, which then takes one over. One
-/// that idles is best, then one that runs no deadline task, then that with the latest deadline.
-#[cold]
-pub(super) fn spread(cpu: &Cpu, here: CpuId) {
-    let Some(first) = cpu.queue.first_deadline() else {
-        return;
-    };
-    let class_of = |running: &Arc<Task>| running.sched.entity.lock().class();
-    let mine = cpu.running.as_ref().map(class_of);
-    let runs_next = !matches!(mine, Some(Class::Deadline(until)) if until <= first);
-    // The task that runs now will wait, if that is a deadline task.
-    let goes_here = runs_next && !matches!(mine, Some(Class::Deadline(_)));
-    if goes_here && cpu.queue.deadlines() == 1 {
-        return;
-    }
-    let standing = |id: CpuId| {
-        let cpu = queues::try_lock(id)?;
-        let class = match cpu.is_idle() {
-            true => None,
-            false => cpu.running.as_ref().map(class_of),
-        };
-        match class {
-            None => Some(0),
-            Some(Class::Fair) => Some(1),
-            Some(Class::Realtime(1..=99)) => Some(2),
-            Some(Class::Deadline(until)) if until > first => Some(u64::MAX - until),
-            _ => None,
-        }
-    };
-    let ranked = others(here).filter_map(|id| Some((standing(id)?, id.0)));
-    let Some(target) = ranked.min().map(|(_, id)| CpuId(id)) else {
-        return;
-    };
-    if let Some(other) = queues::try_lock(target)
-        && let Some(running) = &other.running
-    {
-        running.arch.mark(arch::WORK_RESCHED);
-        arch::ipi::reschedule(target);
-    }
 }

@@ -5,8 +5,8 @@
 //! | `state` | [`SchedState`]: what the scheduler keeps with a task |
 //! | `core` | run queues, the switch, `block_current`, preemption marks |
 //! | `wake` | waking, and the choice of a CPU |
-//! | `balance` | stealing by idle CPUs |
-//! | `deadline` | SCHED_DEADLINE: reservations, budgets on time, CPUs for the earliest deadlines |
+//! | `balance` | stealing by idle CPUs; CPUs for the most urgent tasks |
+//! | `deadline` | SCHED_DEADLINE: reservations, and budgets kept on time |
 //! | `idle` | what a CPU does with nothing to run |
 //! | `tick` | the timer tick, time accounting, load averages |
 //! | `params` | policy, nice and affinity, changed while a task may stand in a queue |

@@ -108,7 +108,10 @@ pub fn set_affinity(task: &Arc<Task>, mask: u64) -> Result<()> {
         return Err(Errno::EBUSY);
     }
     task.sched.set_affinity(mask);
-    if mask & task.sched.cpu().bit() != 0 {
+    let id = task.sched.cpu();
+    if mask & id.bit() != 0 {
+        // It may go where it could not before.
+        wake::preempt_if_better(&cpu, id);
         return Ok(());
     }
     if let Some(task) = cpu.queue.remove(|other| Arc::ptr_eq(other, task)) {

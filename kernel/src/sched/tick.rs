@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use ::sched::Class;
 
 use super::core::{Cpu, lock, nr_running};
-use super::deadline;
+use super::{balance, deadline};
 use crate::arch::{self, cpu::CpuId};
 use crate::sync::{PerCpu, SpinLock, current};
 use crate::task::Task;
@@ -85,7 +85,7 @@ pub fn tick(from_user: bool) {
     let mut entity = task.sched.entity.lock();
     if (over && (is_deadline || !cpu.queue.is_empty()))
         || cpu.queue.should_preempt(&entity)
-        || (!is_deadline && deadline::wait_elsewhere(here))
+        || (entity.class() == Class::Fair && balance::wait_elsewhere(here))
     {
         task.arch.mark(arch::WORK_RESCHED);
     }

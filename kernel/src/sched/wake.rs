@@ -3,8 +3,8 @@
 use alloc::sync::Arc;
 
 use super::core::{Cpu, idle_mask, lock, lock_of};
-use super::deadline;
 use super::state::TaskState;
+use super::{balance, deadline};
 use crate::arch::{self, cpu::CpuId};
 use crate::sync::current;
 use crate::task::Task;
@@ -163,9 +163,9 @@ pub(super) fn choose_cpu(task: &Task) -> CpuId {
 /// Marks the CPU for rescheduling if its queue holds somebody better than who runs.
 pub(super) fn preempt_if_better(cpu: &Cpu, id: CpuId) {
     let Some(running) = &cpu.running else { return };
-    deadline::note_waiting(cpu, id);
-    if cpu.queue.first_deadline().is_some() {
-        deadline::spread(cpu, id);
+    balance::note_waiting(cpu, id);
+    if cpu.queue.urgents() > 0 {
+        balance::spread(cpu, id);
     }
     if !cpu.is_idle() && !cpu.queue.should_preempt(&running.sched.entity.lock()) {
         return;

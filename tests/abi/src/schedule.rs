@@ -12,6 +12,7 @@ pub const CASES: &[Case] = cases![
     schedule_round_robin_shares_with_its_equals,
     schedule_higher_fifo_preempts,
     schedule_realtime_leaves_the_others_a_share,
+    schedule_realtime_takes_every_cpu,
     schedule_idle_gets_little_beside_others,
     schedule_nice_shares_by_weight,
     schedule_lowered_task_is_preempted_at_once,
@@ -135,6 +136,43 @@ fn schedule_realtime_leaves_the_others_a_share() -> Outcome {
         other > 0 && realtime > 4 * other,
         &format!("{realtime} and {other}"),
     )
+}
+
+/// As many real-time tasks as CPUs: each has one, wherever the others were.
+fn schedule_realtime_takes_every_cpu() -> Outcome {
+    let mut mask = [0_u64; 16];
+    sys!(SYS_sched_getaffinity, 0, 128, mask.as_mut_ptr())?;
+    let cpus: u32 = mask.iter().map(|word| word.count_ones()).sum();
+    set_policy(0, FIFO, 50)?;
+    let mut others = Vec::new();
+    let mut realtime = Vec::new();
+    for _ in 0..cpus {
+        others.push(spinner(OTHER, 0)?);
+    }
+    let first = mask[0] & mask[0].wrapping_neg();
+    for _ in 0..cpus {
+        // All begin on one CPU, and may then go elsewhere.
+        let pid = spinner(FIFO, 10)?;
+        sys!(SYS_sched_setaffinity, pid, 8, &first)?;
+        sleep_ms(1)?;
+        sys!(SYS_sched_setaffinity, pid, 128, &mask)?;
+        realtime.push(pid);
+    }
+    let clocks = || -> Sys<Vec<i64>> {
+        let clocks = realtime.iter().map(|pid| cpu_ns(clock_of(*pid, false)));
+        clocks.collect()
+    };
+    let before = clocks()?;
+    sleep_ms(800)?;
+    let used: Vec<_> = clocks()?.iter().zip(before).map(|(a, b)| a - b).collect();
+    for pid in realtime.iter().chain(&others) {
+        sys!(SYS_kill, *pid, libc::SIGKILL)?;
+    }
+    for pid in realtime.iter().chain(&others) {
+        end(*pid)?;
+    }
+    let least = used.iter().min().copied().unwrap_or(0);
+    check(least > 300_000_000, &format!("{used:?}"))
 }
 
 fn schedule_idle_gets_little_beside_others() -> Outcome {

@@ -215,6 +215,23 @@ impl<T> TimeQueue<T> {
         self.heap.first().map(|item| item.at_ns)
     }
 
+    pub(crate) fn first(&self) -> Option<(u64, &T)> {
+        self.heap.first().map(|item| (item.at_ns, &item.value))
+    }
+
+    /// The earliest time of those that `wanted` accepts.
+    pub(crate) fn best(&self, wanted: impl Fn(&T) -> bool) -> Option<u64> {
+        self.heap
+            .best(|item| wanted(&item.value))
+            .map(|item| item.at_ns)
+    }
+
+    pub(crate) fn take_best(&mut self, wanted: impl Fn(&T) -> bool) -> Option<T> {
+        self.heap
+            .take_best(|item| wanted(&item.value))
+            .map(|item| item.value)
+    }
+
     pub(crate) fn pop(&mut self) -> Option<T> {
         self.heap.pop().map(|item| item.value)
     }

@@ -50,6 +50,27 @@ impl<I: Ranked> Heap<I> {
         self.take(index)
     }
 
+    /// The first of all items that `wanted` accepts. Looks at each.
+    pub(crate) fn best(&self, wanted: impl Fn(&I) -> bool) -> Option<&I> {
+        self.items.get(self.best_index(wanted)?)
+    }
+
+    /// Takes that one out.
+    pub(crate) fn take_best(&mut self, wanted: impl Fn(&I) -> bool) -> Option<I> {
+        let index = self.best_index(wanted)?;
+        self.take(index)
+    }
+
+    fn best_index(&self, wanted: impl Fn(&I) -> bool) -> Option<usize> {
+        let mut best: Option<usize> = None;
+        for (index, item) in self.items.iter().enumerate() {
+            if wanted(item) && best.is_none_or(|best| item.comes_before(&self.items[best])) {
+                best = Some(index);
+            }
+        }
+        best
+    }
+
     fn take(&mut self, index: usize) -> Option<I> {
         if index >= self.items.len() {
             return None;

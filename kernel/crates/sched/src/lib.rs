@@ -34,5 +34,5 @@ mod atomic {
 pub use deadline::{Reservation, Server};
 pub use fair::{BASE_SLICE_NS, FairKey};
 pub use params::{DEADLINE_PRIO, NICE_0_WEIGHT, NOT_INHERITED, Params, Policy, Prio, weight_of};
-pub use queue::{Class, Entity, Room, RunQueue};
+pub use queue::{Class, Entity, Room, RunQueue, Urgency};
 pub use sleep::SleepWord;

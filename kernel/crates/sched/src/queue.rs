@@ -31,6 +31,26 @@ pub enum Class {
     Fair,
 }
 
+/// How urgent a task is that is not of the fair class: who is less than another goes first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Urgency {
+    /// A deadline task waits for what it holds.
+    Lifted,
+    /// The absolute deadline.
+    Deadline(u64),
+    /// What is missing to the highest priority.
+    Realtime(u8),
+}
+
+impl Urgency {
+    fn realtime(priority: u8) -> Urgency {
+        match priority {
+            LIFTED => Urgency::Lifted,
+            _ => Urgency::Realtime(LIFTED - priority),
+        }
+    }
+}
+
 /// A class, without the place in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Rank {
@@ -111,6 +131,16 @@ impl Entity {
             Rank::Fair => Class::Fair,
             Rank::Realtime(priority) => Class::Realtime(priority),
             Rank::Deadline => Class::Deadline(self.server.until_ns),
+        }
+    }
+
+    /// How urgent it is; `None` in the fair class.
+    #[inline]
+    pub fn urgency(&self) -> Option<Urgency> {
+        match self.class() {
+            Class::Deadline(until) => Some(Urgency::Deadline(until)),
+            Class::Realtime(priority) => Some(Urgency::realtime(priority)),
+            Class::Fair => None,
         }
     }
 
@@ -271,14 +301,43 @@ impl<T> RunQueue<T> {
         self.deadline.len() == 0 && self.rt.highest().is_none() && self.fair.len() == 0
     }
 
-    /// How many deadline tasks wait for the CPU.
-    pub fn deadlines(&self) -> usize {
-        self.deadline.len()
+    /// How many urgent tasks wait for the CPU.
+    #[inline]
+    pub fn urgents(&self) -> usize {
+        self.deadline.len() + self.rt.len()
     }
 
-    /// The earliest deadline among those that wait for the CPU.
-    pub fn first_deadline(&self) -> Option<u64> {
-        self.deadline.first_ns()
+    /// The most urgent task that waits for the CPU.
+    pub fn first_urgent(&self) -> Option<(Urgency, &T)> {
+        let deadline = self.deadline.first();
+        let deadline = deadline.map(|(until, task)| (Urgency::Deadline(until), task));
+        let rt = self.rt.first();
+        let rt = rt.map(|(priority, task)| (Urgency::realtime(priority), task));
+        match (deadline, rt) {
+            (Some(one), Some(other)) if other.0 < one.0 => Some(other),
+            (Some(one), _) => Some(one),
+            (None, other) => other,
+        }
+    }
+
+    /// How urgent the most urgent of those is that `wanted` accepts.
+    pub fn most_urgent(&self, wanted: impl Fn(&T) -> bool) -> Option<Urgency> {
+        let deadline = self.deadline.best(&wanted).map(Urgency::Deadline);
+        let rt = self.rt.best(wanted).map(Urgency::realtime);
+        [deadline, rt].into_iter().flatten().min()
+    }
+
+    /// Takes that one out.
+    pub fn take_most_urgent(&mut self, wanted: impl Fn(&T) -> bool) -> Option<T> {
+        match self.most_urgent(&wanted)? {
+            Urgency::Deadline(_) => self.deadline.take_best(wanted),
+            _ => self.rt.take_best(wanted),
+        }
+    }
+
+    /// Whether a task so urgent would run here at all: real-time tasks may have used up their share.
+    pub fn would_run(&self, urgency: Urgency) -> bool {
+        !matches!(urgency, Urgency::Realtime(_)) || !self.realtime_is_out()
     }
 
     /// When the next of those that wait for their next period may run.
@@ -332,11 +391,6 @@ impl<T> RunQueue<T> {
         self.rt
             .pop()
             .or_else(|| self.fair.pop().map(|(_, value)| value))
-    }
-
-    /// Takes the deadline task that should run next.
-    pub fn pick_deadline(&mut self) -> Option<T> {
-        self.deadline.pop()
     }
 
     /// Takes a task whose next period has begun by `now_ns`: it is to be resumed and enqueued again.
@@ -491,6 +545,29 @@ mod tests {
         assert!((99..=101).contains(&got[1]), "{got:?}");
         assert_eq!(got[3], 0);
         assert!(tasks[0].take_overrun() && !tasks[0].take_overrun());
+    }
+
+    #[test]
+    fn the_most_urgent_is_found_among_those_wanted() {
+        let mut queue = RunQueue::new();
+        queue.enqueue(&entity(Policy::Normal, -20, 0), 0, false);
+        assert!(queue.first_urgent().is_none() && queue.urgents() == 0);
+        queue.enqueue(&entity(Policy::Fifo, 0, 50), 1, false);
+        queue.enqueue(&entity(Policy::RoundRobin, 0, 60), 2, false);
+        queue.enqueue(&deadline_entity(1, 20, 0), 3, false);
+        queue.enqueue(&deadline_entity(1, 10, 0), 4, false);
+        let first = |queue: &RunQueue<i32>| queue.first_urgent().map(|(_, value)| *value);
+        assert_eq!((queue.urgents(), first(&queue)), (4, Some(4)));
+        assert_eq!(
+            queue.most_urgent(|value| *value != 4),
+            Some(Urgency::Deadline(20_000_000))
+        );
+        assert_eq!(queue.take_most_urgent(|value| *value < 3), Some(2));
+        assert_eq!(queue.take_most_urgent(|value| *value == 0), None);
+        let order: Vec<_> = core::iter::from_fn(|| queue.take_most_urgent(|_| true)).collect();
+        assert_eq!(order, [4, 3, 1]);
+        assert!(Urgency::Lifted < Urgency::Deadline(0));
+        assert!(entity(Policy::Fifo, 0, 99).urgency() < entity(Policy::Fifo, 0, 98).urgency());
     }
 
     #[test]

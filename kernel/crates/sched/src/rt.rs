@@ -62,6 +62,23 @@ impl<T> RtQueue<T> {
         self.heap.first().map(|item| item.priority)
     }
 
+    pub(crate) fn first(&self) -> Option<(u8, &T)> {
+        self.heap.first().map(|item| (item.priority, &item.value))
+    }
+
+    /// The highest priority of those that `wanted` accepts.
+    pub(crate) fn best(&self, wanted: impl Fn(&T) -> bool) -> Option<u8> {
+        self.heap
+            .best(|item| wanted(&item.value))
+            .map(|item| item.priority)
+    }
+
+    pub(crate) fn take_best(&mut self, wanted: impl Fn(&T) -> bool) -> Option<T> {
+        self.heap
+            .take_best(|item| wanted(&item.value))
+            .map(|item| item.value)
+    }
+
     pub(crate) fn pop(&mut self) -> Option<T> {
         self.heap.pop().map(|item| item.value)
     }
