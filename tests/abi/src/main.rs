@@ -66,6 +66,7 @@ mod thread;
 mod timer;
 mod tty;
 mod unix;
+mod uts;
 mod walks;
 mod xattr;
 
@@ -156,6 +157,7 @@ const FAMILIES: &[Family] = &[
     ("settings", settings::CASES),
     ("timer", timer::CASES),
     ("system", system::CASES),
+    ("uts", uts::CASES),
     ("path", walks::CASES),
     ("xattr", xattr::CASES),
     ("poll", poll::CASES),
