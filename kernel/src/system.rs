@@ -1,15 +1,10 @@
-//! The machine's names, what Ctrl-Alt-Del does, and what a number is that `/proc/sys` sets.
+//! What kernel this is, what Ctrl-Alt-Del does, and what a number is that `/proc/sys` sets.
 
 use alloc::format;
 use alloc::string::String;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use abi::{Errno, Result};
-
-use crate::sync::SpinLock;
-
-/// Bytes of a name with its NUL (`__NEW_UTS_LEN` + 1).
-pub const NAME_LEN: usize = 65;
 
 /// What `uname -s` prints: programs take other systems' paths on any other word.
 pub const SYSNAME: &str = "Linux";
@@ -36,18 +31,6 @@ pub fn release_as_26() -> String {
     format!("2.6.{}{rest}", 60 + minor.unwrap_or(0u32))
 }
 
-const fn padded(text: &[u8]) -> [u8; NAME_LEN] {
-    let mut name = [0; NAME_LEN];
-    let mut i = 0;
-    while i < text.len() {
-        name[i] = text[i];
-        i += 1;
-    }
-    name
-}
-
-static HOSTNAME: SpinLock<[u8; NAME_LEN]> = SpinLock::new(padded(b"(none)"));
-static DOMAINNAME: SpinLock<[u8; NAME_LEN]> = SpinLock::new(padded(b"(none)"));
 static CTRL_ALT_DEL_REBOOTS: AtomicBool = AtomicBool::new(true);
 
 /// A number that `/proc/sys` shows and sets.
@@ -85,26 +68,6 @@ impl Setting {
         self.value.store(value, Ordering::Relaxed);
         Ok(())
     }
-}
-
-/// The host's name, filled with NULs.
-pub fn hostname() -> [u8; NAME_LEN] {
-    *HOSTNAME.lock()
-}
-
-/// Sets the host's name.
-pub fn set_hostname(name: [u8; NAME_LEN]) {
-    *HOSTNAME.lock() = name;
-}
-
-/// The NIS domain's name, filled with NULs.
-pub fn domainname() -> [u8; NAME_LEN] {
-    *DOMAINNAME.lock()
-}
-
-/// Sets the NIS domain's name.
-pub fn set_domainname(name: [u8; NAME_LEN]) {
-    *DOMAINNAME.lock() = name;
 }
 
 /// Whether Ctrl-Alt-Del restarts at once; otherwise init gets SIGINT.

@@ -18,6 +18,7 @@
 //! | [`pipe`], [`fifo`], [`splice`] | pipes, FIFOs, bytes moved between files |
 //! | [`userfaultfd`] | faults that a program sees to itself |
 //! | [`tmpfs`], [`devtmpfs`], [`memfd`], [`anon`] | file systems in memory, files without a name |
+//! | [`nsfs`] | files that name namespaces |
 //! | [`proc`], [`sysfs`] | the kernel, its processes and its devices as files |
 //! | [`aio`] | asynchronous I/O of `io_submit` |
 //! | [`timerfd`], [`signalfd`] | timers and signals as descriptors |
@@ -71,6 +72,7 @@ pub mod memfd;
 pub mod mount;
 pub mod namei;
 pub mod notify;
+pub mod nsfs;
 pub mod open;
 pub mod path;
 pub mod perm;

@@ -19,8 +19,9 @@ pub const NAMES: [&str; KINDS] = [
     "pipes",
     "sockets",
     "timers",
+    "uts-namespaces",
 ];
-const KINDS: usize = 9;
+const KINDS: usize = 10;
 
 pub const TASKS: usize = 0;
 pub const PROCESSES: usize = 1;
@@ -31,6 +32,7 @@ pub const DENTRIES: usize = 5;
 pub const PIPES: usize = 6;
 pub const SOCKETS: usize = 7;
 pub const TIMERS: usize = 8;
+pub const UTS_NAMESPACES: usize = 9;
 
 /// Objects made less those ended, on each CPU. Only sums mean anything.
 static COUNTS: PerCpu<[AtomicI64; KINDS]> = per_cpu!([const { AtomicI64::new(0) }; KINDS]);

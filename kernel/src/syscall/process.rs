@@ -8,7 +8,7 @@ use crate::net::netlink::connector;
 use crate::syscall::limits::write_rusage;
 use crate::task::clone::{self, CloneArgs, CloneFlags};
 use crate::task::wait::{self, WaitOptions, Which};
-use crate::task::{self, Cap, Pid, current, exec, exit, tree};
+use crate::task::{self, Cap, Pid, current, exec, exit, namespace, tree};
 use crate::tty;
 use core::sync::atomic::Ordering;
 
@@ -304,6 +304,10 @@ pub fn sys_personality(persona: u32) -> Result<usize> {
 
 pub fn sys_unshare(flags: usize) -> Result<usize> {
     clone::unshare(CloneFlags::from_bits_retain(flags as u64))
+}
+
+pub fn sys_setns(fd: i32, nstype: u32) -> Result<usize> {
+    namespace::enter(fd, u64::from(nstype)).map(|()| 0)
 }
 
 pub fn sys_ptrace(request: usize, pid: Pid, addr: usize, data: usize) -> Result<usize> {

@@ -10,6 +10,7 @@ use crate::mm;
 use crate::mm::user::{UserPtr, copy_in};
 use crate::sched;
 use crate::system;
+use crate::task::namespace::{NAME_LEN, Name};
 use crate::task::{self, Cap, current};
 use crate::time;
 
@@ -32,18 +33,18 @@ pub fn sys_uname(buffer: usize) -> Result<usize> {
         let len = value.len().min(field.len() - 1);
         field[..len].copy_from_slice(&value[..len]);
     }
-    names.nodename = system::hostname();
-    names.domainname = system::domainname();
+    let own = current().my_uts().names();
+    (names.nodename, names.domainname) = (own.hostname, own.domainname);
     UserPtr::<Utsname>::from(buffer).write(&names)?;
     Ok(0)
 }
 
-fn read_name(name: usize, len: i32) -> Result<[u8; system::NAME_LEN]> {
+fn read_name(name: usize, len: i32) -> Result<Name> {
     if !current().my_cred().capable(Cap::SYS_ADMIN) {
         return Err(Errno::EPERM);
     }
     let len = usize::try_from(len).map_err(|_| Errno::EINVAL)?;
-    let mut bytes = [0; system::NAME_LEN];
+    let mut bytes = [0; NAME_LEN];
     // One byte stays for the NUL.
     let room = bytes.len() - 1;
     let target = bytes
@@ -55,12 +56,14 @@ fn read_name(name: usize, len: i32) -> Result<[u8; system::NAME_LEN]> {
 }
 
 pub fn sys_sethostname(name: usize, len: i32) -> Result<usize> {
-    system::set_hostname(read_name(name, len)?);
+    let name = read_name(name, len)?;
+    current().my_uts().set_hostname(name);
     Ok(0)
 }
 
 pub fn sys_setdomainname(name: usize, len: i32) -> Result<usize> {
-    system::set_domainname(read_name(name, len)?);
+    let name = read_name(name, len)?;
+    current().my_uts().set_domainname(name);
     Ok(0)
 }
 

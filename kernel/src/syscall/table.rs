@@ -371,7 +371,7 @@ syscalls! {
     269 faccessat(dirfd: i32, path: UserCStr, mode: u32) => stat::sys_faccessat, Full, "";
     270 pselect6(count: i32, read: usize, write: usize, except: usize, timeout: usize, mask: usize) => poll::sys_pselect6, Full, "";
     271 ppoll(fds: usize, count: u32, timeout: usize, mask: usize, size: usize) => poll::sys_ppoll, Full, "";
-    272 unshare(flags: usize) => process::sys_unshare, Partial, "CLONE_FILES, CLONE_FS and CLONE_SYSVSEM; namespaces are not there.";
+    272 unshare(flags: usize) => process::sys_unshare, Partial, "CLONE_FILES, CLONE_FS, CLONE_SYSVSEM and CLONE_NEWUTS; other namespaces are not there";
     273 set_robust_list(head: usize, len: usize) => futex::sys_set_robust_list, Full, "";
     274 get_robust_list(pid: Pid, head: UserPtr<usize>, len: UserPtr<usize>) => futex::sys_get_robust_list, Full, "";
     275 splice(in_fd: i32, in_offset: UserPtr<i64>, out_fd: i32, out_offset: UserPtr<i64>, len: usize, flags: u32) => pipe::sys_splice, Full, "";
@@ -407,7 +407,7 @@ syscalls! {
     305 clock_adjtime(clock: i32, buf: UserPtr<Timex>) => time::sys_clock_adjtime, Partial, "reads; setting answers EPERM";
     306 syncfs(fd: i32) => file::sys_syncfs, Full, "";
     307 sendmmsg(fd: i32, messages: UserPtr<MMsgHdr>, count: u32, flags: u32) => message::sys_sendmmsg, Full, "";
-    308 setns;
+    308 setns(fd: i32, nstype: u32) => process::sys_setns, Partial, "UTS namespaces; others are not there";
     309 getcpu(cpu: usize, node: usize) => sched::sys_getcpu, Full, "";
     310 process_vm_readv(pid: Pid, local: usize, local_count: usize, remote: usize, remote_count: usize, flags: usize) => remote::sys_process_vm_readv, Full, "";
     311 process_vm_writev(pid: Pid, local: usize, local_count: usize, remote: usize, remote_count: usize, flags: usize) => remote::sys_process_vm_writev, Full, "";

@@ -6,6 +6,7 @@ use core::sync::atomic::Ordering;
 use abi::{Errno, Result};
 use sched::{Params, Policy, Reservation};
 
+use super::namespace;
 use super::pid::{self, Pid};
 use super::process::Process;
 use super::ptrace::{self, Event};
@@ -61,9 +62,9 @@ bitflags::bitflags! {
         const UNTRACED = 0x800000;
         /// Store the child's number in the child.
         const CHILD_SETTID = 0x1000000;
-        /// Namespaces: not there.
+        /// Other namespaces: not there.
         const NEWCGROUP = 0x2000000;
-        /// See `NEWCGROUP`.
+        /// A UTS namespace of its own.
         const NEWUTS = 0x4000000;
         /// See `NEWCGROUP`.
         const NEWIPC = 0x8000000;
@@ -86,7 +87,6 @@ bitflags::bitflags! {
 
 /// The namespaces a kernel built without them refuses.
 const NAMESPACES: CloneFlags = CloneFlags::NEWCGROUP
-    .union(CloneFlags::NEWUTS)
     .union(CloneFlags::NEWIPC)
     .union(CloneFlags::NEWUSER)
     .union(CloneFlags::NEWPID)
@@ -235,6 +235,10 @@ fn check_limits(me: &CurrentTask) -> Result<TaskSlot> {
 fn build(me: &CurrentTask, args: &CloneArgs) -> Result<Arc<Task>> {
     let flags = args.flags;
     let (params, affinity) = child_params(me)?;
+    let uts = match flags.contains(CloneFlags::NEWUTS) {
+        true => namespace::copy_of(me)?,
+        false => me.my_uts().clone(),
+    };
     let shared_mm = flags.contains(CloneFlags::VM);
     let mm = match shared_mm {
         true => me.my_mm().clone(),
@@ -255,7 +259,7 @@ fn build(me: &CurrentTask, args: &CloneArgs) -> Result<Arc<Task>> {
     };
     let process = process.inspect_err(|_| pid::release(tid))?;
     let drop_alt_stack = shared_mm && !flags.contains(CloneFlags::VFORK);
-    let child = Task::new(NewTask {
+    let new = NewTask {
         tid,
         process,
         mm: Some(mm),
@@ -267,8 +271,8 @@ fn build(me: &CurrentTask, args: &CloneArgs) -> Result<Arc<Task>> {
         comm: me.comm(),
         sched: SchedState::new(params, affinity, arch::cpu::current_id()),
         flags: TaskFlags::FORK_NO_EXEC | (me.flags() & INHERITED),
-    })
-    .inspect_err(|_| pid::release(tid))?;
+    };
+    let child = Task::new_in(uts, new).inspect_err(|_| pid::release(tid))?;
     if !flags.contains(CloneFlags::THREAD) {
         *child.process.leader.lock() = Arc::downgrade(&child);
     }
@@ -409,26 +413,34 @@ fn publish(me: &CurrentTask, child: &Arc<Task>, args: &CloneArgs, traced: bool) 
 /// `unshare(2)`: gives the running task copies of what it shares.
 ///
 /// # Errors
-/// `EINVAL` for what cannot be unshared here: namespaces, and memory or signals of a process with more threads.
+/// `EINVAL` for what cannot be unshared here: namespaces of other kinds, and memory or signals of a process with more
+/// threads. `EPERM` for a namespace without `CAP_SYS_ADMIN`; `ENOMEM`. Nothing is unshared then.
 pub fn unshare(flags: CloneFlags) -> Result<usize> {
     let me = current();
     let of_threads = CloneFlags::THREAD | CloneFlags::SIGHAND | CloneFlags::VM;
-    let known = of_threads | CloneFlags::FS | CloneFlags::FILES | CloneFlags::SYSVSEM;
-    if !known.contains(flags) {
+    let of_task = CloneFlags::FS | CloneFlags::FILES | CloneFlags::SYSVSEM | CloneFlags::NEWUTS;
+    if !(of_threads | of_task).contains(flags) {
         return Err(Errno::EINVAL);
     }
     if flags.intersects(of_threads) && me.process.thread_count() > 1 {
         return Err(Errno::EINVAL);
     }
-    if flags.contains(CloneFlags::FILES) {
-        let own = me.my_files().fork()?;
-        drop(me.replace_files(Some(own)));
+    let has = |flag| flags.contains(flag);
+    let files = has(CloneFlags::FILES).then(|| me.my_files().fork());
+    let files = files.transpose()?;
+    let uts = has(CloneFlags::NEWUTS).then(|| namespace::copy_of(&me));
+    let uts = uts.transpose()?;
+    if files.is_some() {
+        drop(me.replace_files(files));
     }
-    if flags.contains(CloneFlags::FS) {
+    if has(CloneFlags::FS) {
         let own = me.my_fs().fork();
         drop(me.replace_fs(Some(own)));
     }
-    if flags.contains(CloneFlags::SYSVSEM) {
+    if uts.is_some() {
+        drop(me.replace_uts(uts));
+    }
+    if has(CloneFlags::SYSVSEM) {
         sem::leave(me.take_undo());
     }
     Ok(0)

@@ -74,6 +74,7 @@ fn leave_user_space(me: &CurrentTask) {
     shm::exit_thread();
     drop(me.replace_files(None));
     drop(me.replace_fs(None));
+    drop(me.replace_uts(None));
 }
 
 /// Takes the thread out of its process; the last one makes the process a zombie. Answers the thread's status.

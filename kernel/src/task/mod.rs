@@ -15,6 +15,7 @@
 //! | `coredump` | what a process that went wrong leaves |
 //! | `ptrace` | threads that watch and change others |
 //! | `exit`, `wait` | the end of threads and processes, zombies, and wait4 and waitid |
+//! | `namespace` | [`UtsNamespace`]: the host's name, as a set of tasks sees it |
 //! | `rseq`, `membarrier` | restartable sequences, and barriers on other CPUs |
 //! | `rlimit`, `usage` | limits, and times used |
 //! | `seccomp` | system calls given up for good |
@@ -44,6 +45,7 @@ mod helper;
 pub mod init;
 mod initargs;
 pub mod membarrier;
+pub mod namespace;
 pub mod pid;
 pub mod pidfd;
 pub mod process;
@@ -60,6 +62,7 @@ mod user_return;
 pub mod wait;
 
 pub use cred::{Cap, CapSet, Cred, Gid, Uid};
+pub use namespace::UtsNamespace;
 pub use pid::{Pid, find_process, find_task, for_each_process, for_each_task};
 pub use process::{Process, clear_dumpable};
 pub use rlimit::Resource;

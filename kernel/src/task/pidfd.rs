@@ -73,8 +73,13 @@ pub fn open(pid: Pid, flags: u32) -> Result<usize> {
 /// `EBADF` for any other descriptor.
 pub fn process_of(fd: i32) -> Result<Arc<Process>> {
     let file = current().my_files().get(fd)?;
-    let pidfd = file.ops_as::<PidFd>().ok_or(Errno::EBADF)?;
-    Ok(pidfd.process.clone())
+    named_by(&file).ok_or(Errno::EBADF)
+}
+
+/// The process that a file names; `None` for other files than pidfds.
+pub(super) fn named_by(file: &File) -> Option<Arc<Process>> {
+    let pidfd = file.ops_as::<PidFd>()?;
+    Some(pidfd.process.clone())
 }
 
 /// Whether waiting by this pidfd does not sleep.
@@ -93,8 +98,8 @@ pub fn is_nonblocking(fd: i32) -> Result<bool> {
 /// `EBADF` for any other descriptor.
 pub fn signal_target(fd: i32) -> Result<Arc<Process>> {
     let file = current().my_files().get(fd)?;
-    match file.ops_as::<PidFd>() {
-        Some(pidfd) => Ok(pidfd.process.clone()),
+    match named_by(&file) {
+        Some(process) => Ok(process),
         None => proc::process_of(&file).ok_or(Errno::EBADF)?,
     }
 }

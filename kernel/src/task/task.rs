@@ -8,6 +8,7 @@ use abi::Result;
 use ksync::check::Held;
 
 use super::cred::Cred;
+use super::namespace::UtsNamespace;
 use super::pid::Pid;
 use super::process::Process;
 use super::ptrace::TraceState;
@@ -79,6 +80,7 @@ pub struct Task {
     mm: TaskCell<Option<Arc<AddressSpace>>>,
     files: TaskCell<Option<Arc<FdTable>>>,
     fs: TaskCell<Option<Arc<FsContext>>>,
+    uts: TaskCell<Option<Arc<UtsNamespace>>>,
     cred: TaskCell<Arc<Cred>>,
     /// What its exit takes back of semaphore operations; `None` until it asks for that.
     undo: TaskCell<Option<Arc<UndoList>>>,
@@ -174,11 +176,19 @@ pub struct NewTask {
 }
 
 impl Task {
-    /// Builds a task that is not runnable yet.
+    /// Builds a task of the first namespace that is not runnable yet.
     ///
     /// # Errors
     /// `ENOMEM` when there is no memory for its stack.
     pub fn new(new: NewTask) -> Result<Arc<Task>> {
+        Self::new_in(UtsNamespace::initial().clone(), new)
+    }
+
+    /// Builds a task of that namespace that is not runnable yet.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn new_in(uts: Arc<UtsNamespace>, new: NewTask) -> Result<Arc<Task>> {
         let stack = KernelStack::new()?;
         Ok(Arc::new(Task {
             arch: ThreadArch::new(stack.top())?,
@@ -190,6 +200,7 @@ impl Task {
             mm: TaskCell::new(new.mm),
             files: TaskCell::new(new.files),
             fs: TaskCell::new(new.fs),
+            uts: TaskCell::new(Some(uts)),
             cred: TaskCell::new(new.cred),
             undo: TaskCell::new(new.undo),
             comm: SpinLock::new(new.comm),
@@ -244,6 +255,11 @@ impl Task {
     /// Root, working directory and umask, for anybody; `None` after exit.
     pub fn fs(&self) -> Option<Arc<FsContext>> {
         self.fs.get()
+    }
+
+    /// The host's and the domain's name, for anybody; `None` after exit.
+    pub fn uts(&self) -> Option<Arc<UtsNamespace>> {
+        self.uts.get()
     }
 
     /// The identity, for anybody.
@@ -321,6 +337,12 @@ impl crate::sync::CurrentTask {
         OwnRef(self.fs.borrow())
     }
 
+    /// The host's and the domain's name.
+    #[inline(always)]
+    pub fn my_uts(&self) -> OwnRef<'_, UtsNamespace> {
+        OwnRef(self.uts.borrow())
+    }
+
     /// The address space.
     #[inline(always)]
     pub fn my_mm(&self) -> OwnRef<'_, AddressSpace> {
@@ -366,6 +388,11 @@ impl crate::sync::CurrentTask {
     /// Replaces root, working directory and umask.
     pub fn replace_fs(&self, fs: Option<Arc<FsContext>>) -> Option<Arc<FsContext>> {
         self.fs.replace(fs)
+    }
+
+    /// Replaces the namespace of the host's name and returns the old one.
+    pub fn replace_uts(&self, uts: Option<Arc<UtsNamespace>>) -> Option<Arc<UtsNamespace>> {
+        self.uts.replace(uts)
     }
 }
 

@@ -67,6 +67,7 @@ mod thread;
 mod timer;
 mod tty;
 mod unix;
+mod uts;
 mod walks;
 mod xattr;
 
@@ -157,6 +158,7 @@ const FAMILIES: &[Family] = &[
     ("settings", settings::CASES),
     ("timer", timer::CASES),
     ("system", system::CASES),
+    ("uts", uts::CASES),
     ("path", walks::CASES),
     ("xattr", xattr::CASES),
     ("poll", poll::CASES),

@@ -74,6 +74,7 @@ fn answer(question: &str) -> Option<String> {
             sys!(SYS_prctl, libc::PR_GET_CHILD_SUBREAPER, &mut value, 0, 0, 0).ok()?;
             std::hint::black_box(value).to_string()
         }
+        "hostname" => text_of("/proc/sys/kernel/hostname").ok()?.trim().to_owned(),
         "children" => match sys!(SYS_wait4, -1, 0, libc::WNOHANG, 0) {
             Ok(0) => "running".to_owned(),
             Ok(_) => "ended".to_owned(),

@@ -293,6 +293,7 @@ pub const CALLS: &[(usize, &str, &str)] = &[
     (303, "name_to_handle_at", "FSAAG"),
     (306, "syncfs", "F"),
     (307, "sendmmsg", "FALG"),
+    (308, "setns", "FG"),
     (309, "getcpu", "AA"),
     (310, "process_vm_readv", "QALALG"),
     (311, "process_vm_writev", "QALALG"),

@@ -289,6 +289,7 @@ pub const TMPFS_MAGIC: i64 = 0x0102_1994;
 pub const RAMFS_MAGIC: i64 = 0x8584_58f6;
 pub const PIPEFS_MAGIC: i64 = 0x5049_5045;
 pub const ANON_INODE_FS_MAGIC: i64 = 0x0904_1934;
+pub const NSFS_MAGIC: i64 = 0x6e73_6673;
 
 /// A device number in the kernel's own form (`major << 20 | minor`, as Linux keeps it).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]

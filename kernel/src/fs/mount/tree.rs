@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use abi::fs::MountFlags;
+use abi::fs::{MountFlags, NSFS_MAGIC};
 use abi::{Errno, Result};
 use ksync::NewEntry;
 
@@ -169,11 +169,13 @@ pub fn attach(mount: &Arc<Mount>, place: &Path) -> Result<()> {
     graft(&mut tree, mount, &place)
 }
 
-/// Binds `from` at `to`; with `recursive`, what is mounted below comes along.
+/// Binds `from` at `to`; with `recursive`, what is mounted below comes along. Of what stands nowhere, files that name
+/// namespaces can be bound.
 pub fn bind(from: &Path, to: &Path, recursive: bool) -> Result<()> {
     let mut tree = TREE.lock();
     let to = target(to)?;
-    if !to.mount.is_mounted() || !from.mount.is_mounted() || from.mount.is_unbindable() {
+    let is_bindable = from.mount.is_mounted() || from.mount.sb.magic == NSFS_MAGIC;
+    if !to.mount.is_mounted() || !is_bindable || from.mount.is_unbindable() {
         return Err(Errno::EINVAL);
     }
     if from.inode().is_dir() != to.inode().is_dir() {
@@ -237,7 +239,8 @@ fn copy_one(
     root: &Arc<Dentry>,
     relation: Relation,
 ) -> Arc<Mount> {
-    let copy = Mount::new(&mount.sb, root, mount.flags(), &mount.source);
+    let flags = mount.flags() - MountFlags::KERNMOUNT;
+    let copy = Mount::new(&mount.sb, root, flags, &mount.source);
     propagation::relate(tree, &copy, mount, relation);
     copy
 }

@@ -1,4 +1,5 @@
-//! Magic links: `exe`, `cwd` and `root` of a process, which lead to a place and not along a path.
+//! Magic links: `exe`, `cwd` and `root` of a process, and those to its files and namespaces, which lead to a place and not
+//! along a path.
 
 use alloc::sync::Arc;
 
@@ -8,7 +9,7 @@ use super::pid;
 use super::subject::{Subject, Target};
 use crate::fs::inode::{Attr, Inode, InodeOps, InodeOpsRef, LinkTarget, SetAttr};
 use crate::fs::mount::Path;
-use crate::fs::pipe;
+use crate::fs::{nsfs, pipe};
 use crate::task;
 
 /// Where a link of a process leads.
@@ -18,6 +19,7 @@ pub enum Place {
     Cwd,
     Root,
     Fd(i32),
+    Uts,
 }
 
 struct Link {
@@ -45,12 +47,17 @@ fn find(target: &Target, place: Place) -> Option<Path> {
             pipe::make_openable(&file);
             Some(file.path().clone())
         }
+        Place::Uts => Some(nsfs::place_of(&task.uts()?)),
     }
 }
 
 impl Link {
     fn resolve(&self) -> Result<Path> {
-        let target = self.subject.get().map_err(|_| Errno::ENOENT)?;
+        let gone = match self.place {
+            Place::Uts => Errno::EACCES,
+            _ => Errno::ENOENT,
+        };
+        let target = self.subject.get().map_err(|_| gone)?;
         target.check_read()?;
         find(&target, self.place).ok_or(Errno::ENOENT)
     }

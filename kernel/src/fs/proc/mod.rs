@@ -14,6 +14,7 @@
 //! | `attributes` | `limits`, `comm`, `oom_score`, `wchan` and other small files |
 //! | `scheduling` | `sched`, `schedstat`, `timers`, `timerslack_ns` |
 //! | `links`, `fds` | `exe`, `cwd`, `root`; `fd` and `fdinfo` |
+//! | `namespaces` | `ns` |
 //! | `net`, `inet`, `netlink` | `/proc/net` |
 //! | `mounts` | `mounts`, `mountinfo`, `mountstats` |
 //! | `system` | files about the machine, time and devices |
@@ -50,6 +51,7 @@ mod locks;
 mod mem;
 mod memory;
 mod mounts;
+mod namespaces;
 mod net;
 mod netlink;
 mod node;

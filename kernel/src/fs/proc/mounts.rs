@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use abi::fs::MountFlags;
+use abi::fs::{MountFlags, NSFS_MAGIC};
 use abi::{Errno, Result};
 
 use super::subject::Target;
@@ -88,13 +88,16 @@ pub fn mounts(target: &Target, out: &mut Text) -> Result<()> {
     })
 }
 
-/// The path of the mount's root in its own file system.
+/// The path of the mount's root in its own file system; of a namespace's file its name.
 fn inner_root(mount: &Arc<Mount>) -> Vec<u8> {
     let mut names = Vec::new();
     let mut at = mount.root.clone();
     while let Some(parent) = at.parent() {
         names.push(at.name());
         at = parent;
+    }
+    if mount.sb.magic == NSFS_MAGIC {
+        return mount.root.name().to_vec();
     }
     if names.is_empty() {
         return b"/".to_vec();

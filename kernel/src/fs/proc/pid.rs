@@ -12,7 +12,7 @@ use super::mem::Memory;
 use super::root::{itoa, parse_number};
 use super::subject::{Subject, Target};
 use super::text::{Source, Text, TextFile};
-use super::{attributes, memory, mounts, pagemap, running, scheduling, stat, status};
+use super::{attributes, memory, mounts, namespaces, pagemap, running, scheduling, stat, status};
 use crate::fs::dentry::emit_dots;
 use crate::fs::file::{DirSink, File, FileOps, FileOpsRef};
 use crate::fs::inode::{
@@ -38,6 +38,8 @@ enum Kind {
     Special(OpenOf),
     Link(Place),
     Fds(FdKind),
+    /// `ns`.
+    Namespaces,
     /// `mem`.
     Memory,
     /// `task`, of processes only.
@@ -50,6 +52,7 @@ static ENTRIES: &[Entry] = &[
     Entry("task", 0o555, Kind::Threads),
     Entry("fd", 0o500, Kind::Fds(FdKind::Link)),
     Entry("fdinfo", 0o555, Kind::Fds(FdKind::Info)),
+    Entry("ns", 0o511, Kind::Namespaces),
     Entry("environ", 0o400, Kind::Private(memory::environ)),
     Entry("auxv", 0o400, Kind::Private(memory::auxv)),
     Entry("status", 0o444, Kind::Text(status::status)),
@@ -124,7 +127,7 @@ impl Entry {
             | Kind::Special(_)
             | Kind::Memory => FileKind::Regular,
             Kind::Link(_) => FileKind::Symlink,
-            Kind::Fds(_) | Kind::Threads => FileKind::Dir,
+            Kind::Fds(_) | Kind::Namespaces | Kind::Threads => FileKind::Dir,
         }
     }
 }
@@ -141,6 +144,11 @@ pub fn fd_ino(id: Pid, kind: FdKind, fd: i32) -> u64 {
         FdKind::Info => 2,
     };
     directory_ino(id) | section << 24 | fd as u64
+}
+
+/// The number of the link in `ns` with this place in its directory.
+pub fn namespace_ino(id: Pid, index: u64) -> u64 {
+    directory_ino(id) | 4 << 24 | index
 }
 
 fn thread_ino(process: Pid, tid: Pid) -> u64 {
@@ -245,6 +253,7 @@ impl InodeOps for PidDir {
         let make = |ops: InodeOpsRef| new_inode(&dir.sb, ino, kind, mode, &target, ops);
         Ok(match &entry.2 {
             Kind::Link(place) => make(links::ops(subject, *place)),
+            Kind::Namespaces => make(namespaces::directory(subject)),
             Kind::Memory => make(Arc::new(Memory(subject)).into()),
             Kind::Fds(of) => fds::own(make(fds::directory(subject, *of)), &target),
             Kind::Threads => {
@@ -372,9 +381,12 @@ impl Source for PidFile {
                 target.check_read()?;
                 show(&target, out)
             }
-            Kind::Special(_) | Kind::Link(_) | Kind::Fds(_) | Kind::Memory | Kind::Threads => {
-                Err(Errno::EINVAL)
-            }
+            Kind::Special(_)
+            | Kind::Link(_)
+            | Kind::Fds(_)
+            | Kind::Namespaces
+            | Kind::Memory
+            | Kind::Threads => Err(Errno::EINVAL),
         }
     }
 

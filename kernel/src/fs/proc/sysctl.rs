@@ -7,7 +7,8 @@ use super::sysvipc;
 use super::text::{Text, number};
 use crate::device::random;
 use crate::mm::{promise, tunables};
-use crate::system::{self, NAME_LEN};
+use crate::system;
+use crate::task::namespace::{NAME_LEN, Name};
 use crate::task::{Cap, coredump, exec, pid, seccomp};
 use crate::{fs, log, mm, net, task, tty};
 
@@ -215,18 +216,18 @@ static KERNEL: &[Node] = &[
     Node::Writable(
         "domainname",
         0o644,
-        |out| name(&system::domainname(), out),
+        |out| name(&task::current().my_uts().names().domainname, out),
         |bytes| {
-            system::set_domainname(to_name(bytes));
+            task::current().my_uts().set_domainname(to_name(bytes));
             Ok(())
         },
     ),
     Node::Writable(
         "hostname",
         0o644,
-        |out| name(&system::hostname(), out),
+        |out| name(&task::current().my_uts().names().hostname, out),
         |bytes| {
-            system::set_hostname(to_name(bytes));
+            task::current().my_uts().set_hostname(to_name(bytes));
             Ok(())
         },
     ),
@@ -461,14 +462,14 @@ fn words(words: impl IntoIterator<Item = &'static str>, out: &mut Text) -> Resul
 }
 
 /// A name up to its NUL, as a line.
-fn name(name: &[u8; NAME_LEN], out: &mut Text) -> Result<()> {
+fn name(name: &Name, out: &mut Text) -> Result<()> {
     let end = name.iter().position(|byte| *byte == 0).unwrap_or(NAME_LEN);
     out.bytes(name.get(..end).unwrap_or_default())?;
     out.bytes(b"\n")
 }
 
 /// The first line of a write, cut to what a name may have.
-fn to_name(bytes: &[u8]) -> [u8; NAME_LEN] {
+fn to_name(bytes: &[u8]) -> Name {
     let mut name = [0; NAME_LEN];
     let line = bytes
         .split(|byte| matches!(byte, b'\n' | 0))

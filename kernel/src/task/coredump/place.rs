@@ -88,7 +88,7 @@ impl Place {
 fn target(me: &CurrentTask, info: &SigInfo, mode: u32, limit: u64) -> Option<Target> {
     let cred = me.my_cred();
     let comm = me.comm();
-    let hostname = crate::system::hostname();
+    let hostname = me.my_uts().names().hostname;
     let exe = me.process.exe.lock().clone();
     let exe = exe.map(|file| file.maps_path());
     let facts = Facts {
