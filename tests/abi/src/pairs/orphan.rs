@@ -123,6 +123,10 @@ fn orphan_that_has_ended_is_gone_if_sigchld_is_ignored() -> Outcome {
     handle(libc::SIGCHLD, libc::SIG_IGN, 0, &[])?;
     let orphan = dead_orphan(0)?;
     while wait_with(-1, libc::__WALL).is_ok() {}
+    // Its number goes a moment after it is no child any more.
+    while sys!(SYS_kill, orphan, 0).is_ok() {
+        nap();
+    }
     fails(sys!(SYS_kill, orphan, 0), libc::ESRCH)
 }
 
