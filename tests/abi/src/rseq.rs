@@ -300,7 +300,10 @@ fn rseq_in_memory_that_went_is_sigsegv() -> Outcome {
     let death = death_of(|| {
         let _ = register(addr);
         let _ = sys!(SYS_munmap, addr, PAGE);
-        nap();
+        // It shows at the first switch; a nap may be over before it comes to one.
+        for _ in 0..100 {
+            nap();
+        }
     })?;
     equal(death, libc::SIGSEGV)
 }

@@ -92,17 +92,15 @@ fn walks_find_one_of_two_names() -> Outcome {
     mkdir(c"d")?;
     file_with(c"d/one", b"here")?;
     beside(to_and_fro, || {
-        let (mut found, mut both) = ([0; 2], 0);
-        for _ in 0..WALKS {
+        let (mut found, mut both, mut walks) = ([0; 2], 0, 0);
+        // The child may have no CPU for a while.
+        while walks < WALKS || found.contains(&0) {
+            walks += 1;
             let there = [c"d/one", c"d/two"].map(|name| stat(name).is_ok());
             (0..2).for_each(|at| found[at] += u32::from(there[at]));
             both += u32::from(there == [true, true]);
         }
-        check(
-            found.iter().all(|count| *count > 0),
-            "a name never led there",
-        )?;
-        check(both < WALKS, "both names were always there")
+        check(both < walks, "both names were always there")
     })
 }
 
