@@ -26,6 +26,8 @@ pub enum Band {
     Out = 2,
     /// A lease is to be given up, or a directory changed.
     Msg = 3,
+    /// Urgent data.
+    Pri = 5,
     Hup = 6,
 }
 
@@ -33,10 +35,12 @@ impl Band {
     /// `si_band`: the events of `poll` that the code stands for.
     const fn events(self) -> i64 {
         const POLLIN: i64 = 1;
+        const POLLPRI: i64 = 2;
         const POLLOUT: i64 = 4;
         const POLLERR: i64 = 8;
         const POLLHUP: i64 = 16;
         const POLLRDNORM: i64 = 0x40;
+        const POLLRDBAND: i64 = 0x80;
         const POLLWRNORM: i64 = 0x100;
         const POLLWRBAND: i64 = 0x200;
         const POLLMSG: i64 = 0x400;
@@ -44,6 +48,7 @@ impl Band {
             Self::In => POLLIN | POLLRDNORM,
             Self::Out => POLLOUT | POLLWRNORM | POLLWRBAND,
             Self::Msg => POLLIN | POLLRDNORM | POLLMSG,
+            Self::Pri => POLLPRI | POLLRDBAND,
             Self::Hup => POLLHUP | POLLERR,
         }
     }
@@ -114,21 +119,36 @@ impl Owner {
     }
 
     fn tell(&self, signo: i32, band: Band, fd: i32) {
+        self.each(|process, task| self.send(process, task, signo, band, fd));
+    }
+
+    /// Sends SIGURG, of which nothing more is said.
+    fn tell_urgent(&self) {
+        self.each(|process, task| {
+            if self.may_signal(process) {
+                // A standard signal is always accepted.
+                let _ = deliver(process, task, SigInfo::kernel(Signo::URG));
+            }
+        });
+    }
+
+    /// All processes that are signalled, or the one thread of it.
+    fn each(&self, tell: impl Fn(&Process, Option<&Arc<Task>>)) {
         match &self.receiver {
             Receiver::Task(task) => {
                 if let Some(task) = task.upgrade() {
-                    self.send(&task.process, Some(&task), signo, band, fd);
+                    tell(&task.process, Some(&task));
                 }
             }
             Receiver::Process(process) => {
                 if let Some(process) = process.upgrade() {
-                    self.send(&process, None, signo, band, fd);
+                    tell(&process, None);
                 }
             }
             Receiver::Group(group) => {
                 let members = group.upgrade().map(|group| group.members());
                 for process in members.unwrap_or_default() {
-                    self.send(&process, None, signo, band, fd);
+                    tell(&process, None);
                 }
             }
         }
@@ -139,22 +159,25 @@ impl Owner {
         if !self.may_signal(process) {
             return;
         }
-        let deliver = |info| match task {
-            Some(task) => signal::send_to_task(task, info),
-            None => signal::send_to_process(process, info),
-        };
         let sent = Signo::new(signo).map(|signo| {
             let code = if has_own_codes(signo) {
                 si::SIGIO
             } else {
                 band as i32
             };
-            deliver(SigInfo::poll(signo, code, band.events(), fd))
+            deliver(process, task, SigInfo::poll(signo, code, band.events(), fd))
         });
         if !matches!(sent, Some(Ok(()))) {
             // A standard signal is always accepted.
-            let _ = deliver(SigInfo::kernel(Signo::IO));
+            let _ = deliver(process, task, SigInfo::kernel(Signo::IO));
         }
+    }
+}
+
+fn deliver(process: &Process, task: Option<&Arc<Task>>, info: SigInfo) -> Result<()> {
+    match task {
+        Some(task) => signal::send_to_task(task, info),
+        None => signal::send_to_process(process, info),
     }
 }
 
@@ -250,6 +273,24 @@ impl FasyncList {
         }
     }
 
+    /// Tells every file's owner of urgent data; whether there is any.
+    pub fn tell_urgent(&self) -> bool {
+        if !self.is_used() {
+            return false;
+        }
+        let entries = self.entries.lock().clone();
+        let owners = entries.iter().filter_map(|entry| entry.owner());
+        owners.map(|owner| owner.tell_urgent()).count() != 0
+    }
+
+    /// Tells those files of urgent data that have a signal of their own.
+    pub fn tell_chosen(&self) {
+        let entries = self.entries.lock().clone();
+        for entry in entries.iter().filter(|entry| entry.signal() != 0) {
+            entry.tell(Band::Pri);
+        }
+    }
+
     fn add(&self, state: &Arc<Async>) {
         self.change(|entries| {
             if !entries.iter().any(|entry| Arc::ptr_eq(entry, state)) {
@@ -305,9 +346,24 @@ pub fn set(file: &File, fd: i32, on: bool) -> bool {
     true
 }
 
+/// Names who is told.
+pub fn set_owner(file: &File, owner: Option<Owner>) {
+    let state = file.fasync_or_new();
+    state.set_owner(owner);
+    if let Some(list) = file.ops().urgent_owners() {
+        list.add(state);
+    }
+}
+
 /// The file is closed for good.
 pub fn release(file: &File) {
-    if file.flags().contains(OpenFlags::ASYNC) && file.fasync().is_some() {
+    let Some(state) = file.fasync() else {
+        return;
+    };
+    if let Some(list) = file.ops().urgent_owners() {
+        list.remove(state);
+    }
+    if file.flags().contains(OpenFlags::ASYNC) {
         set(file, -1, false);
     }
 }

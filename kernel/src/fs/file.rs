@@ -101,6 +101,10 @@ pub trait FileOps: Send + Sync + Any {
     fn fasync(&self, _file: &File) -> Option<[Option<&FasyncList>; 2]> {
         None
     }
+    /// The list of files whose owners hear of urgent data, with `O_ASYNC` or without.
+    fn urgent_owners(&self) -> Option<&FasyncList> {
+        None
+    }
     /// Whom `O_ASYNC` signals where nobody was named.
     fn default_owner(&self) -> Option<Owner> {
         None

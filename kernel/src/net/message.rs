@@ -130,6 +130,15 @@ impl Patience {
         }
     }
 
+    /// The error for a signal that came before there was anything to wait for.
+    pub fn broken_off(&self) -> Errno {
+        match self {
+            Patience::None => Errno::EAGAIN,
+            Patience::Timeout { ns: 0, .. } => Errno::ERESTARTSYS,
+            Patience::Timeout { .. } => Errno::EINTR,
+        }
+    }
+
     /// Sleeps on the queue until `condition` holds.
     ///
     /// # Errors

@@ -305,12 +305,12 @@ fn owner(file: &Arc<File>, cmd: u32, arg: usize) -> Result<usize> {
     match cmd {
         F_SETOWN => {
             let owner = fasync::owner_from_number(arg as i32)?;
-            file.fasync_or_new().set_owner(owner);
+            fasync::set_owner(file, owner);
         }
         F_SETOWN_EX => {
             let given = UserPtr::<FOwnerEx>::from(arg).read()?;
             let owner = fasync::owner_from_struct(&given)?;
-            file.fasync_or_new().set_owner(owner);
+            fasync::set_owner(file, owner);
         }
         F_GETOWN => {
             return Ok(fasync::owner_number(file) as isize as usize);

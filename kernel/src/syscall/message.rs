@@ -161,6 +161,10 @@ pub fn sys_recvmmsg(
     let wait_for_one = flags & MsgFlags::WAITFORONE.bits() != 0;
     let mut flags = flags & !MsgFlags::WAITFORONE.bits();
     let result = for_each_message(messages, count, |message, done| {
+        // Nothing is waited for beside urgent data.
+        if done != 0 && flags & MsgFlags::OOB.bits() != 0 {
+            return Ok(None);
+        }
         // The time is looked at between messages only, as on Linux.
         if done != 0 && end.is_some_and(|end| time::monotonic_ns() >= end) {
             return Ok(None);

@@ -143,10 +143,10 @@ syscalls! {
     41 socket(family: i32, kind: u32, protocol: i32) => socket::sys_socket, Partial, "AF_UNIX, AF_NETLINK (ROUTE, USERSOCK, CONNECTOR, KOBJECT_UEVENT and GENERIC), AF_INET and AF_INET6 over the loopback interface; other families answer EAFNOSUPPORT";
     42 connect(fd: i32, addr: usize, len: i32) => socket::sys_connect, Full, "";
     43 accept(fd: i32, addr: usize, len: UserPtr<i32>) => socket::sys_accept, Full, "";
-    44 sendto(fd: i32, buf: usize, len: usize, flags: u32, addr: usize, addr_len: i32) => socket::sys_sendto, Partial, "no MSG_OOB";
-    45 recvfrom(fd: i32, buf: usize, len: usize, flags: u32, addr: usize, addr_len: UserPtr<i32>) => socket::sys_recvfrom, Partial, "no MSG_OOB";
-    46 sendmsg(fd: i32, message: UserPtr<MsgHdr>, flags: u32) => message::sys_sendmsg, Partial, "no MSG_OOB";
-    47 recvmsg(fd: i32, message: UserPtr<MsgHdr>, flags: u32) => message::sys_recvmsg, Partial, "no MSG_OOB";
+    44 sendto(fd: i32, buf: usize, len: usize, flags: u32, addr: usize, addr_len: i32) => socket::sys_sendto, Partial, "no MSG_OOB on local sockets";
+    45 recvfrom(fd: i32, buf: usize, len: usize, flags: u32, addr: usize, addr_len: UserPtr<i32>) => socket::sys_recvfrom, Partial, "no MSG_OOB on local sockets";
+    46 sendmsg(fd: i32, message: UserPtr<MsgHdr>, flags: u32) => message::sys_sendmsg, Partial, "no MSG_OOB on local sockets";
+    47 recvmsg(fd: i32, message: UserPtr<MsgHdr>, flags: u32) => message::sys_recvmsg, Partial, "no MSG_OOB on local sockets";
     48 shutdown(fd: i32, how: u32) => socket::sys_shutdown, Full, "";
     49 bind(fd: i32, addr: usize, len: i32) => socket::sys_bind, Full, "";
     50 listen(fd: i32, backlog: i32) => socket::sys_listen, Full, "";

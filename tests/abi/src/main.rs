@@ -149,6 +149,7 @@ const FAMILIES: &[Family] = &[
     ("inet", inet::tcp::CASES),
     ("inet", inet::stream::CASES),
     ("inet", inet::cork::CASES),
+    ("inet", inet::urgent::CASES),
     ("inet", inet::raw::CASES),
     ("inet", inet::proc::CASES),
     ("inotify", inotify::CASES),

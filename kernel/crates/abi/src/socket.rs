@@ -46,6 +46,8 @@ pub const FIOSETOWN: u32 = 0x8901;
 pub const SIOCSPGRP: u32 = 0x8902;
 pub const FIOGETOWN: u32 = 0x8903;
 pub const SIOCGPGRP: u32 = 0x8904;
+/// Whether the next byte to be read is the urgent one.
+pub const SIOCATMARK: u32 = 0x8905;
 
 pub const SOCKFS_MAGIC: i64 = 0x534f_434b;
 

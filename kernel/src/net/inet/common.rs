@@ -369,7 +369,7 @@ impl Common {
             FIOSETOWN | SIOCSPGRP => {
                 let number = UserPtr::<i32>::from(arg).read()?;
                 let owner = fasync::owner_from_number(number)?;
-                file.fasync_or_new().set_owner(owner);
+                fasync::set_owner(file, owner);
                 Ok(0)
             }
             FIOGETOWN | SIOCGPGRP => {

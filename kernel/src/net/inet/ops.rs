@@ -7,7 +7,7 @@ use core::sync::atomic::Ordering;
 use abi::fs::FIONREAD;
 use abi::net::{IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, IPPROTO_UDP, ip, ipv6, tcp};
 use abi::poll::PollEvents;
-use abi::socket::{MsgFlags, SIOCOUTQ, SOCK_STREAM, SOL_SOCKET, so};
+use abi::socket::{MsgFlags, SIOCATMARK, SIOCOUTQ, SOCK_STREAM, SOL_SOCKET, so};
 use abi::{Errno, Result};
 use zerocopy::IntoBytes;
 
@@ -78,7 +78,8 @@ impl FileOps for TcpSocket {
         let is_listener = self.end.state() == state::LISTEN;
         match cmd {
             FIONREAD | SIOCOUTQ if is_listener => Err(Errno::EINVAL),
-            FIONREAD => give(self.end.readable(), arg),
+            FIONREAD => give(self.end.urgent.count(self.end.readable()), arg),
+            SIOCATMARK => give(usize::from(self.end.urgent.is_at_mark()), arg),
             SIOCOUTQ => give(self.end.unacknowledged.load(Ordering::SeqCst), arg),
             _ => Common::ioctl(file, cmd, arg),
         }
@@ -92,6 +93,9 @@ impl FileOps for TcpSocket {
     }
     fn fasync(&self, _file: &File) -> Option<[Option<&FasyncList>; 2]> {
         Some([Some(&self.end.fasync), None])
+    }
+    fn urgent_owners(&self) -> Option<&FasyncList> {
+        Some(&self.end.urgent.owned)
     }
 }
 
@@ -162,6 +166,11 @@ impl Socket for TcpSocket {
                 self.settings.set_keep_alive(on);
                 self.apply(false);
                 self.common.options.set(option, i32::from(on))
+            }
+            (SOL_SOCKET, so::OOBINLINE) => {
+                let on = read_number(value)?;
+                self.end.urgent.set_inline(on != 0);
+                self.common.options.set(option, on)
             }
             (SOL_SOCKET, so::REUSEADDR) => {
                 let on = read_number(value)?;

@@ -121,7 +121,7 @@ impl FileOps for UnixSocket {
             FIOSETOWN | SIOCSPGRP => {
                 let number = UserPtr::<i32>::from(arg).read()?;
                 let owner = fasync::owner_from_number(number)?;
-                file.fasync_or_new().set_owner(owner);
+                fasync::set_owner(file, owner);
                 return Ok(0);
             }
             FIOGETOWN | SIOCGPGRP => {

@@ -7,6 +7,7 @@
 //! | [`tcp`] | streams: connecting, accepting, ending |
 //! | [`stream`] | streams: bytes, readiness, files to and from |
 //! | [`cork`] | streams: bytes that wait for more |
+//! | [`urgent`] | streams: urgent data |
 //! | [`raw`] | ICMP and raw packets |
 //! | [`proc`] | `/proc/net` and `/proc/sys/net` |
 
@@ -17,6 +18,7 @@ pub mod raw;
 pub mod stream;
 pub mod tcp;
 pub mod udp;
+pub mod urgent;
 
 use libc::{AF_INET, AF_INET6, SOL_SOCKET, c_int};
 

@@ -12,10 +12,12 @@
 
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 
 use abi::poll::PollEvents;
+use abi::socket::MsgFlags;
 use abi::{Errno, Result};
 use smoltcp::socket::tcp::{Socket, State};
 use spin::Once;
@@ -27,6 +29,7 @@ use super::segment::Segment;
 use super::settings::{Limits, Settings};
 use super::stack::Stack;
 use super::table::{self, Key, Kicks};
+use super::urgent::{Receiving, Sending};
 use super::{timer, transfer};
 use crate::fs::fasync::Band;
 use crate::mm::user::IoSource;
@@ -78,21 +81,58 @@ impl Drop for Charge {
 }
 
 /// What a connection has while it may send or receive.
-struct Active {
-    stack: Stack,
+pub(super) struct Active {
+    pub(super) stack: Stack,
     cork: Cork,
+    sending: Sending,
+    pub(super) receiving: Receiving,
     _charge: Charge,
 }
 
 impl Active {
-    fn send(&mut self, source: &mut IoSource<'_>, more: bool) -> Option<Result<usize>> {
+    fn send(&mut self, source: &mut IoSource<'_>, flags: MsgFlags) -> Option<Result<usize>> {
         let segment = self.stack.segment_len();
         let socket = self.stack.socket()?;
-        Some(if self.cork.begin_send(more) {
+        let sent = if self.cork.begin_send(flags.contains(MsgFlags::MORE)) {
             self.cork.take(socket, segment, source)
         } else {
             transfer::fill(socket, source)
-        })
+        };
+        if let Ok(count @ 1..) = sent {
+            self.sending.take(count);
+            let is_last = source.remaining() == 0 || flags.contains(MsgFlags::DONTWAIT);
+            if is_last && flags.contains(MsgFlags::OOB) {
+                // Nothing holds urgent data back.
+                self.cork.release_all(socket);
+                self.sending.mark_last();
+            }
+        }
+        Some(sent)
+    }
+
+    /// A packet has come; whether it is a reset.
+    fn take_in(&mut self, segment: Segment, end: &End) -> bool {
+        let summary = segment.summary();
+        if let (Some(summary), Some(socket)) = (&summary, self.stack.socket()) {
+            self.receiving
+                .look_at(&segment, summary, socket, &end.urgent);
+        }
+        self.stack.take_in(segment);
+        summary.is_some_and(|summary| summary.rst)
+    }
+
+    /// The packets made since the last call.
+    fn take_out(&mut self) -> Vec<Segment> {
+        if self.sending.is_marked()
+            && let Some(socket) = self.stack.socket()
+        {
+            self.sending.settle(socket.send_queue() + self.cork.len());
+        }
+        let mut segments = self.stack.take_out();
+        for segment in &mut segments {
+            self.sending.stamp(segment);
+        }
+        segments
     }
 
     /// Nothing more will be sent.
@@ -169,6 +209,8 @@ impl Connection {
             active: Mutex::new(Some(Active {
                 stack,
                 cork,
+                sending: Sending::default(),
+                receiving: Receiving::default(),
                 _charge: charge,
             })),
             input: SpinLock::new(VecDeque::new()),
@@ -331,8 +373,7 @@ impl Connection {
         loop {
             let next = self.input.lock().pop_front();
             let Some(segment) = next else { break };
-            was_reset |= segment.summary().is_some_and(|summary| summary.rst);
-            active.stack.take_in(segment);
+            was_reset |= active.take_in(segment, &self.end);
         }
         self.see_to_orphan(active);
         if let Some(socket) = active.stack.socket() {
@@ -340,7 +381,7 @@ impl Connection {
             self.limits.apply(socket);
         }
         active.stack.send_out();
-        for segment in active.stack.take_out() {
+        for segment in active.take_out() {
             table::deliver(segment, kicks);
         }
         self.publish(active, was_reset);
@@ -409,6 +450,7 @@ impl Connection {
         end.unacknowledged.store(queued, Ordering::SeqCst);
         let room = socket.send_capacity() - queued;
         end.send_room.store(room, Ordering::SeqCst);
+        active.receiving.publish(end);
         if before != now {
             if now == state::CLOSE && !self.aborted.load(Ordering::SeqCst) {
                 self.tell_why_closed(before, socket.state(), was_reset);
@@ -485,12 +527,25 @@ impl Connection {
         }
     }
 
-    /// Takes bytes to be sent, as many as there is room for; `None` if the connection is over.
-    pub fn send(self: &Arc<Self>, source: &mut IoSource<'_>, more: bool) -> Option<Result<usize>> {
+    /// As [`Self::with`], on all that a connection has.
+    pub(super) fn with_active<R>(
+        self: &Arc<Self>,
+        act: impl FnOnce(&mut Active) -> R,
+    ) -> Option<R> {
         let mut kicks = Kicks::default();
-        let answer = self.act_on(&mut kicks, |active| active.send(source, more));
+        let answer = self.act_on(&mut kicks, act);
         kicks.run();
-        answer.flatten()
+        answer
+    }
+
+    /// Takes bytes to be sent, as many as there is room for; `None` if the connection is over.
+    pub fn send(
+        self: &Arc<Self>,
+        source: &mut IoSource<'_>,
+        flags: MsgFlags,
+    ) -> Option<Result<usize>> {
+        self.with_active(|active| active.send(source, flags))
+            .flatten()
     }
 
     /// Ends the connection with a reset; nobody has it any more.

@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicI32, AtomicU8, AtomicUsize, Ordering};
 use abi::poll::PollEvents;
 use abi::{Errno, Result};
 
+use super::urgent::Shown;
 use crate::fs::fasync::FasyncList;
 use crate::net::inet::common::Owner;
 use crate::net::unix::{RECEIVE, SEND};
@@ -44,6 +45,7 @@ pub struct End {
     pub readers: WaitQueue,
     pub writers: WaitQueue,
     pub fasync: FasyncList,
+    pub urgent: Shown,
     /// Kept here, since it is told of connections that nobody has accepted too.
     pub owner: Owner,
 }
@@ -60,6 +62,7 @@ impl End {
             readers: WaitQueue::new(),
             writers: WaitQueue::new(),
             fasync: FasyncList::default(),
+            urgent: Shown::default(),
             owner: Owner::default(),
         }
     }
@@ -83,6 +86,7 @@ impl End {
     /// A new connection begins.
     pub fn reopen(&self) {
         self.shut.store(0, Ordering::SeqCst);
+        self.urgent.clear();
     }
 
     pub fn set_error(&self, error: Errno) {
@@ -134,8 +138,12 @@ impl End {
             events |= PollEvents::READABLE | PollEvents::RDHUP;
         }
         if !matches!(state, state::SYN_SENT | state::SYN_RECV) {
-            if self.readable() >= low_water {
+            let hidden = usize::from(self.urgent.hides_next());
+            if self.readable() >= low_water.saturating_add(hidden) {
                 events |= PollEvents::READABLE;
+            }
+            if self.urgent.is_here() {
+                events |= PollEvents::PRI;
             }
             if shut & SEND != 0 || self.is_writable() {
                 events |= PollEvents::WRITABLE;

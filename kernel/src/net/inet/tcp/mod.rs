@@ -13,9 +13,8 @@
 //! | [`stack`] | the protocol: `smoltcp`, one for each connection |
 //! | [`segment`] | a packet |
 //! | [`timer`] | what is due at a time |
+//! | [`urgent`] | urgent data: what is marked and read beside the stream |
 //! | [`info`] | `TCP_INFO` |
-//!
-//! There is no urgent data: `MSG_OOB` answers EOPNOTSUPP to who sends and EINVAL to who receives.
 
 pub mod connection;
 mod cork;
@@ -29,6 +28,7 @@ mod stack;
 pub mod table;
 mod timer;
 mod transfer;
+mod urgent;
 
 pub use segment::{Segment, Summary};
 pub use socket::TcpSocket;

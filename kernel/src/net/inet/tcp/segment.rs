@@ -36,6 +36,8 @@ pub struct Summary {
     pub rst: bool,
     pub sequence: TcpSeqNumber,
     pub acknowledged: TcpSeqNumber,
+    /// The urgent pointer, where there is one.
+    pub urgent: Option<u16>,
     /// In sequence space.
     pub length: usize,
 }
@@ -72,6 +74,31 @@ impl Segment {
         drop(refused);
     }
 
+    /// The length of its header of IP.
+    fn header_len(&self) -> usize {
+        match self.bytes().first() {
+            Some(first) if first >> 4 == 4 => usize::from(first & 0xf) * 4,
+            _ => 40,
+        }
+    }
+
+    /// A byte of what it carries.
+    pub fn payload_byte(&self, index: usize) -> Option<u8> {
+        let bytes = self.bytes().get(self.header_len()..)?;
+        let packet = TcpPacket::new_checked(bytes).ok()?;
+        packet.payload().get(index).copied()
+    }
+
+    /// Sets the urgent pointer. Packets here have no checksum.
+    pub fn set_urgent(&mut self, pointer: u16) {
+        let header = self.header_len();
+        let bytes = self.bytes_mut().get_mut(header..).unwrap_or_default();
+        if let Ok(mut packet) = TcpPacket::new_checked(bytes) {
+            packet.set_urg(true);
+            packet.set_urgent_at(pointer);
+        }
+    }
+
     /// What the packet is; `None` for one that is malformed.
     pub fn summary(&self) -> Option<Summary> {
         let bytes = self.bytes();
@@ -101,6 +128,7 @@ impl Segment {
             rst: packet.rst(),
             sequence: packet.seq_number(),
             acknowledged: packet.ack_number(),
+            urgent: packet.urg().then(|| packet.urgent_at()),
             length: packet.segment_len(),
         })
     }

@@ -66,6 +66,10 @@ impl TcpSocket {
                 .options
                 .set(option, i32::from(self.common.is_on(option)));
         }
+        connection
+            .end
+            .urgent
+            .set_inline(self.common.is_on(so::OOBINLINE));
         common.options.set_linger(&self.common.options.linger());
         for is_send in [false, true] {
             let timeout = self.common.options.timeout(is_send);
@@ -258,6 +262,7 @@ impl TcpSocket {
             Role::Idle => {}
         }
         self.set_role(Role::Idle);
+        self.end.urgent.clear();
         self.end.error.store(0, Ordering::SeqCst);
     }
 

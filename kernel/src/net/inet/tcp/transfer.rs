@@ -10,10 +10,12 @@ use smoltcp::socket::tcp::Socket;
 use super::connection::Connection;
 use super::end::state;
 use super::socket::TcpSocket;
+use super::urgent::View;
 use crate::fs::limits;
 use crate::mm::user::{IoSink, IoSource};
 use crate::net::message::{Incoming, Outgoing, Patience};
 use crate::net::unix::{RECEIVE, SEND};
+use crate::{signal, task};
 
 /// Takes as much of the source as there is room for.
 pub(super) fn fill(socket: &mut Socket<'static>, source: &mut IoSource<'_>) -> Result<usize> {
@@ -73,15 +75,16 @@ impl Target<'_, '_> {
     }
 }
 
-/// Puts as much of what was received as there is room for.
-fn drain(socket: &mut Socket<'static>, target: &mut Target<'_, '_>) -> Result<usize> {
+/// Puts as much of what was received as there is room for, and no more than `most`.
+fn drain(socket: &mut Socket<'static>, target: &mut Target<'_, '_>, most: usize) -> Result<usize> {
     let mut total = 0;
     for _ in 0..2 {
-        if target.remaining() == 0 {
+        let room = target.remaining().min(most - total);
+        if room == 0 {
             break;
         }
         let received = socket.recv(|bytes| {
-            let len = bytes.len().min(target.remaining());
+            let len = bytes.len().min(room);
             let (put, result) = target.put(bytes.get(..len).unwrap_or_default());
             (put, result.map(|()| put))
         });
@@ -97,11 +100,8 @@ fn drain(socket: &mut Socket<'static>, target: &mut Target<'_, '_>) -> Result<us
 
 impl TcpSocket {
     /// # Errors
-    /// `EPIPE` with its signal, the pending error, `EAGAIN`, `EFAULT`, `EOPNOTSUPP` for urgent data.
+    /// `EPIPE` with its signal, the pending error, `EAGAIN`, `EFAULT`.
     pub fn send(&self, message: &mut Outgoing<'_, '_>) -> Result<usize> {
-        if message.flags.contains(MsgFlags::OOB) {
-            return Err(Errno::EOPNOTSUPP);
-        }
         let mut patience = Patience::new(message.flags, self.common.options.send_timeout_ns());
         let mut sent = 0;
         let result = self.send_all(message, &mut patience, &mut sent);
@@ -136,8 +136,8 @@ impl TcpSocket {
             if message.data.remaining() == 0 {
                 return Ok(());
             }
-            let more = message.flags.contains(MsgFlags::MORE);
-            let count = connection.send(message.data, more).ok_or(Errno::EPIPE)??;
+            let sent_now = connection.send(message.data, message.flags);
+            let count = sent_now.ok_or(Errno::EPIPE)??;
             *sent += count;
             if message.data.remaining() == 0 {
                 return Ok(());
@@ -155,7 +155,7 @@ impl TcpSocket {
     }
 
     /// # Errors
-    /// `ENOTCONN`, the pending error, `EAGAIN`, `EFAULT`, `EINVAL` for urgent data.
+    /// `ENOTCONN`, the pending error, `EAGAIN`, `EFAULT`; those of [`Self::receive_urgent`].
     pub fn receive(&self, message: &mut Incoming<'_, '_>) -> Result<usize> {
         if message.flags.contains(MsgFlags::ERRQUEUE) {
             return Err(Errno::EAGAIN);
@@ -165,7 +165,7 @@ impl TcpSocket {
             return Err(Errno::ENOTCONN);
         }
         if message.flags.contains(MsgFlags::OOB) {
-            return Err(Errno::EINVAL);
+            return self.receive_urgent(message);
         }
         if message.flags.contains(MsgFlags::PEEK) {
             return self.peek(message);
@@ -178,6 +178,10 @@ impl TcpSocket {
         let mut done = 0;
         loop {
             let connection = self.connection();
+            // Who is to learn of the mark by a signal learns of it before it is passed.
+            if done == 0 && self.end.urgent.is_at_mark() && signal::pending(&task::current()) {
+                return Err(patience.broken_off());
+            }
             if self.end.readable() != 0
                 && let Some(connection) = &connection
             {
@@ -186,13 +190,15 @@ impl TcpSocket {
                 } else {
                     Target::Sink(message.data)
                 };
-                match connection.with(|socket| drain(socket, &mut target)) {
+                match connection.receive(done == 0, |socket, most| drain(socket, &mut target, most))
+                {
                     Some(Ok(count)) => done += count,
                     Some(Err(error)) if done == 0 => return Err(error),
                     Some(Err(_)) | None => {}
                 }
             }
-            if done >= least {
+            // A read ends at urgent data, whatever it waits for.
+            if done >= least || (done != 0 && self.end.urgent.is_at_mark()) {
                 return Ok(done);
             }
             if self.end.readable() != 0 && wanted > done {
@@ -251,20 +257,19 @@ impl TcpSocket {
         loop {
             let connection = self.connection();
             let there = self.end.readable();
-            let is_last = self.end.is_shut(RECEIVE) || self.end.has_error();
-            if (there >= least || (there != 0 && is_last))
+            let view = self.end.urgent.view(there);
+            let is_last = self.end.is_shut(RECEIVE) || self.end.has_error() || view.is_whole;
+            if (view.len >= least || (view.len != 0 && is_last))
                 && let Some(connection) = &connection
             {
-                return show(connection, message, wanted.min(there));
+                return show(connection, message, &view);
             }
-            match self.wait_for_bytes(connection.as_ref(), &mut patience, there, there) {
+            match self.wait_for_bytes(connection.as_ref(), &mut patience, view.len, there) {
                 Ok(true) => {}
                 Ok(false) => return Ok(0),
                 Err(error) => {
                     return match connection {
-                        Some(connection) if there != 0 => {
-                            show(&connection, message, wanted.min(there))
-                        }
+                        Some(connection) if view.len != 0 => show(&connection, message, &view),
                         _ => Err(error),
                     };
                 }
@@ -274,7 +279,12 @@ impl TcpSocket {
 }
 
 /// Copies what was received without taking it.
-fn show(connection: &Arc<Connection>, message: &mut Incoming<'_, '_>, len: usize) -> Result<usize> {
+fn show(
+    connection: &Arc<Connection>,
+    message: &mut Incoming<'_, '_>,
+    view: &View,
+) -> Result<usize> {
+    let len = view.skip + view.len.min(message.data.remaining());
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(len).map_err(|_| Errno::ENOBUFS)?;
     bytes.resize(len, 0);
@@ -282,7 +292,8 @@ fn show(connection: &Arc<Connection>, message: &mut Incoming<'_, '_>, len: usize
         .with(|socket| socket.peek_slice(&mut bytes).unwrap_or(0))
         .unwrap_or(0);
     if !message.flags.contains(MsgFlags::TRUNC) {
-        message.data.put(bytes.get(..shown).unwrap_or_default())?;
+        let shown = bytes.get(view.skip..shown).unwrap_or_default();
+        message.data.put(shown)?;
     }
-    Ok(shown)
+    Ok(shown.saturating_sub(view.skip))
 }
