@@ -14,7 +14,7 @@
 //! | `attributes` | `limits`, `comm`, `oom_score`, `wchan` and other small files |
 //! | `scheduling` | `sched`, `schedstat`, `timers`, `timerslack_ns` |
 //! | `links`, `fds` | `exe`, `cwd`, `root`; `fd` and `fdinfo` |
-//! | `net`, `inet`, `netlink` | `/proc/net` |
+//! | `net`, `inet`, `netlink`, `packet` | `/proc/net` |
 //! | `mounts` | `mounts`, `mountinfo`, `mountstats` |
 //! | `system` | files about the machine, time and devices |
 //! | `vmstat` | files about memory as a whole |
@@ -53,6 +53,7 @@ mod mounts;
 mod net;
 mod netlink;
 mod node;
+mod packet;
 mod pagemap;
 mod pid;
 mod root;
