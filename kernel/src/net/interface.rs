@@ -23,6 +23,7 @@ use zerocopy::{FromBytes, IntoBytes};
 use crate::mm::user::UserPtr;
 use crate::net::netlink::route::address::{self, Address};
 use crate::net::netlink::route::link;
+use crate::net::packet;
 use crate::sync::RwLock;
 use crate::task::{self, Cap};
 
@@ -79,6 +80,8 @@ pub struct Interface {
     v6: RwLock<Vec<V6Address>>,
     pub received: Traffic,
     pub sent: Traffic,
+    /// How many sockets want everything that passes.
+    pub promiscuity: AtomicU32,
 }
 
 static LOOPBACK: Interface = Interface {
@@ -92,6 +95,7 @@ static LOOPBACK: Interface = Interface {
     v6: RwLock::new(Vec::new()),
     received: Traffic::new(),
     sent: Traffic::new(),
+    promiscuity: AtomicU32::new(0),
 };
 
 /// The interface whose packets come back.
@@ -155,6 +159,7 @@ impl Interface {
             for own in gone {
                 address::notify(self, Address::V6(own), false);
             }
+            packet::went_down(self);
         }
         if self.flags() != before {
             link::notify(self, before ^ self.flags());

@@ -8,6 +8,7 @@
 //! | [`message`] | what one send or receive passes between the calls and a socket |
 //! | [`netlink`] | messages to and from the kernel |
 //! | [`options`] | the options of `SOL_SOCKET` that every socket has |
+//! | [`packet`] | packets as an interface has them |
 //! | [`scm`] | control messages: descriptors and credentials |
 //! | [`socket`] | what the calls need of a socket, whatever its family |
 //! | [`unix`] | sockets within the machine |
@@ -31,6 +32,7 @@ pub mod interface;
 pub mod message;
 pub mod netlink;
 pub mod options;
+pub mod packet;
 pub mod scm;
 pub mod socket;
 pub mod unix;
@@ -39,8 +41,8 @@ use alloc::sync::Arc;
 
 use abi::fs::{DevNum, MountFlags, OpenFlags};
 use abi::socket::{
-    AF_INET, AF_INET6, AF_MAX, AF_NETLINK, AF_UNIX, SOCK_DGRAM, SOCK_MAX, SOCK_RAW, SOCK_SEQPACKET,
-    SOCK_STREAM, SOCKFS_MAGIC,
+    AF_INET, AF_INET6, AF_MAX, AF_NETLINK, AF_PACKET, AF_UNIX, SOCK_DGRAM, SOCK_MAX, SOCK_RAW,
+    SOCK_SEQPACKET, SOCK_STREAM, SOCKFS_MAGIC,
 };
 use abi::{Errno, Result};
 use spin::Once;
@@ -109,13 +111,14 @@ fn check_family(family: i32, kind: u32) -> Result<u16> {
 /// A new socket of that family, type and protocol, in the order of Linux's errors.
 ///
 /// # Errors
-/// `EAFNOSUPPORT`, `EINVAL` for a number that is no type, `EPROTONOSUPPORT`, `ESOCKTNOSUPPORT`.
+/// `EAFNOSUPPORT`, `EINVAL` for a number that is no type, `EPROTONOSUPPORT`, `ESOCKTNOSUPPORT`, and the family's.
 pub fn create(family: i32, kind: u32, protocol: i32) -> Result<Arc<dyn Socket>> {
     match check_family(family, kind)? {
         AF_UNIX => Ok(UnixSocket::new(unix_kind(kind, protocol)?)),
         AF_INET => inet::create(Family::V4, kind, protocol),
         AF_INET6 => inet::create(Family::V6, kind, protocol),
         AF_NETLINK => netlink::create(kind, protocol),
+        AF_PACKET => packet::create(kind, protocol),
         _ => Err(Errno::EAFNOSUPPORT),
     }
 }

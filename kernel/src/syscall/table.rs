@@ -140,7 +140,7 @@ syscalls! {
     38 setitimer(which: i32, value: UserPtr<Itimerval>, old: UserPtr<Itimerval>) => time::sys_setitimer, Full, "";
     39 getpid() => process::sys_getpid, Full, "";
     40 sendfile(out_fd: i32, in_fd: i32, offset: UserPtr<i64>, count: usize) => pipe::sys_sendfile, Full, "";
-    41 socket(family: i32, kind: u32, protocol: i32) => socket::sys_socket, Partial, "AF_UNIX, AF_NETLINK (ROUTE, USERSOCK, CONNECTOR, KOBJECT_UEVENT and GENERIC), AF_INET and AF_INET6 over the loopback interface; other families answer EAFNOSUPPORT";
+    41 socket(family: i32, kind: u32, protocol: i32) => socket::sys_socket, Partial, "AF_UNIX, AF_NETLINK (ROUTE, USERSOCK, CONNECTOR, KOBJECT_UEVENT and GENERIC), AF_INET, AF_INET6 and AF_PACKET over the loopback interface (AF_PACKET without rings, fanout and offloads); other families answer EAFNOSUPPORT";
     42 connect(fd: i32, addr: usize, len: i32) => socket::sys_connect, Full, "";
     43 accept(fd: i32, addr: usize, len: UserPtr<i32>) => socket::sys_accept, Full, "";
     44 sendto(fd: i32, buf: usize, len: usize, flags: u32, addr: usize, addr_len: i32) => socket::sys_sendto, Partial, "no MSG_OOB on local sockets";

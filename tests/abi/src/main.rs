@@ -39,6 +39,7 @@ mod memory;
 mod mount;
 mod mqueue;
 mod netlink;
+mod packet;
 mod pairs;
 mod path;
 mod pidfd;
@@ -152,6 +153,7 @@ const FAMILIES: &[Family] = &[
     ("inet", inet::urgent::CASES),
     ("inet", inet::raw::CASES),
     ("inet", inet::proc::CASES),
+    ("packet", packet::CASES),
     ("inotify", inotify::CASES),
     ("cred", cred::CASES),
     ("sched", sched::CASES),

@@ -25,6 +25,7 @@ pub mod time;
 pub mod vt;
 
 pub mod net;
+pub mod packet;
 pub mod resource;
 pub mod seccomp;
 pub mod socket;

@@ -11,6 +11,8 @@ pub const AF_INET: u16 = 2;
 pub const AF_INET6: u16 = 10;
 /// Messages to and from the kernel.
 pub const AF_NETLINK: u16 = 16;
+/// Packets as an interface has them.
+pub const AF_PACKET: u16 = 17;
 /// One more than the highest family.
 pub const AF_MAX: i32 = 46;
 
@@ -72,12 +74,15 @@ pub mod so {
     pub const SNDLOWAT: i32 = 19;
     pub const RCVTIMEO: i32 = 20;
     pub const SNDTIMEO: i32 = 21;
+    pub const ATTACH_FILTER: i32 = 26;
+    pub const DETACH_FILTER: i32 = 27;
     pub const PEERNAME: i32 = 28;
     pub const ACCEPTCONN: i32 = 30;
     pub const SNDBUFFORCE: i32 = 32;
     pub const RCVBUFFORCE: i32 = 33;
     pub const PROTOCOL: i32 = 38;
     pub const DOMAIN: i32 = 39;
+    pub const LOCK_FILTER: i32 = 44;
     pub const PEERGROUPS: i32 = 59;
     pub const RCVTIMEO_NEW: i32 = 66;
     pub const SNDTIMEO_NEW: i32 = 67;

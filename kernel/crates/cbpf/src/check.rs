@@ -5,8 +5,9 @@ use alloc::vec::Vec;
 
 use crate::code::{
     A, ABS, ADD, ALU, AND, DIV, IMM, JA, JEQ, JGE, JGT, JMP, JSET, K, LD, LDX, LEN, LSH, MEM, MISC,
-    MUL, NEG, OR, RET, RSH, ST, STX, SUB, TAX, TXA, W, X, XOR,
+    MOD, MUL, NEG, OR, RET, RSH, ST, STX, SUB, TAX, TXA, W, X, XOR,
 };
+use crate::packet::{self, Load};
 use crate::run::{DATA_WORDS, Data};
 use crate::{Insn, MAX_LEN, MEMORY_WORDS};
 
@@ -15,7 +16,7 @@ use crate::{Insn, MAX_LEN, MEMORY_WORDS};
 pub enum Refused {
     /// No instruction, or too many.
     Length,
-    /// An instruction that does not exist or is not for seccomp.
+    /// An instruction that does not exist or is not for such programs.
     Code,
     /// A constant that the instruction cannot have: division by zero, a shift by 32, a place that is not there.
     Constant,
@@ -41,6 +42,14 @@ pub(crate) enum Alu {
     Xor,
     Lsh,
     Rsh,
+    Mod,
+}
+
+/// What a program is about: the instructions that read it differ.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Subject {
+    SystemCall,
+    Packet,
 }
 
 /// What is asked of the accumulator and an operand.
@@ -56,6 +65,9 @@ pub(crate) enum Test {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Op {
     LoadWord(u8),
+    /// Of a packet.
+    Load(Load),
+    LoadX(Load),
     LoadConstant(u32),
     LoadMemory(u8),
     LoadXConstant(u32),
@@ -109,11 +121,15 @@ pub struct Program {
 }
 
 impl Program {
-    /// Checks and decodes instructions.
+    /// Checks and decodes instructions that judge system calls.
     ///
     /// # Errors
     /// Says what is wrong with them.
     pub fn new(insns: &[Insn]) -> Result<Program, Refused> {
+        Program::about(Subject::SystemCall, insns)
+    }
+
+    pub(crate) fn about(subject: Subject, insns: &[Insn]) -> Result<Program, Refused> {
         if insns.is_empty() || insns.len() > MAX_LEN {
             return Err(Refused::Length);
         }
@@ -121,7 +137,7 @@ impl Program {
         ops.try_reserve_exact(insns.len())
             .map_err(|_| Refused::NoMemory)?;
         for (pc, insn) in insns.iter().enumerate() {
-            ops.push(decode(*insn, pc, insns.len())?);
+            ops.push(decode(subject, *insn, pc, insns.len())?);
         }
         if !matches!(ops.last(), Some(Op::Return(_) | Op::ReturnA)) {
             return Err(Refused::End);
@@ -139,13 +155,17 @@ impl Program {
     }
 }
 
-fn decode(insn: Insn, pc: usize, len: usize) -> Result<Op, Refused> {
+fn decode(subject: Subject, insn: Insn, pc: usize, len: usize) -> Result<Op, Refused> {
     let k = insn.k;
     match insn.code & 7 {
+        LD | LDX if subject == Subject::Packet => match packet::decode_load(insn)? {
+            Some(op) => Ok(op),
+            None => decode_load(insn),
+        },
         LD | LDX => decode_load(insn),
         ST if insn.code == ST => Ok(Op::Store(memory_place(k)?)),
         STX if insn.code == STX => Ok(Op::StoreX(memory_place(k)?)),
-        ALU => decode_alu(insn),
+        ALU => decode_alu(subject, insn),
         JMP => decode_jump(insn, pc, len),
         RET if insn.code == RET | K => Ok(Op::Return(k)),
         RET if insn.code == RET | A => Ok(Op::ReturnA),
@@ -184,7 +204,7 @@ fn decode_load(insn: Insn) -> Result<Op, Refused> {
     }
 }
 
-fn decode_alu(insn: Insn) -> Result<Op, Refused> {
+fn decode_alu(subject: Subject, insn: Insn) -> Result<Op, Refused> {
     if insn.code == ALU | NEG {
         return Ok(Op::Negate);
     }
@@ -199,13 +219,14 @@ fn decode_alu(insn: Insn) -> Result<Op, Refused> {
         RSH => Alu::Rsh,
         XOR => Alu::Xor,
         // The modulus is classic BPF's, but not seccomp's.
+        MOD if subject == Subject::Packet => Alu::Mod,
         _ => return Err(Refused::Code),
     };
     if insn.code & X != 0 {
         return Ok(Op::AluX(alu));
     }
     match alu {
-        Alu::Div if insn.k == 0 => Err(Refused::Constant),
+        Alu::Div | Alu::Mod if insn.k == 0 => Err(Refused::Constant),
         Alu::Lsh | Alu::Rsh if insn.k >= 32 => Err(Refused::Constant),
         _ => Ok(Op::AluConstant(alu, insn.k)),
     }

@@ -1,24 +1,27 @@
-//! Classic BPF as seccomp takes it: a program is checked and decoded once, and then judges system calls.
+//! Classic BPF: a program is checked and decoded once, and then judges system calls, or packets.
 //!
 //! | module | what |
 //! |---|---|
 //! | this | instructions as user space writes them |
 //! | `check` | from instructions to a [`Program`]: what Linux refuses is refused |
 //! | `run` | what a program answers for a system call |
+//! | `packet` | programs that judge packets: what they read, and what they answer |
 //!
-//! A program's input is `struct seccomp_data` as sixteen words of 32 bits. Packets, their headers and the extensions of
-//! socket filters are not known here: seccomp refuses them.
+//! The input of a program for seccomp is `struct seccomp_data` as sixteen words of 32 bits. Packets, their headers and
+//! the extensions of socket filters are for a [`PacketProgram`] alone: seccomp refuses them.
 //!
-//! References: seccomp(2); McCanne and Jacobson, "The BSD Packet Filter"; Linux `seccomp_check_filter` and
+//! References: seccomp(2), socket(7); `Documentation/networking/filter.rst` of Linux; McCanne and Jacobson, "The BSD Packet Filter"; Linux `seccomp_check_filter` and
 //! `bpf_check_classic` for what is refused.
 #![cfg_attr(not(test), no_std)]
 #![deny(unsafe_code)]
 extern crate alloc;
 
 mod check;
+mod packet;
 mod run;
 
 pub use check::{Program, Refused};
+pub use packet::{Packet, PacketProgram};
 pub use run::{ARCH_WORD, DATA_WORDS, Data, NR_WORD};
 
 /// The most instructions that one program has (BPF_MAXINSNS).
@@ -65,10 +68,14 @@ pub mod code {
     pub const MISC: u16 = 0x07;
 
     pub const W: u16 = 0x00;
+    pub const H: u16 = 0x08;
+    pub const B: u16 = 0x10;
     pub const IMM: u16 = 0x00;
     pub const ABS: u16 = 0x20;
+    pub const IND: u16 = 0x40;
     pub const MEM: u16 = 0x60;
     pub const LEN: u16 = 0x80;
+    pub const MSH: u16 = 0xa0;
 
     pub const ADD: u16 = 0x00;
     pub const SUB: u16 = 0x10;
@@ -79,6 +86,7 @@ pub mod code {
     pub const LSH: u16 = 0x60;
     pub const RSH: u16 = 0x70;
     pub const NEG: u16 = 0x80;
+    pub const MOD: u16 = 0x90;
     pub const XOR: u16 = 0xa0;
 
     pub const JA: u16 = 0x00;

@@ -2,6 +2,7 @@
 
 use crate::MEMORY_WORDS;
 use crate::check::{Alu, Op, Program, Test};
+use crate::packet::Load;
 
 /// Words of `struct seccomp_data`: number, architecture, instruction pointer (two), six arguments (two each).
 pub const DATA_WORDS: usize = 16;
@@ -13,27 +14,49 @@ pub const ARCH_WORD: u8 = 1;
 /// `struct seccomp_data`, low halves first.
 pub type Data = [u32; DATA_WORDS];
 
+/// What a program reads.
+pub(crate) trait Input {
+    /// A word of a system call's data; `None` ends the program without an answer.
+    fn word(&self, _at: u8) -> Option<u32> {
+        None
+    }
+    /// What a packet has there, `x` being the index register; `None` as before.
+    fn load(&self, _load: Load, _x: u32) -> Option<u32> {
+        None
+    }
+}
+
+/// The words of a system call, by a function.
+struct Words<F>(F);
+
+impl<F: Fn(u8) -> Option<u32>> Input for Words<F> {
+    #[inline(always)]
+    fn word(&self, at: u8) -> Option<u32> {
+        self.0(at)
+    }
+}
+
 impl Program {
     /// What the program answers for a system call.
     #[inline]
     pub fn run(&self, data: &Data) -> u32 {
         let word = |at: u8| data.get(usize::from(at)).copied();
         // Every word is there, so there is always an answer.
-        self.execute(word).unwrap_or(0)
+        self.execute(&Words(word)).unwrap_or(0)
     }
 
     /// What it answers for every call of that number and architecture, if nothing else counts on the way.
     pub fn constant_answer(&self, nr: u32, arch: u32) -> Option<u32> {
-        self.execute(|at| match at {
+        self.execute(&Words(|at| match at {
             NR_WORD => Some(nr),
             ARCH_WORD => Some(arch),
             _ => None,
-        })
+        }))
     }
 
-    /// Runs over words that `word` gives; `None` once it does not.
+    /// Runs over what `input` gives; `None` once it does not.
     #[inline(always)]
-    fn execute(&self, word: impl Fn(u8) -> Option<u32>) -> Option<u32> {
+    pub(crate) fn execute(&self, input: &impl Input) -> Option<u32> {
         let (mut a, mut x) = (0u32, 0u32);
         let mut memory = [0u32; MEMORY_WORDS];
         let mut pc = 0usize;
@@ -41,7 +64,9 @@ impl Program {
         while let Some(op) = self.ops.get(pc) {
             pc += 1;
             match *op {
-                Op::LoadWord(at) => a = word(at)?,
+                Op::LoadWord(at) => a = input.word(at)?,
+                Op::Load(load) => a = input.load(load, x)?,
+                Op::LoadX(load) => x = input.load(load, x)?,
                 Op::LoadConstant(k) => a = k,
                 Op::LoadMemory(place) => a = memory[usize::from(place) % MEMORY_WORDS],
                 Op::LoadXConstant(k) => x = k,
@@ -92,6 +117,7 @@ impl Alu {
             // Of a shift by a register only the low five bits count.
             Alu::Lsh => a.wrapping_shl(b),
             Alu::Rsh => a.wrapping_shr(b),
+            Alu::Mod => a.checked_rem(b)?,
         })
     }
 }

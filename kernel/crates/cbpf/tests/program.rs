@@ -87,11 +87,6 @@ fn constants_are_checked() {
 
 #[test]
 fn only_instructions_for_seccomp_are_taken() {
-    const H: u16 = 0x08;
-    const B: u16 = 0x10;
-    const IND: u16 = 0x40;
-    const MSH: u16 = 0xa0;
-    const MOD: u16 = 0x90;
     for code in [
         LD | H | ABS,
         LD | B | ABS,

@@ -15,7 +15,7 @@
 //! | `scheduling` | `sched`, `schedstat`, `timers`, `timerslack_ns` |
 //! | `links`, `fds` | `exe`, `cwd`, `root`; `fd` and `fdinfo` |
 //! | `namespaces` | `ns` |
-//! | `net`, `inet`, `netlink` | `/proc/net` |
+//! | `net`, `inet`, `netlink`, `packet` | `/proc/net` |
 //! | `mounts` | `mounts`, `mountinfo`, `mountstats` |
 //! | `system` | files about the machine, time and devices |
 //! | `vmstat` | files about memory as a whole |
@@ -55,6 +55,7 @@ mod namespaces;
 mod net;
 mod netlink;
 mod node;
+mod packet;
 mod pagemap;
 mod pid;
 mod root;

@@ -9,8 +9,8 @@ use abi::net::{IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP, IPPROTO_UDP};
 use smoltcp::wire::{IpProtocol, Ipv4Packet, Ipv6Packet};
 
 use super::tcp::{self, Segment};
-use super::{address, icmp, raw, udp};
-use crate::net::interface;
+use super::{address, arrive, icmp, raw, udp};
+use crate::net::{interface, packet as taps};
 
 pub const ICMP: u8 = IPPROTO_ICMP as u8;
 pub const TCP: u8 = IPPROTO_TCP as u8;
@@ -93,6 +93,15 @@ pub fn ports_of(header: &[u8]) -> Option<(u16, u16)> {
     ))
 }
 
+/// Where a packet is from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Origin {
+    /// This machine, which made it as it should be.
+    Here,
+    /// Somebody, who may have made anything.
+    Wire,
+}
+
 /// Sends a packet whose way was found: it arrives before this returns.
 pub fn output(packet: Packet) {
     let loopback = interface::loopback();
@@ -102,11 +111,22 @@ pub fn output(packet: Packet) {
     let len = packet.header_len() + packet.payload.len();
     loopback.sent.count(len);
     loopback.received.count(len);
+    if taps::is_tapped() {
+        taps::show(&packet.to_bytes(usize::MAX));
+    }
+    input(packet, Origin::Here);
+}
+
+/// A packet arrives.
+pub fn input(mut packet: Packet, origin: Origin) {
     // A raw socket may name any addresses; what is not for this machine is lost.
     if !address::owns(packet.destination) {
         return;
     }
     let was_wanted = raw::deliver(&packet);
+    if origin == Origin::Wire && !arrive::is_sound(&mut packet) {
+        return;
+    }
     match packet.protocol {
         UDP => udp::input(packet),
         ICMP if packet.destination.is_ipv4() => icmp::input(&packet),

@@ -12,11 +12,13 @@
 //! | `transfer` | sending and receiving datagrams |
 //! | [`udp`], [`icmp`], [`raw`] | whose a packet is, and what each protocol adds |
 //! | [`ip`] | packets, checksums, handing over |
+//! | [`arrive`] | packets that came as bytes |
 //!
 //! # The shape
 //! A packet is handed over in the call that sends it: there is no queue between the two ends but the receiver's own.
 //! TCP is `smoltcp`'s, one instance for each connection; its packets are bytes as on a wire. Those of the other
-//! protocols carry their addresses beside them and become bytes for raw sockets only.
+//! protocols carry their addresses beside them and become bytes for raw sockets and those of
+//! [`packet`](crate::net::packet) only.
 //!
 //! # Lock order
 //! ```text
@@ -24,7 +26,7 @@
 //!   Connection::active (sleeping; held across user memory; never two of them)
 //!     Listener::lease (sleeping)
 //!       Ports::table (sleeping)
-//!         the tables of connections, listeners, UDP, echo requests, raw sockets (sleeping)
+//!         the tables of connections, listeners, UDP, echo requests, raw sockets, packet sockets (sleeping)
 //!           tcp::timer::DEADLINES (sleeping)
 //!             spin locks: Connection::input, Listener::ready, the queue and the addresses of a datagram socket
 //! ```
@@ -37,6 +39,7 @@
 //! References: ip(7), ipv6(7), tcp(7), udp(7), raw(7), icmp(7); RFC 9293, 768, 792, 4443; the behaviour of Linux 6.18.
 
 pub mod address;
+pub mod arrive;
 pub mod common;
 pub mod datagram;
 pub mod icmp;

@@ -36,9 +36,9 @@ pub use socket::TcpSocket;
 use super::ip::Packet;
 use table::Kicks;
 
-/// A packet that a raw socket made.
+/// A packet that was not made here; others have seen it.
 pub fn input(packet: &Packet) {
     let mut kicks = Kicks::default();
-    table::deliver(Segment::from(packet), &mut kicks);
+    table::accept(Segment::from(packet), &mut kicks);
     kicks.run();
 }

@@ -16,7 +16,7 @@ use super::timer;
 use crate::net::inet::address;
 use crate::net::inet::ports::Lease;
 use crate::net::inet::raw;
-use crate::net::interface;
+use crate::net::{interface, packet};
 use crate::sync::RwLock;
 use crate::time;
 
@@ -205,7 +205,21 @@ pub fn deliver(segment: Segment, kicks: &mut Kicks) {
     };
     loopback.sent.count(segment.bytes().len());
     loopback.received.count(segment.bytes().len());
+    if packet::is_tapped() {
+        packet::show(segment.bytes());
+    }
     raw::tap_tcp(&summary, segment.bytes());
+    bring(segment, &summary, kicks);
+}
+
+/// As [`deliver`], for a packet that was counted and shown.
+pub fn accept(segment: Segment, kicks: &mut Kicks) {
+    if let Some(summary) = segment.summary() {
+        bring(segment, &summary, kicks);
+    }
+}
+
+fn bring(segment: Segment, summary: &Summary, kicks: &mut Kicks) {
     let key = (summary.destination, summary.source);
     match find(&key) {
         Some(Entry::Live(connection)) => {
@@ -214,7 +228,7 @@ pub fn deliver(segment: Segment, kicks: &mut Kicks) {
             return;
         }
         Some(Entry::Waiting(waiting)) if !summary.syn => {
-            answer_waiting(&waiting, &summary, segment, kicks);
+            answer_waiting(&waiting, summary, segment, kicks);
             return;
         }
         _ => {}
@@ -226,9 +240,9 @@ pub fn deliver(segment: Segment, kicks: &mut Kicks) {
     if summary.syn
         && !summary.ack
         && !summary.rst
-        && let Some(listener) = find_listener(&summary)
+        && let Some(listener) = find_listener(summary)
     {
-        if let Some(connection) = listener.incoming(&summary) {
+        if let Some(connection) = listener.incoming(summary) {
             connection.push(segment);
             kicks.add(&connection);
         }

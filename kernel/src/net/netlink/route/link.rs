@@ -141,7 +141,8 @@ fn describe(builder: &mut Builder, interface: &Interface, changed: u32) {
     builder.number(ifla::GROUP, 0_u32);
     builder.number(
         ifla::PROMISCUITY,
-        u32::from(interface.flags().contains(Iff::PROMISC)),
+        u32::from(interface.flags().contains(Iff::PROMISC))
+            + interface.promiscuity.load(Ordering::Relaxed),
     );
     builder.number(ifla::NUM_TX_QUEUES, 1_u32);
     builder.number(ifla::NUM_RX_QUEUES, 1_u32);
