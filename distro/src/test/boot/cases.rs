@@ -64,7 +64,8 @@ pub fn all() -> impl Iterator<Item = Case> {
         word_cases(),
         command_cases(),
         first_process_cases(),
-        vec![fork_bomb(), memory_bombs()],
+        fork_bombs().into(),
+        vec![memory_bombs()],
     ];
     cases.into_iter().flatten()
 }
@@ -310,20 +311,41 @@ fn first_process_cases() -> Vec<Case> {
     ]
 }
 
-/// Two thousand shells that wait for each other, where there is memory for half of them: some are killed, and the
-/// machine goes on.
-fn fork_bomb() -> Case {
+/// Two thousand shells that wait for each other, after `before`.
+fn fork_bomb(
+    name: &'static str,
+    before: &str,
+    errors: &str,
+    expect: &'static [&'static str],
+) -> Case {
     let bomb = "b() { [ $1 -gt 0 ] && { b $(($1 - 1)) & b $(($1 - 1)) & wait; }; }; b 10";
     let after = "echo survived $((40 + 2)); poweroff -f";
-    Case::archive(
-        "fork-bomb",
-        archives::good,
-        &["Out of memory: killed process", "survived 42"],
-    )
-    .cmdline(&format!(
-        r#"rdinit=/bin/sh -- -c "sh -c '{bomb}' 2>/dev/null; {after}""#
-    ))
-    .mem(64)
+    Case::archive(name, archives::good, expect)
+        .cmdline(&format!(
+            r#"rdinit=/bin/sh -- -c "{before}sh -c '{bomb}' {errors}; {after}""#
+        ))
+        .mem(64)
+}
+
+/// There are fewer threads than the bomb wants, and the machine goes on; where there may be as many, but there is memory for
+/// half of them, some are killed.
+fn fork_bombs() -> [Case; 2] {
+    let unbounded = "mount -t proc none /proc; echo 100000 >/proc/sys/kernel/threads-max; ";
+    [
+        // Shells in the background read from there.
+        fork_bomb(
+            "fork-bomb",
+            ": >/dev/null; ",
+            "",
+            &["can't fork", "survived 42"],
+        ),
+        fork_bomb(
+            "fork-bomb-unbounded",
+            unbounded,
+            "2>/dev/null",
+            &["Out of memory: killed process", "survived 42"],
+        ),
+    ]
 }
 
 /// Programs that want more memory than there is, of their own and in files: they end or are refused, what they had comes
