@@ -23,9 +23,7 @@ pub(super) fn steal(own: &mut Cpu, here: CpuId) -> Option<Arc<Task>> {
         let Some(mut other) = try_lock(victim) else {
             continue;
         };
-        let taken = other
-            .queue
-            .remove(|task| task.sched.affinity() & here.bit() != 0);
+        let taken = other.queue.remove(|task| may_run_on(task, here));
         if let Some(task) = taken {
             task.sched.set_cpu(here);
             let mut entity = task.sched.entity.lock();

@@ -154,6 +154,8 @@ const FAMILIES: &[Family] = &[
     ("inet", inet::raw::CASES),
     ("inet", inet::proc::CASES),
     ("packet", packet::CASES),
+    ("packet", packet::filter::CASES),
+    ("packet", packet::send::CASES),
     ("inotify", inotify::CASES),
     ("cred", cred::CASES),
     ("sched", sched::CASES),

@@ -10,8 +10,8 @@ use crate::rt::{self, RtQueue};
 
 /// In each period of so long ...
 const REALTIME_PERIOD_NS: u64 = 1_000_000_000;
-/// ... real-time tasks, deadline tasks among them, may run for so long before the others get the rest, if there are any: one that never sleeps does
-/// not take the machine with it. Linux's defaults.
+/// ... real-time tasks, deadline tasks among them, may run for so long before the others get the rest, if there are any:
+/// one that never sleeps does not take the machine with it. Linux's defaults.
 const REALTIME_RUNTIME_NS: u64 = 950_000_000;
 
 /// A round-robin task's turn.
@@ -75,6 +75,7 @@ impl Rank {
 /// the run queue the task belongs to.
 #[derive(Clone, Copy, Debug)]
 pub struct Entity {
+    /// What user space set.
     params: Params,
     /// The best priority among those who wait for what the task holds, on the scale of [`Params::prio`].
     inherited: Prio,

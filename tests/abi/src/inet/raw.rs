@@ -22,8 +22,8 @@ pub const CASES: &[Case] = cases![
 
 const GROUPS: &str = "/proc/sys/net/ipv4/ping_group_range";
 
-/// The sum that a message carries.
-fn sum(bytes: &[u8]) -> u16 {
+/// The sum that a message or a header carries.
+pub fn sum(bytes: &[u8]) -> u16 {
     let mut sum: u32 = bytes
         .chunks(2)
         .map(|word| u32::from(word[0]) << 8 | u32::from(word.get(1).copied().unwrap_or(0)))
